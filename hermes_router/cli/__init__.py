@@ -1,0 +1,1 @@
+"""The `hr` command: speaks to a person and to the daemon, decides nothing."""

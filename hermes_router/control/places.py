@@ -1,0 +1,141 @@
+"""Where everything lies, for both ends: the daemon that owns the files and the commands that look for them.
+
+Owns paths (contract.md, "Names and places"). It must never read or write a file's content, and takes what it needs of
+the environment as an argument.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from hermes_router.core.errors import ConfigError
+
+__all__ = [
+    "ENV_FILE",
+    "SOCKET_VARIABLE",
+    "Places",
+    "check_socket",
+    "make_directories",
+    "socket_candidates",
+    "system_places",
+    "user_places",
+]
+
+APP: Final = "hermes-router"
+ENV_FILE: Final = ".env"
+SOCKET_VARIABLE: Final = "HERMES_ROUTER_SOCKET"
+SYSTEM_SOCKET: Final = Path("/run/hermes-router/control.sock")
+
+# Bytes that bind() takes, the closing NUL left out (facts/os.md 4.1).
+_SOCKET_LIMITS: Final = {"linux": 107, "darwin": 103}
+_PRIVATE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """All paths of one installation. `env_file` is the `.env` in force, wherever it lies."""
+
+    config_dir: Path
+    data_dir: Path
+    state_dir: Path
+    env_file: Path
+    socket: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Settings that are no secrets."""
+        return self.config_dir / "config.toml"
+
+    @property
+    def providers_file(self) -> Path:
+        """The owner's own rows."""
+        return self.config_dir / "providers.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """Secrets, where no keyring holds them."""
+        return self.data_dir / "secrets.json"
+
+    @property
+    def codex_accounts(self) -> Path:
+        """OAuth accounts."""
+        return self.data_dir / "codex-accounts.json"
+
+    @property
+    def credential_key(self) -> Path:
+        """The key that credentials' identities are digested with."""
+        return self.data_dir / "credential.key"
+
+    @property
+    def database(self) -> Path:
+        """Usage and what must survive a restart."""
+        return self.state_dir / "state.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one daemon of this installation; never deleted."""
+        return self.state_dir / "daemon.lock"
+
+    @property
+    def log_file(self) -> Path:
+        """Log of a detached daemon."""
+        return self.state_dir / "daemon.log"
+
+
+def user_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> Places:
+    """The places of the person who runs us; `env_file` is the owner's `--env-file`.
+
+    Directories follow platformdirs (which honours `XDG_*` itself); `HERMES_ROUTER_SOCKET` moves the socket.
+    """
+    dirs = platformdirs.PlatformDirs(APP, appauthor=False)
+    config, state = Path(dirs.user_config_dir), Path(dirs.user_state_dir)
+    chosen = environ.get(SOCKET_VARIABLE, "")
+    return Places(
+        config_dir=config,
+        data_dir=Path(dirs.user_data_dir),
+        state_dir=state,
+        env_file=(env_file or config / ENV_FILE).expanduser().absolute(),
+        socket=Path(chosen).expanduser().absolute() if chosen else state / "control.sock",
+    )
+
+
+def system_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> Places:
+    """The places of the system service."""
+    config, state = Path("/etc/hermes-router"), Path("/var/lib/hermes-router")
+    chosen = environ.get(SOCKET_VARIABLE, "")
+    return Places(
+        config_dir=config,
+        data_dir=state,
+        state_dir=state,
+        env_file=(env_file or config / ENV_FILE).absolute(),
+        socket=Path(chosen).absolute() if chosen else SYSTEM_SOCKET,
+    )
+
+
+def socket_candidates(places: Places, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where a command looks for the daemon, in order: the system service last, and not at all where one was named."""
+    if environ.get(SOCKET_VARIABLE) or places.socket == SYSTEM_SOCKET:
+        return (places.socket,)
+    return (places.socket, SYSTEM_SOCKET)
+
+
+def check_socket(path: Path, platform: str = sys.platform) -> None:
+    """Raise ConfigError where a Unix socket cannot have this path: it is too long for the system."""
+    limit = _SOCKET_LIMITS.get(platform, 103)
+    length = len(bytes(path))
+    if length > limit:
+        raise ConfigError(
+            f"the control socket's path has {length} bytes, and at most {limit} are possible here; "
+            f"set {SOCKET_VARIABLE} to a shorter one",
+            where=str(path),
+        )
+
+
+def make_directories(places: Places) -> None:
+    """Create what is missing, for the owner alone (0700); what exists keeps its mode. Raises OSError."""
+    for directory in dict.fromkeys((places.config_dir, places.data_dir, places.state_dir, places.socket.parent)):
+        directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)

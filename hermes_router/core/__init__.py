@@ -1,0 +1,1 @@
+"""The values that everything speaks: frozen, pure, without I/O, clock or randomness."""

@@ -1,0 +1,245 @@
+"""What is known of providers and their models: facts as frozen values, no behaviour.
+
+Owns the shape of a row of `data/providers.toml` and its validation from parsed tables; reading files is the
+daemon's. It must never hold state or know how a fact is used: an `if` for one provider is a `Quirk`.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
+from hermes_router.core.observations import ScopeKind, Unit, Window
+
+DialectName = Literal["openai_chat", "anthropic_messages", "openai_responses"]
+
+
+class Capability(enum.StrEnum):
+    """What a model can do, as far as a request may need it."""
+
+    TOOLS = "tools"
+    IMAGES = "images"
+    REASONING = "reasoning"
+    JSON_OBJECT = "json_object"
+    JSON_SCHEMA = "json_schema"
+    LOGPROBS = "logprobs"
+    MULTIPLE = "multiple"  # n > 1
+    AUDIO = "audio"
+    FILES = "files"
+
+
+class Known(enum.Enum):
+    """Yes, no or unknown: unknown is not no."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A capability with where it is known from."""
+
+    value: Known
+    source: Literal["declared", "probed", "learned", "override", "none"] = "declared"
+
+
+UNKNOWN = Claim(Known.UNKNOWN, "none")
+
+
+class PriceClass(enum.IntEnum):
+    """Cheapest first; what a plan sorts by."""
+
+    FREE = 0
+    FREE_CREDIT = 1
+    SUBSCRIPTION = 2
+    PAID = 3
+
+
+class Quirk(enum.StrEnum):
+    """One upstream oddity each; the function of the same name is in `wire/quirks.py`, rows name it."""
+
+    # request: messages
+    MERGE_SYSTEM = "merge_system"  # several leading system messages become one
+    SYSTEM_TO_USER = "system_to_user"  # no system role at all (Gemma 3): folded into the first user turn
+    DEVELOPER_TO_SYSTEM = "developer_to_system"
+    FLATTEN_TEXT = "flatten_text"  # content lists of text only become a string
+    CONTENT_NEVER_NULL = "content_never_null"  # null beside tool_calls becomes ""
+    DROP_MESSAGE_NAMES = "drop_message_names"
+    STRICT_MESSAGE_KEYS = "strict_message_keys"  # only role, content, tool_calls, tool_call_id, name
+    CALL_IDS_9 = "call_ids_9"  # Mistral: tool call ids are exactly 9 of [a-zA-Z0-9]
+    USER_AFTER_TOOL_BRIDGE = "user_after_tool_bridge"  # Mistral: assistant turn between tool and user
+    LAST_NOT_ASSISTANT = "last_not_assistant"  # Mistral: the last message is user or tool
+    SINGLE_CALLS = "single_calls"  # NVIDIA: one tool call a turn, parallel_tool_calls false
+    # request: tools and parameters
+    CLEAN_SCHEMA_GEMINI = "clean_schema_gemini"
+    CLEAN_SCHEMA_BASIC = "clean_schema_basic"  # without $schema and additionalProperties (Cohere)
+    CLEAN_SCHEMA_KIMI = "clean_schema_kimi"  # no siblings of $ref; enum needs type
+    DROP_STRICT = "drop_strict"
+    UNIFORM_STRICT = "uniform_strict"  # Cerebras: strict is the same on all tools
+    TOOL_CHOICE_AUTO_ONLY = "tool_choice_auto_only"
+    TOOL_CHOICE_ANY = "tool_choice_any"  # Mistral: required is spelled any
+    JSON_OBJECT_ONLY = "json_object_only"
+    ONE_STOP = "one_stop"  # Z.ai: one stop string
+    FIXED_SAMPLING = "fixed_sampling"  # temperature and top_p are refused
+    NO_ZERO_TEMPERATURE = "no_zero_temperature"
+    EFFORT_NONE_HIGH = "effort_none_high"  # Mistral, Cohere: none or high
+    EFFORT_LOW_HIGH_MAX = "effort_low_high_max"  # Kimi, GLM 5
+    EFFORT_LOW_MEDIUM_HIGH = "effort_low_medium_high"  # gpt-oss
+    EFFORT_NONE_DEFAULT = "effort_none_default"  # Groq qwen
+    MODEST_OUTPUT = "modest_output"  # Cerebras charges max_completion_tokens: always send a modest one
+    # replay: what makes a second turn work
+    REPLAY_SIGNATURE = "replay_signature"  # Gemini thought signatures, skip marker on a miss
+    REPLAY_REASONING = "replay_reasoning"  # Kimi: reasoning_content with tool calls, note on a miss
+    REPLAY_REASONING_IF_KNOWN = "replay_reasoning_if_known"  # Z.ai, DeepSeek: sent where we have it
+    REPLAY_DETAILS = "replay_details"  # OpenRouter: reasoning_details unmodified
+    # transport
+    CALLER_AGENT = "caller_agent"  # Kimi: the caller's own User-Agent is passed through
+    # stream and answer
+    THINK_TAGS = "think_tags"  # <think>…</think> at the start of the content is reasoning
+    THOUGHT_TAGS = "thought_tags"  # Gemini: <thought>…</thought>
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRule:
+    """One published (or owner-given) limit: a prior until a provider says otherwise.
+
+    `amount` is in units of `unit` per `window`. `resets` names the clock of day and month windows:
+    `rolling`, `utc`, or a time zone (`America/Los_Angeles`).
+    """
+
+    unit: Unit
+    amount: int
+    window: Window
+    scope: ScopeKind = "account"
+    resets: str = "rolling"
+    origin: Literal["published", "owner"] = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Micro-US-dollars per million tokens; integers, since it is money."""
+
+    input_microusd: int = 0
+    output_microusd: int = 0
+    cached_microusd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of one provider, by its exact id. `context` and `max_output` are tokens, None = unknown.
+
+    `tier` is 1 (weakest) to 5 (strongest). `first_token_s` overrides the first-token limit. `efforts` are the
+    words that it takes for `reasoning_effort` (`none` among them where hidden reasoning can be switched off),
+    empty = unknown. `refuse` names request keys that its row allows and this model does not take. `picked` = part
+    of the default list; if not, only the owner's list or a pin brings it in.
+    """
+
+    id: ModelId
+    context: int | None = None
+    max_output: int | None = None
+    tier: int = 3
+    price_class: PriceClass = PriceClass.PAID
+    price: Price = Price()
+    capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
+    quotas: tuple[QuotaRule, ...] = ()
+    quirks: frozenset[Quirk] = frozenset()
+    first_token_s: float | None = None
+    embeds: int | None = None  # dimensions, for embedding models; None for chat
+    note: str = ""
+    efforts: tuple[str, ...] = ()
+    refuse: frozenset[str] = frozenset()
+    picked: bool = True
+
+    def capability(self, what: Capability) -> Claim:
+        """What is known of `what`; UNKNOWN where nothing is said."""
+        return self.capabilities.get(what, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider: a row. See docs/adding-a-provider.md for the meaning of every field.
+
+    Attributes:
+        endpoints: base URL by dialect; paths such as `/chat/completions` are appended.
+        auth: how the secret travels: `bearer`, `x-api-key`, `oauth` or `none`.
+        env: further variable stems that users already have, whole names (`GLM_API_KEY`, `HF_TOKEN`).
+        allow: top-level request keys that the provider takes; None = everything passes.
+        rename: caller's key to the provider's (`max_tokens` to `max_completion_tokens`, `seed` to `random_seed`).
+        usage_option: whether `stream_options.include_usage` is understood.
+        ratelimit: name of the header family in `wire/ratelimit.py`.
+        rejection: name of the error family in `wire/rejection.py`.
+        headers: fixed request headers, never secrets.
+        trains: whether content is used for training (PRIVACY=no-training); None = unknown.
+        retired: why it gets no traffic, None while it lives; an overridden base URL revives it.
+        open_catalogue: any model id may be pinned (the list is too long to carry).
+        free_only: only ids ending so may be picked by the router itself (`:free`), None = all.
+        concurrency: requests in flight per account that are sane, None = unlimited.
+        checked, source: when and where the facts were read.
+        capabilities: what holds for any model of this provider, unless the model says otherwise.
+        own: the row, or a part of it, is the owner's; a keyless row of the owner's needs no further switch.
+    """
+
+    name: ProviderName
+    title: str
+    endpoints: Mapping[DialectName, str]
+    auth: Literal["bearer", "x-api-key", "oauth", "none"]
+    models: tuple[ModelSpec, ...]
+    env: tuple[str, ...] = ()
+    signup: str = ""
+    free: str = ""
+    terms: str = ""
+    pooling: str = ""
+    trains: bool | None = None
+    retired: str | None = None
+    open_catalogue: bool = False
+    allow: frozenset[str] | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    usage_option: bool = True
+    quotas: tuple[QuotaRule, ...] = ()
+    quirks: frozenset[Quirk] = frozenset()
+    ratelimit: str = "generic"
+    rejection: str = "generic"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    first_token_s: float | None = None
+    concurrency: int | None = None
+    keyless: bool = False
+    image_urls: bool = True
+    model_prefix: str = ""
+    price_class: PriceClass = PriceClass.PAID
+    checked: str = ""
+    source: str = ""
+    free_only: str | None = None
+    capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
+    own: bool = False
+
+    def model(self, model_id: str) -> ModelSpec | None:
+        """The row's model of exactly this id, None where it has none."""
+        return next((m for m in self.models if m.id == model_id), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class TargetFacts:
+    """A target with all that it is scheduled by, overrides of the owner applied. Built once per snapshot.
+
+    `quotas` carry their origin. `output_cap` is the clamp in tokens. `position` is the model's place in its
+    provider's list. `private` = never leaves the machine. `disabled` = why it gets no traffic, else None.
+    `base_url` is where the dialect's paths are appended. `own_base_url` = overridden by the owner.
+    """
+
+    target: Target
+    provider: ProviderSpec
+    model: ModelSpec
+    credential: Credential
+    base_url: str
+    dialect: DialectName = "openai_chat"
+    quotas: tuple[QuotaRule, ...] = ()
+    output_cap: int | None = None
+    skip_tokens_over: int | None = None
+    position: int = 0
+    private: bool = False
+    disabled: str | None = None
+    quirks: frozenset[Quirk] = frozenset()
+    effort_levels: tuple[str, ...] = ()
+    own_base_url: bool = False

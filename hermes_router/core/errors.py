@@ -1,0 +1,402 @@
+"""The error taxonomy: every error says whom it blames and what may be tried next.
+
+Failover is a table over these classes (`routing/failover.py`), not a `try` pyramid. Dialects render them
+(`wire/`); transports and vendors' exceptions are mapped to them at the border and are seen nowhere else.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from hermes_router.core.ids import Target
+from hermes_router.core.observations import QuotaSeen, ScopeKind, Window
+
+
+class Blames(enum.StrEnum):
+    """Who is at fault."""
+
+    CALLER = "caller"
+    QUOTA = "quota"
+    CREDENTIAL = "credential"
+    MODEL = "model"
+    PROVIDER = "provider"
+    REQUEST = "request"
+    NETWORK = "network"
+    NOBODY = "nobody"
+
+
+class NextStep(enum.StrEnum):
+    """What may be tried after it."""
+
+    STOP = "stop"
+    OTHER_TARGET = "other_target"
+    OTHER_CREDENTIAL = "other_credential"
+    OTHER_MODEL = "other_model"
+    BIGGER_TARGET = "bigger_target"
+    OTHER_PROVIDER_ONCE = "other_provider_once"  # then the caller gets it back
+    SAME_WITHOUT_FIELD = "same_without_field"  # the parameter that was refused, dropped, once
+
+
+AttemptClass = Literal[
+    "limited", "limited_day", "no_credit", "rejected_key", "overloaded", "broken", "unreachable",
+    "slow", "cut", "empty", "too_small", "gone", "refused",
+]  # fmt: skip
+"""An attempt's outcome as the caller may read it (contract.md, Errors). No upstream text goes with it."""
+
+
+class HermesError(Exception):
+    """Everything that this program raises on purpose."""
+
+
+# --- the caller ------------------------------------------------------------------------------------
+
+
+class CallerError(HermesError):
+    """The caller's own doing: nothing was tried upstream, nobody is blamed.
+
+    `param` is the path of the field in the caller's JSON (`messages[2].content`), `code` the standard code
+    of the OpenAI dialect, `retry_after_s` only where waiting helps.
+    """
+
+    status: ClassVar[int] = 400
+    kind: ClassVar[str] = "invalid_request_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.should_retry = should_retry
+
+
+class BadRequest(CallerError):
+    """Malformed or of the wrong type."""
+
+
+class ContextTooLarge(CallerError):
+    """Too long for every configured target: the one text that makes agents compress their history."""
+
+    def __init__(self, *, advertised: int, needed: int) -> None:
+        super().__init__(
+            f"This model's maximum context length is {advertised} tokens. However, your messages resulted in "
+            f"{needed} tokens. Please reduce the length of the messages.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+        self.advertised = advertised
+        self.needed = needed
+
+
+class NoCapableTarget(CallerError):
+    """No configured target has what the request needs (tools, images, a local model)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="no_capable_target", should_retry=False)
+
+
+class Unauthorized(CallerError):
+    """No router key, or not one of ours."""
+
+    status = 401
+    kind = "authentication_error"
+
+
+class Forbidden(CallerError):
+    """A `Host` or `Origin` that is not allowed."""
+
+    status = 403
+    kind = "permission_error"
+
+
+class NotFound(CallerError):
+    """A path that does not exist."""
+
+    status = 404
+
+
+class UnknownModel(CallerError):
+    """A profile that does not exist, or with STRICT_MODELS a name that is no pin."""
+
+    status = 404
+
+
+class MethodNotAllowed(CallerError):
+    """A known path with another method."""
+
+    status = 405
+
+
+class TooLarge(CallerError):
+    """The body is above MAX_REQUEST_BYTES."""
+
+    status = 413
+
+
+class CallerLimited(CallerError):
+    """The router key's own limit or budget."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+
+# --- upstream --------------------------------------------------------------------------------------
+
+
+class UpstreamError(HermesError):
+    """One attempt failed, and this is what is known of it.
+
+    Attributes:
+        status: HTTP status, None where there was none.
+        excerpt: at most 300 characters of what the provider said; for our log only, never for the caller.
+        retry_at: epoch seconds at which the provider, or a published clock, says that it may be tried
+            again; None where nothing was said.
+        told: whether `retry_at` was told by the provider (True) or follows from a published clock.
+        scope: which parts of the target the evidence names.
+        window: for quotas, the window that is used up, None where unknown.
+        quotas: windows described along with the error.
+        param: the request field that the provider named, None otherwise.
+        target: filled in by the attempt.
+    """
+
+    blames: ClassVar[Blames] = Blames.PROVIDER
+    next_step: ClassVar[NextStep] = NextStep.OTHER_TARGET
+    wire_class: ClassVar[AttemptClass] = "broken"
+    breaker: ClassVar[bool] = False
+    default_scope: ClassVar[ScopeKind] = "provider"
+
+    def __init__(
+        self,
+        excerpt: str = "",
+        *,
+        status: int | None = None,
+        retry_at: float | None = None,
+        told: bool = False,
+        scope: ScopeKind | None = None,
+        window: Window | None = None,
+        quotas: Sequence[QuotaSeen] = (),
+        param: str | None = None,
+    ) -> None:
+        super().__init__(excerpt)
+        self.excerpt = excerpt[:300]
+        self.status = status
+        self.retry_at = retry_at
+        self.told = told
+        self.scope: ScopeKind = scope or self.default_scope
+        self.window = window
+        self.quotas = tuple(quotas)
+        self.param = param
+        self.target: Target | None = None
+
+    def __str__(self) -> str:
+        said = f" {self.status}" if self.status is not None else ""
+        return f"{type(self).__name__}{said}: {self.excerpt}"
+
+
+class RateLimited(UpstreamError):
+    """A short window (second, minute, concurrency) is used up."""
+
+    blames = Blames.QUOTA
+    wire_class = "limited"
+    default_scope = "account_model"
+
+
+class QuotaExhausted(UpstreamError):
+    """A long window (day, month, plan) is used up."""
+
+    blames = Blames.QUOTA
+    wire_class = "limited_day"
+    default_scope = "account_model"
+
+
+class NoCredit(UpstreamError):
+    """The account has no money or credit left: it is paused and tried cheaply now and then."""
+
+    blames = Blames.CREDENTIAL
+    wire_class = "no_credit"
+    next_step = NextStep.OTHER_CREDENTIAL
+    default_scope = "account"
+
+
+class CredentialRejected(UpstreamError):
+    """The key is wrong, revoked or lacks a permission."""
+
+    blames = Blames.CREDENTIAL
+    next_step = NextStep.OTHER_CREDENTIAL
+    wire_class = "rejected_key"
+    default_scope = "credential"
+
+
+class Overloaded(UpstreamError):
+    """The provider has no capacity for this model right now."""
+
+    wire_class = "overloaded"
+    breaker = True
+    default_scope = "model"
+
+
+class ServerFailed(UpstreamError):
+    """A 5xx, or an error object inside a 200."""
+
+    breaker = True
+
+
+class Unreachable(UpstreamError):
+    """No connection: refused, reset before the head, TLS, DNS."""
+
+    wire_class = "unreachable"
+    breaker = True
+
+
+class NetworkDown(UpstreamError):
+    """Our own network is down: nobody is blamed."""
+
+    blames = Blames.NETWORK
+    wire_class = "unreachable"
+
+
+class TimedOut(UpstreamError):
+    """Silence beyond its limit; `phase` says which one."""
+
+    wire_class = "slow"
+    breaker = True
+
+    def __init__(self, phase: Literal["connect", "first_token", "stall", "deadline"], excerpt: str = "") -> None:
+        super().__init__(excerpt or f"no progress in phase {phase}")
+        self.phase = phase
+
+
+class Truncated(UpstreamError):
+    """The body or stream ended before its own end: never a good ending."""
+
+    wire_class = "cut"
+    breaker = True
+
+
+class Malformed(UpstreamError):
+    """What came is not what the dialect says: HTML, half a frame, a redirect."""
+
+    breaker = True
+
+
+class EmptyReply(UpstreamError):
+    """A whole answer without text and without a tool call."""
+
+    wire_class = "empty"
+    breaker = True
+
+
+class ModelGone(UpstreamError):
+    """The model is retired or not offered to this account: it is benched, its key is not."""
+
+    blames = Blames.MODEL
+    next_step = NextStep.OTHER_MODEL
+    wire_class = "gone"
+    default_scope = "model"
+
+
+class RequestRejected(UpstreamError):
+    """The provider will not take this request; its health is not in question."""
+
+    blames = Blames.REQUEST
+    wire_class: ClassVar[AttemptClass] = "refused"
+
+
+class ContextTooLong(RequestRejected):
+    """The request exceeds this model's window.
+
+    `limit_tokens` is the model's real window where the provider names it, None otherwise; set after construction.
+    """
+
+    next_step = NextStep.BIGGER_TARGET
+    wire_class = "too_small"
+    limit_tokens: int | None = None
+
+
+class TooLargeHere(RequestRejected):
+    """It fits the window but not this account's token window (Groq's 413): only this target is too small."""
+
+    next_step = NextStep.BIGGER_TARGET
+    wire_class = "too_small"
+
+
+class Unsupported(RequestRejected):
+    """A parameter that the provider names and that may be dropped (`param`)."""
+
+    next_step = NextStep.SAME_WITHOUT_FIELD
+
+
+class ContentFiltered(RequestRejected):
+    """The provider's content policy."""
+
+    next_step = NextStep.OTHER_PROVIDER_ONCE
+
+
+class Invalid(RequestRejected):
+    """Any other 400 or 422. `caller_body` is what may be passed back to the caller."""
+
+    next_step = NextStep.OTHER_PROVIDER_ONCE
+
+
+# --- ourselves -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """One line of the attempts list in our own 429 and 5xx bodies."""
+
+    target: str
+    wire_class: AttemptClass
+    retry_at: float | None
+
+
+class NoTarget(HermesError):
+    """The pool is out for this request.
+
+    `limited` tells the 429 (every fitting target is limited) from the 503. `retry_at` is the earliest
+    return in epoch seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        limited: bool,
+        retry_at: float | None,
+        attempts: Sequence[AttemptReport] = (),
+        reasons: Sequence[str] = (),
+    ) -> None:
+        super().__init__("no target: " + "; ".join(reasons))
+        self.limited = limited
+        self.retry_at = retry_at
+        self.attempts = tuple(attempts)
+        self.reasons = tuple(reasons)
+
+
+class DeadlinePassed(HermesError):
+    """The exchange's deadline is over (504)."""
+
+    def __init__(self, attempts: Sequence[AttemptReport] = ()) -> None:
+        super().__init__("deadline")
+        self.attempts = tuple(attempts)
+
+
+class ConfigError(HermesError):
+    """A setting or a row that cannot be used; `where` names file and line.
+
+    `fatal` = the daemon could not listen, or would be open to strangers: it must not start with it.
+    """
+
+    def __init__(self, message: str, *, where: str = "", fatal: bool = False) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.message = message
+        self.where = where
+        self.fatal = fatal

@@ -1,0 +1,162 @@
+"""The neutral stream of an answer: started, blocks one after another, finished or failed.
+
+Owns the event alphabet and `fold()`. Grammar, checked by one test helper for every decoder:
+`stream := Started Block* (Finished | Failed)`, `Block := Opened Delta* Closed`, `UsageSeen` anywhere, never
+decreasing. It must never know a wire format.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hermes_router.core.errors import UpstreamError
+
+
+class BlockKind(enum.StrEnum):
+    """What a block holds."""
+
+    TEXT = "text"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+
+
+class Finish(enum.StrEnum):
+    """Why an answer ended well, unified over dialects; the provider's own word is kept beside it."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. `input_tokens` counts the whole prompt, cached part included; `output_tokens` includes
+    reasoning. `estimated` = counted by us, not reported.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The upstream has begun an answer; `id`, `model` and `created` (epoch seconds) are its own."""
+
+    id: str
+    model: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A block begins. Tool calls carry their id and name, whole; `extras` what only the dialect understands."""
+
+    kind: BlockKind
+    call_id: str = ""
+    name: str = ""
+    extras: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More of the open block: text, reasoning text, or JSON text of arguments."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The open block ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSeen:
+    """Usage so far."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer ended well; `raw` is the provider's own word."""
+
+    reason: Finish
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer did not end well."""
+
+    error: UpstreamError
+
+
+ChatEvent = Started | Opened | Delta | Closed | UsageSeen | Finished | Failed
+
+
+@dataclass(slots=True)
+class Block:
+    """One folded block."""
+
+    kind: BlockKind
+    text: str = ""
+    call_id: str = ""
+    name: str = ""
+    extras: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer, folded from its events. Exactly one of `finish` and `error` is set at the end."""
+
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    blocks: list[Block] = field(default_factory=list)
+    usage: Usage | None = None
+    finish: Finish | None = None
+    error: UpstreamError | None = None
+
+    def text(self, kind: BlockKind = BlockKind.TEXT) -> str:
+        """All text of the blocks of one kind, joined."""
+        return "".join(b.text for b in self.blocks if b.kind is kind)
+
+
+def fold(events: Iterable[ChatEvent]) -> Answer:
+    """Collect a stream into one answer; raises ValueError where the stream breaks the grammar."""
+    answer = Answer()
+    open_block: Block | None = None
+    parts: list[str] = []
+    for event in events:
+        match event:
+            case Started(id=new_id, model=model, created=created):
+                answer.id, answer.model, answer.created = new_id, model, created
+            case Opened(kind=kind, call_id=call_id, name=name, extras=extras):
+                if open_block is not None:
+                    raise ValueError("a block opened inside another")
+                open_block = Block(kind, "", call_id, name, extras)
+                parts = []
+            case Delta(text=text):
+                if open_block is None:
+                    raise ValueError("a delta outside a block")
+                parts.append(text)
+            case Closed():
+                if open_block is None:
+                    raise ValueError("closed without a block")
+                open_block.text = "".join(parts)
+                answer.blocks.append(open_block)
+                open_block = None
+            case UsageSeen(usage=usage):
+                answer.usage = usage
+            case Finished(reason=reason):
+                answer.finish = reason
+            case Failed(error=error):
+                answer.error = error
+    if open_block is not None:
+        open_block.text = "".join(parts)
+        answer.blocks.append(open_block)
+    return answer

@@ -1,0 +1,151 @@
+"""The Protocols that the edges implement and the engine sees the world through.
+
+Owns interfaces only. Everything here is satisfied by a small fake in `tests/fakes.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.errors import UpstreamError
+from hermes_router.core.ids import Credential, Secret
+
+
+class Clock(Protocol):
+    """Both times: `now` in epoch seconds, never backwards within a process; `mono` monotonic seconds."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+    def mono(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+
+class Rng(Protocol):
+    """The part of `random.Random` that is used."""
+
+    def random(self) -> float:
+        """A float in [0, 1)."""
+        ...
+
+
+class Ids(Protocol):
+    """New identifiers."""
+
+    def new(self, prefix: str) -> str:
+        """`prefix` followed by 24 characters of [a-zA-Z0-9]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One HTTP request as it leaves. `url` is absolute; `headers` hold the secret already, so no repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    connect_timeout_s: float = 10.0
+
+
+class Sink(Protocol):
+    """Who receives an upstream answer, pushed. Order: head, data*, then exactly one of end and failed.
+
+    `failed` may come first. Calls are synchronous, on the event loop, and must not raise.
+    """
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Status line and headers (names in lower case; repeated ones joined by a comma)."""
+        ...
+
+    def data(self, chunk: bytes) -> None:
+        """Some bytes of the body, transfer-decoded."""
+        ...
+
+    def end(self) -> None:
+        """The body ended as its framing said that it would."""
+        ...
+
+    def failed(self, error: UpstreamError) -> None:
+        """Unreachable, NetworkDown, Truncated, TimedOut("connect") or Malformed."""
+        ...
+
+
+class Flight(Protocol):
+    """One request under way."""
+
+    def abort(self) -> None:
+        """Close it now; the sink hears nothing more. Idempotent, also after the end."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading: back-pressure."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class Transport(Protocol):
+    """HTTP towards providers. It never follows a redirect, never decompresses silently, never retries a request
+    of which a byte of the answer was seen.
+    """
+
+    def send(self, request: Outbound, sink: Sink) -> Flight:
+        """Start a request; returns at once."""
+        ...
+
+
+class Vault(Protocol):
+    """Where secrets rest."""
+
+    def reveal(self, credential: Credential) -> Secret:
+        """The secret of a credential; raises KeyError where it is gone. No I/O: the request path calls it."""
+        ...
+
+
+class Authorizer(Protocol):
+    """Who puts the secret on a request."""
+
+    def headers(self, facts: TargetFacts, *, caller_agent: str) -> Mapping[str, str]:
+        """All request headers for this target, the secret included. Raises KeyError where the secret is gone.
+
+        `caller_agent` is the caller's own User-Agent, passed on only where the row asks for it.
+        """
+        ...
+
+
+class ReplyStream(Protocol):
+    """The caller's side of a streamed answer."""
+
+    async def start(self, headers: Mapping[str, str]) -> None:
+        """Send the 200 head."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the caller; never blocks. Only after `start`."""
+        ...
+
+    def waiting_bytes(self) -> int:
+        """How much the caller has not taken yet."""
+        ...
+
+    async def end(self) -> None:
+        """The answer is over."""
+        ...
+
+
+class Log(Protocol):
+    """Structured events: a dotted constant and fields."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Something happened."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Something happened that the owner should know."""
+        ...

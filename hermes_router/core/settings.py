@@ -1,0 +1,81 @@
+"""Every setting as a typed value that remembers where it came from.
+
+Owns names, defaults, types and validation of settings. It must never read a file or the environment: the daemon
+hands it layers of raw strings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hermes_router.core.catalog import QuotaRule
+from hermes_router.core.ids import Secret
+
+Mode = Literal["round-robin", "sequential"]
+
+DEFAULT_KEY = "sk-router-1"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What the owner said of one provider (`<P>_…`); None = not said.
+
+    `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models,
+    `model_tools` and `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`).
+    `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private` (keyless rows only): the server
+    counts as this machine though its address is not a loopback one.
+    """
+
+    base_url: str | None = None
+    models: tuple[str, ...] | None = None
+    limits: tuple[QuotaRule, ...] | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    model_tools: Mapping[str, bool] = field(default_factory=dict)
+    model_reasoning: Mapping[str, bool] = field(default_factory=dict)
+    max_output_tokens: int | None = None
+    skip_tokens_over: int | None = None
+    is_private: bool = False
+
+
+NOTHING_SAID = ProviderSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings in force. Times in seconds, sizes in bytes or tokens as named.
+
+    `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`).
+    """
+
+    port: int = 8319
+    host: str | None = None
+    proxy_api_keys: tuple[Secret, ...] = (Secret(DEFAULT_KEY),)
+    default_key: bool = True
+    allowed_hosts: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] = frozenset()
+    mode: Mode = "round-robin"
+    reasoning_token_reserve: int = 4096
+    log_level: str = "info"
+    log_file: str | None = None
+    max_request_bytes: int = 33_554_432
+    min_tier: int = 1
+    privacy: Literal["any", "no-training"] = "any"
+    strict_models: bool = False
+    advertised_context: int | None = None
+    request_deadline_s: float = 600.0
+    patience_s: float = 60.0
+    first_token_s: float = 45.0
+    stall_s: float = 30.0
+    drain_s: float = 60.0
+    local_is_private: bool = False
+    fetch_images: bool = False
+    https_proxy: str | None = None
+    http_proxy: str | None = None
+    no_proxy: tuple[str, ...] = ()
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def provider(self, name: str) -> ProviderSettings:
+        """What the owner said of this provider."""
+        return self.providers.get(name, NOTHING_SAID)

@@ -1,0 +1,146 @@
+"""The names of all variables, and what each one does: the table that settings, man page and documents are made of.
+
+Owns names. Those of a provider are derived from its row and never listed by hand. It must never read a value.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_router.core import setting_values as read
+from hermes_router.core.settings import DEFAULT_KEY
+
+__all__ = ["DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part"]
+
+_MODES: Final = {
+    "round-robin": "round-robin",
+    "rr": "round-robin",
+    "round_robin": "round-robin",
+    "sequential": "sequential",
+    "seq": "sequential",
+    "drain": "sequential",
+}
+_LEVELS: Final = {level: level for level in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"}
+_PRIVACY: Final = {"any": "any", "no-training": "no-training"}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting: the name of its variable (or its ending), the field that it fills, how to read it, what it does.
+
+    `fatal` = malformed, the daemon must not start. `keyless` = for rows that need no key only.
+    """
+
+    name: str
+    field: str
+    read: Callable[[str], object]
+    doc: str
+    fatal: bool = False
+    keyless: bool = False
+
+
+GLOBALS: Final = (
+    Variable("PORT", "port", read.integer(0, 65535), "Port to listen on.", fatal=True),
+    Variable(
+        "HOST",
+        "host",
+        read.optional(read.host),
+        "Address to listen on; unset = 127.0.0.1 and ::1.",
+        fatal=True,
+    ),
+    Variable(
+        "PROXY_API_KEYS",
+        "proxy_api_keys",
+        read.router_keys,
+        f"Router keys, a comma list. Unset = {DEFAULT_KEY}, on loopback only.",
+        fatal=True,
+    ),
+    Variable("ALLOWED_HOSTS", "allowed_hosts", read.hosts, "Further names that the Host header may carry."),
+    Variable("CORS_ORIGINS", "cors_origins", read.origins, "Origins of web pages that may call us; default none."),
+    Variable(
+        "ROTATION_MODE",
+        "mode",
+        read.word(_MODES),
+        "Order of a provider's keys: round-robin (rr) or sequential (seq, drain).",
+    ),
+    Variable(
+        "REASONING_TOKEN_RESERVE",
+        "reasoning_token_reserve",
+        read.integer(0),
+        "Output tokens added for hidden reasoning.",
+    ),
+    Variable("LOG_LEVEL", "log_level", read.word(_LEVELS), "debug, info, warning, error or critical."),
+    Variable("LOG_FILE", "log_file", read.optional(str.strip), "File for the log, instead of standard error."),
+    Variable(
+        "MAX_REQUEST_BYTES", "max_request_bytes", read.integer(1), "Largest request body, in bytes, decompressed."
+    ),
+    Variable("MIN_TIER", "min_tier", read.integer(1, 5), "Weakest models that may answer, 1 (weakest) to 5."),
+    Variable("PRIVACY", "privacy", read.word(_PRIVACY), "no-training = only providers known not to train on content."),
+    Variable("STRICT_MODELS", "strict_models", read.boolean, "1 = a model name that is no pin is a 404."),
+    Variable(
+        "ADVERTISED_CONTEXT",
+        "advertised_context",
+        read.optional(read.integer(1)),
+        "Window in tokens to advertise for the router's own names; unset = worked out.",
+    ),
+    Variable(
+        "REQUEST_DEADLINE_SECONDS",
+        "request_deadline_s",
+        read.seconds(zero=False),
+        "From arrival to the first content, or to the whole answer when not streamed.",
+    ),
+    Variable(
+        "PATIENCE_SECONDS", "patience_s", read.seconds(zero=True), "How long a request may wait for quota; 0 = never."
+    ),
+    Variable(
+        "FIRST_TOKEN_SECONDS", "first_token_s", read.seconds(zero=False), "Silence allowed before the first token."
+    ),
+    Variable("STALL_SECONDS", "stall_s", read.seconds(zero=False), "Silence allowed between tokens."),
+    Variable("DRAIN_SECONDS", "drain_s", read.seconds(zero=True), "How long a stop waits for answers under way."),
+    Variable(
+        "FETCH_IMAGES", "fetch_images", read.boolean, "1 = image URLs are fetched for providers that want them inline."
+    ),
+    Variable("HTTPS_PROXY", "https_proxy", read.optional(read.proxy_url), "Proxy for https upstreams."),
+    Variable("HTTP_PROXY", "http_proxy", read.optional(read.proxy_url), "Proxy for http upstreams."),
+    Variable("NO_PROXY", "no_proxy", read.listed, "Hosts that are reached without a proxy."),
+)
+
+DERIVED: Final = (
+    Variable("_MODEL", "models", read.models, "Models in order, a comma list; each is a target of its own."),
+    Variable(
+        "_BASE_URL",
+        "base_url",
+        read.base_url,
+        "Another endpoint of the same kind; published limits do not apply to it.",
+    ),
+    Variable("_SUPPORTS_TOOLS", "tools", read.boolean, "1 or 0: all its models take tools, or none does."),
+    Variable(
+        "_REASONING", "reasoning", read.boolean, "1 or 0: all its models reason before they answer, or none does."
+    ),
+    Variable(
+        "_MAX_OUTPUT_TOKENS", "max_output_tokens", read.integer(1), "Largest output that is asked for, in tokens."
+    ),
+    Variable(
+        "_SKIP_TOKENS_OVER", "skip_tokens_over", read.integer(1), "Requests estimated larger than this go elsewhere."
+    ),
+    Variable(
+        "_IS_PRIVATE",
+        "is_private",
+        read.boolean,
+        "1 = this server counts as this machine though its address is not loopback.",
+        keyless=True,
+    ),
+)
+
+# Set today, read by a later version: no typo, so nothing is said of them.
+LATER: Final = frozenset(
+    {"BUDGET_USD_DAY", "STREAM_TOOL_ARGS", "CODEX_AUTH_URL", "CODEX_USAGE_URL", "HERMES_ROUTER_SOCKET"}
+)
+LATER_DERIVED: Final = ("_EMBED_MODEL",)
+PER_MODEL: Final = (("_SUPPORTS_TOOLS", "model_tools"), ("_REASONING", "model_reasoning"))
+
+
+def variable_part(model_id: str) -> str:
+    """A model id as it stands inside a variable's name: `gpt-oss-120b` is `GPT_OSS_120B`."""
+    return re.sub(r"[^A-Z0-9]", "_", model_id.upper())

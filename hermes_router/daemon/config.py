@@ -1,0 +1,180 @@
+"""Reads everything that configures a daemon, once for each generation: rows, settings, keys.
+
+Owns the reading of files and of the environment it is handed. It must never stop at a fault: whatever cannot be read
+or used is a problem with its place, the rest is in force, and the caller decides whether a fatal one ends it.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from hermes_router.control.places import ENV_FILE, Places
+from hermes_router.core.catalog import ProviderSpec
+from hermes_router.core.catalog_rows import Catalog, overlay
+from hermes_router.core.errors import ConfigError
+from hermes_router.core.ids import Credential, ProviderName
+from hermes_router.core.settings import Settings
+from hermes_router.core.settings_parse import SHARED_LAYER, Layer, is_ours, parse_settings
+from hermes_router.daemon import dotenv
+from hermes_router.daemon.credentials import MemoryVault, credentials_of, digest_key
+
+__all__ = ["Loaded", "load", "shipped_tables"]
+
+_SHIPPED: Final = "hermes_router/data/providers.toml"
+# What every other program reads in lower case, too.
+_ALSO_LOWER: Final = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_MAX_FILE: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start."""
+
+    settings: Settings
+    catalog: Mapping[ProviderName, ProviderSpec]
+    credentials: tuple[Credential, ...]
+    vault: MemoryVault
+    problems: tuple[ConfigError, ...]
+
+    @property
+    def fatal(self) -> tuple[ConfigError, ...]:
+        """What the daemon must not start with."""
+        return tuple(problem for problem in self.problems if problem.fatal)
+
+
+def load(places: Places, environ: Mapping[str, str], *, cwd: Path | None = None) -> Loaded:
+    """Read config.toml, `.env`, the owner's rows and `environ`; never raises for what stands in them.
+
+    `cwd` is the caller's current directory, where a `.env` of ours is pointed out and not read. The only thing
+    written is `credential.key`, at the first start.
+    """
+    problems: list[ConfigError] = []
+    catalog = _catalog(places, problems)
+    _named_but_missing(places, problems)
+    layers = [_toml_layer(places.config_file, problems), _env_layer(places.env_file, problems), _shared(environ)]
+    settings, keys, faults = parse_settings(layers, catalog)
+    problems += faults
+    _point_out(cwd, places, catalog, problems)
+    key, problem = digest_key(places.credential_key)
+    if problem is not None:
+        problems.append(problem)
+    credentials, vault = credentials_of(keys, catalog, key)
+    if settings.log_file is not None:
+        settings = replace(settings, log_file=str(Path(settings.log_file).expanduser()))
+    return Loaded(settings, catalog, credentials, vault, tuple(problems))
+
+
+def shipped_tables() -> dict[str, object]:
+    """The tables of our own rows, as parsed."""
+    return tomllib.loads(resources.files("hermes_router.data").joinpath("providers.toml").read_text("utf-8"))
+
+
+def _catalog(places: Places, problems: list[ConfigError]) -> Catalog:
+    own = _toml(places.providers_file, problems)
+    rows, faults = overlay(shipped_tables(), own, shipped_where=_SHIPPED, own_where=str(places.providers_file))
+    problems += faults
+    return rows
+
+
+def _read(path: Path, problems: list[ConfigError]) -> bytes:
+    """The file's bytes; empty where there is none, or where it cannot be read, which is then a problem."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        problems.append(ConfigError(f"cannot be read ({error.strerror}); it is left out", where=str(path)))
+        return b""
+    if len(data) > _MAX_FILE:
+        problems.append(ConfigError("is larger than 4 MB; it is left out", where=str(path)))
+        return b""
+    return data
+
+
+def _toml(path: Path, problems: list[ConfigError]) -> dict[str, object]:
+    data = _read(path, problems).removeprefix(b"\xef\xbb\xbf")
+    try:
+        return tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
+    except UnicodeDecodeError:
+        problems.append(ConfigError("is not UTF-8; the file is left out", where=str(path)))
+    except (ValueError, RecursionError) as error:
+        # The parser's text quotes at most one character and says line and column.
+        problems.append(ConfigError(f"is not TOML: {error}; the file is left out", where=str(path)))
+    return {}
+
+
+def _toml_layer(path: Path, problems: list[ConfigError]) -> Layer:
+    """`port = 8319`, `groq_model = ["a", "b"]` or `[groq] model = "a"`: names of variables in any case."""
+    found: dict[str, tuple[str, str]] = {}
+
+    def put(name: str, value: object) -> None:
+        text = _as_text(value)
+        if text is None:
+            problems.append(ConfigError(f"{name} must be text, a number, true, false or a list", where=str(path)))
+        else:
+            found[name.upper()] = (text, str(path))
+
+    for name, value in _toml(path, problems).items():
+        if isinstance(value, dict):
+            for inner, inner_value in value.items():
+                put(f"{name}_{inner}", inner_value)
+        else:
+            put(name, value)
+    return "config.toml", found
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(one, (str, int)) and not isinstance(one, bool) for one in value):
+        return ",".join(map(str, value))
+    return None
+
+
+def _env_layer(path: Path, problems: list[ConfigError]) -> Layer:
+    found, faults = dotenv.parse(_read(path, problems), where=str(path))
+    problems += faults
+    return ENV_FILE, found
+
+
+def _named_but_missing(places: Places, problems: list[ConfigError]) -> None:
+    if places.env_file != (places.config_dir / ENV_FILE).absolute() and not places.env_file.exists():
+        problems.append(
+            ConfigError("was named as the environment file, and does not exist", where=str(places.env_file))
+        )
+
+
+def _shared(environ: Mapping[str, str]) -> Layer:
+    found = {name: (value, SHARED_LAYER) for name, value in environ.items()}
+    for name in _ALSO_LOWER:
+        if name not in environ and environ.get(name.lower()):
+            found[name] = (environ[name.lower()], SHARED_LAYER)
+    return SHARED_LAYER, found
+
+
+def _point_out(cwd: Path | None, places: Places, catalog: Catalog, problems: list[ConfigError]) -> None:
+    """Say that a `.env` in the current directory is not ours, where it holds names of ours."""
+    if cwd is None:
+        return
+    stray = (cwd / ENV_FILE).absolute()
+    try:
+        same = stray == places.env_file or (places.env_file.exists() and stray.samefile(places.env_file))
+        data = b"" if same or not stray.is_file() else stray.read_bytes()[:_MAX_FILE]
+    except OSError:
+        return
+    ours = is_ours(catalog)
+    names = [name for name in dotenv.parse(data, where="")[0] if ours(name)]
+    if names:
+        problems.append(
+            ConfigError(
+                f"holds {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, but is not read: "
+                f"settings lie in {places.env_file}; --env-file names another",
+                where=str(stray),
+            )
+        )

@@ -1,0 +1,110 @@
+"""Logs that read well in `journalctl`, in a file and on a terminal.
+
+Owns the choice of renderer by what stderr is, and redaction as the last step before it (facts/os.md 6). Event names are
+dotted constants, fields carry the rest; bodies and prompts are never logged.
+"""
+
+import logging
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+import structlog
+from hermes_router.core.ids import Secret, scrubber
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>"}
+_SECRET_KEYS = frozenset(
+    {"authorization", "x-api-key", "api_key", "access_token", "refresh_token", "id_token", "cookie", "password", "secret"}
+)
+_SHAPES = re.compile(
+    r"(sk-[A-Za-z0-9_-]{6,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{6,}|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"|AIza[\w-]{10,}|gsk_\w{6,}|hf_\w{6,}|nvapi-[\w-]{6,}|csk-\w{6,})"
+)
+
+
+class Redactor:
+    """Removes secrets from finished lines: by shape, and every value that is known to be one."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self.know(secrets)
+
+    def know(self, secrets: Iterable[Secret]) -> None:
+        """Replace the set of exact values."""
+        self._scrub = scrubber(secrets)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> str:
+        """The last structlog processor."""
+        return _SHAPES.sub("***", self._scrub(str(line)))
+
+
+def _hide_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for key in _SECRET_KEYS.intersection(event):
+        event[key] = "***"
+    return event
+
+
+def set_up(level: str, redactor: Redactor, *, stream: TextIO | None = None, environ: Mapping[str, str]) -> Any:
+    """Configure structlog and the standard library's records; returns the daemon's log."""
+    out = stream or sys.stderr
+    journal = _is_journal(out, environ)
+    terminal = out.isatty() and "NO_COLOR" not in environ
+    processors: list[Processor] = [structlog.processors.add_log_level]
+    if not journal:
+        processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
+    processors += [structlog.processors.format_exc_info, _hide_fields]
+    if terminal:
+        processors.append(structlog.dev.ConsoleRenderer())
+    else:
+        order = ("level", "event") if journal else ("timestamp", "level", "event")
+        processors.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True))
+    processors.append(redactor)
+    if journal:
+        processors.append(_prefix)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    log = structlog.get_logger()
+    _adopt_standard_logging(log)
+    return log
+
+
+def _is_journal(out: TextIO, environ: Mapping[str, str]) -> bool:
+    """JOURNAL_STREAM alone is not enough: a pipe inside a unit inherits it (facts/os.md 6.1)."""
+    try:
+        found = os.fstat(out.fileno())
+    except (OSError, ValueError):
+        return False
+    wanted = environ.get("JOURNAL_STREAM", "")
+    return stat.S_ISSOCK(found.st_mode) and wanted == f"{found.st_dev}:{found.st_ino}"
+
+
+def _prefix(_logger: WrappedLogger, method: str, line: Any) -> str:
+    """journald takes `<3>` at the start of a line as its priority."""
+    return _JOURNAL.get(method, "<6>") + str(line)
+
+
+class _Bridge(logging.Handler):
+    """Records of aiohttp and asyncio, as events of ours."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        method = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        method("library.message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+
+
+def _adopt_standard_logging(log: Any) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge(log)]
+    root.setLevel(logging.WARNING)

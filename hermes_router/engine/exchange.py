@@ -1,0 +1,551 @@
+"""One inbound request with all it causes: admit, plan, attempt, relay, settle, report.
+
+Owns the only retry loop of the program. It decides with `async`, and relays by push: after the commit point upstream bytes
+go to the caller from within the transport's callback. It must never know HTTP servers, clients or vendors.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
+from hermes_router.core.chat import Warning as Notice
+from hermes_router.core.errors import (
+    AttemptReport,
+    ContextTooLarge,
+    CredentialRejected,
+    DeadlinePassed,
+    HermesError,
+    Malformed,
+    NoTarget,
+    RequestRejected,
+    TimedOut,
+    Unsupported,
+    UpstreamError,
+)
+from hermes_router.core.events import Failed, Usage, fold
+from hermes_router.core.ports import Outbound, ReplyStream
+from hermes_router.engine.admission import Caller
+from hermes_router.engine.attempt import Attempt
+from hermes_router.engine.context import Engine
+from hermes_router.routing import failover
+from hermes_router.routing.demand import Constraint, Demand
+from hermes_router.routing.names import Pin
+from hermes_router.routing.scheduler import Candidate, Plan, plan
+from hermes_router.routing.window import advertised_context
+from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.openai_chat import Inbound
+from hermes_router.wire.openai_errors import Rendered, error_event, render_error
+from hermes_router.wire.outgoing import Options, render
+from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
+from hermes_router.wire.splice import Splice
+from hermes_router.wire.unary import events_of, read_answer
+
+KEEP_ALIVE_S = 10.0
+HEAD_S = 15.0
+_PRESSURE_BYTES = 262_144
+_RELIEF_BYTES = 65_536
+_UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
+_UNARY_TOKENS = 2_048  # where the caller gives no cap
+_REPLAY = frozenset(
+    {Quirk.REPLAY_SIGNATURE, Quirk.REPLAY_REASONING, Quirk.REPLAY_REASONING_IF_KNOWN, Quirk.REPLAY_DETAILS}
+)
+_TAGS = {Quirk.THINK_TAGS: ("<think>", "</think>"), Quirk.THOUGHT_TAGS: ("<thought>", "</thought>")}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an exchange is asked: the parsed request, scored, with what it may be served by."""
+
+    inbound: Inbound
+    demand: Demand
+    constraint: Constraint
+    caller: Caller
+    caller_agent: str = ""
+    notices: tuple[Notice, ...] = ()
+    request_id: str = ""
+    fallback_any: bool = False
+
+
+class Exchange:
+    """One exchange. `run` answers it; a cancelled `run` (the caller left) cancels its upstream."""
+
+    def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
+        self._engine = engine
+        self._q = question
+        self._reply = reply
+        self._settings = engine.snapshot.settings
+        self._arrived_mono = engine.clock.mono()
+        self._deadline_mono = self._arrived_mono + self._settings.request_deadline_s
+        self._constraint = question.constraint
+        self._reports: list[AttemptReport] = []
+        self._trail: list[str] = []
+        self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
+        self._encoder = ChatEncoder(include_usage=question.inbound.request.include_usage)
+        self._splice = Splice(self._encoder)
+        self._attempt: Attempt | None = None
+        self._candidate: Candidate | None = None
+        self._lane: Lane | None = None
+        self._dropped: frozenset[str] = frozenset()
+        self._refusal: RequestRejected | None = None  # what the caller gets back where nobody else can be asked
+        self._same: Pin | None = None  # the model to ask once more, without the field that it refused
+        self._altered = False
+        self._cap_tokens: int | None = None
+        self._live = False
+        self._pending: list[bytes] = []
+        self._wrote_mono = self._arrived_mono
+        self._want_head = False
+        self._wake: asyncio.Future[None] | None = None
+        self._usage = Usage()
+
+    # -- the six steps ---------------------------------------------------------------------------------
+
+    async def run(self) -> Rendered | None:
+        """Answer. Returns the whole answer or error, or None where it went out through the reply stream."""
+        engine = self._engine
+        outcome = "caller_left"
+        engine.sweeper.watch(self)
+        try:
+            rendered = await self._serve()
+            outcome = "answered" if rendered is None or rendered.status == 200 else f"refused_{rendered.status}"
+            return rendered
+        except HermesError as error:
+            outcome = type(error).__name__
+            return await self._refuse(error)
+        finally:
+            engine.sweeper.forget(self)
+            self._leave()
+            self._report(outcome)
+
+    async def _serve(self) -> Rendered | None:
+        """Plan and attempt until there is an answer; every plan is made anew on the current snapshot."""
+        while True:
+            candidate = self._next()
+            error, rendered = await self._try(candidate)
+            if error is None:
+                return rendered
+            self._note_failure(candidate.facts, error)
+            if not self._live:
+                self._start_over()
+            if not self._splice.may_restart:
+                raise error
+            if self._engine.clock.mono() >= self._deadline_mono:
+                raise DeadlinePassed(self._reports)
+            self._follow(candidate, error)
+
+    def _follow(self, candidate: Candidate, error: UpstreamError) -> None:
+        """Take the step that the failover table says. Raises the error where that is to stop."""
+        facts = candidate.facts
+        step = failover.after(
+            error,
+            facts,
+            self._constraint,
+            altered=self._altered,
+            input_tokens=self._q.demand.input_tokens,
+            dropped=self._dropped,
+            context=self._engine.state.learned.context(facts.target.provider, facts.target.model),
+        )
+        if step.action == "stop":
+            raise error
+        self._constraint = step.constraint
+        self._same = None
+        if step.action == "same" and step.drop is not None:
+            self._dropped |= {step.drop}
+            self._same = Pin(facts.target.provider, facts.target.model)
+
+    def _start_over(self) -> None:
+        """Nothing has left for the caller yet: whatever was held back was never shown."""
+        self._pending.clear()
+        self._encoder = ChatEncoder(include_usage=self._q.inbound.request.include_usage)
+        self._splice = Splice(self._encoder)
+
+    def _next(self) -> Candidate:
+        """The next candidate, its quota reserved in the same step. Raises what the caller gets if there is none."""
+        engine = self._engine
+        snapshot = engine.snapshot
+        constraint = self._constraint
+        if self._same is not None:
+            constraint, self._same = replace(constraint, pin=self._same), None
+        planned = plan(
+            self._q.demand,
+            constraint,
+            snapshot.roster,
+            engine.state,
+            snapshot.policy,
+            engine.clock.now(),
+            engine.rng,
+        )
+        candidate = planned.take()
+        if candidate is not None:
+            return candidate
+        if constraint is not self._constraint:
+            return self._next()
+        if constraint.pin is not None and self._q.fallback_any:
+            self._constraint = replace(constraint, pin=None)
+            return self._next()
+        raise self._no_candidate(planned)
+
+    def _no_candidate(self, planned: Plan) -> HermesError:
+        """What the caller gets where nobody is left: its own fault, a wait, or the truth about the pool."""
+        too_long = planned.too_long
+        if too_long is not None:
+            return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
+        if self._refusal is not None:
+            return self._refusal
+        if not self._reports and planned.hopeless is not None:
+            return planned.hopeless
+        return NoTarget(
+            limited=planned.limited, retry_at=planned.retry_at, attempts=self._reports, reasons=planned.reasons
+        )
+
+    def _advertised(self, window: int) -> int:
+        """The window to name: agents store it, so it is the advertised one where no model was pinned."""
+        if self._constraint.pin is not None:
+            return window
+        snapshot = self._engine.snapshot
+        profile = self._q.demand.profile
+        return advertised_context(snapshot.roster, self._settings, self._engine.state.learned, profile=profile)
+
+    async def _try(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
+        """One attempt, to its verdict."""
+        engine = self._engine
+        self._candidate = candidate
+        facts = candidate.facts
+        streaming = self._reply is not None
+        try:
+            request = self._outbound(facts, streaming=streaming)
+        except KeyError:
+            error: UpstreamError = CredentialRejected("the credential is gone")
+            error.target = facts.target
+            self._settle(sent=False)
+            return error, None
+        self._splice.begin(self._cap_tokens)
+        self._lane = self._new_lane(facts) if streaming else None
+        attempt = self._attempt = Attempt(
+            facts,
+            self,
+            self._lane,
+            clock=engine.clock,
+            border=engine.border,
+            sweeper=engine.sweeper,
+            first_token_limit_s=self._first_token_limit(facts, streaming=streaming),
+            stall_s=self._settings.stall_s,
+        )
+        attempt.send(engine.transport, request)
+        while not attempt.over:
+            await self._wait()
+        if attempt.quotas:
+            engine.state.seen(facts.target, attempt.quotas, engine.clock.now())
+        if attempt.error is not None:
+            return attempt.error, None
+        try:
+            rendered = await self._deliver(facts, attempt)
+        except UpstreamError as error:
+            attempt.overrule(error)
+            return error, None
+        self._succeeded(facts, attempt)
+        return None, rendered
+
+    # -- one attempt, prepared -------------------------------------------------------------------------
+
+    def _outbound(self, facts: TargetFacts, *, streaming: bool) -> Outbound:
+        """The request as it leaves. Raises KeyError where the secret is gone."""
+        engine = self._engine
+        asked = self._q.inbound.request.max_output_tokens
+        reasoning = facts.model.capability(Capability.REASONING).value is Known.YES
+        refused = engine.state.refused_params(facts.target.provider, facts.target.model)
+        rendered = render(
+            self._q.inbound.fields,
+            facts,
+            Options(
+                stream=streaming,
+                reserve_tokens=self._settings.reasoning_token_reserve,
+                reasoning=reasoning,
+                without=refused,
+            ),
+            engine.memory.recall_for(facts, self._q.caller.key),
+        )
+        self._altered = rendered.altered
+        for notice in rendered.warnings:
+            self._notices[str(notice)] = None
+        sent = rendered.sent_max_tokens
+        self._cap_tokens = asked if asked is not None and sent is not None and sent > asked else None
+        headers = engine.authorizer.headers(facts, caller_agent=self._q.caller_agent)
+        return Outbound("POST", f"{facts.base_url}/chat/completions", headers, rendered.body)
+
+    def _new_decoder(self, facts: TargetFacts) -> ChatDecoder:
+        engine = self._engine
+        family = facts.provider.rejection
+        now = engine.clock.now()
+        return ChatDecoder(
+            lambda error: engine.in_band(family, error, now),
+            new_id=engine.ids.new,
+            now=int(now),
+            think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
+        )
+
+    def _new_lane(self, facts: TargetFacts) -> Lane:
+        choices = self._q.inbound.request.choices
+        decoder = self._new_decoder(facts)
+        if choices > 1:
+            return ManyLane(self._splice, decoder, choices)
+        tap = bool(facts.quirks & _REPLAY)
+        return StreamLane(self._splice, decoder, tap=tap)
+
+    def _first_token_limit(self, facts: TargetFacts, *, streaming: bool) -> float:
+        """Silence limit of the attempt in seconds; the whole deadline where nobody else could serve."""
+        left = max(0.0, self._deadline_mono - self._engine.clock.mono())
+        if len(self._engine.snapshot.roster) <= 1:
+            return left
+        limit = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
+        if not streaming:
+            # All of it comes at once: the time of writing is part of the silence.
+            tokens = self._q.inbound.request.max_output_tokens or _UNARY_TOKENS
+            limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
+        return min(limit, left)
+
+    # -- the answer ------------------------------------------------------------------------------------
+
+    async def _deliver(self, facts: TargetFacts, attempt: Attempt) -> Rendered | None:
+        """Hand the answer over. Raises the UpstreamError that a 200 turns out to be."""
+        lane = self._lane
+        if self._reply is None:
+            return self._whole(facts, attempt)
+        if lane is None or not lane.over:
+            lane = None
+            self._replay(facts, attempt)  # a whole answer to a stream request
+        await self._open_reply(facts)
+        self._usage = self._final_usage(lane.usage if lane is not None else self._usage)
+        if not self._notices and not self._want_head:
+            self._write(self._encoder.end(self._usage))
+        else:
+            self._write(self._late_comment(facts) + self._encoder.end(self._usage))
+        await self._reply.end()
+        if isinstance(lane, StreamLane) and lane.tapped:
+            self._remember(facts, lane)
+        return None
+
+    def _whole(self, facts: TargetFacts, attempt: Attempt) -> Rendered:
+        request = self._q.inbound.request
+        whole = read_answer(
+            attempt.body,
+            self._new_decoder(facts),
+            estimate=self._estimate(""),
+            cap_chars=self._cap_tokens * 4 if self._cap_tokens is not None else None,
+            choices=request.choices,
+            tap=bool(facts.quirks & _REPLAY),
+            plain=not any(quirk in facts.quirks for quirk in _TAGS),
+        )
+        self._usage = whole.usage
+        if whole.answer is not None and facts.quirks & _REPLAY:
+            self._engine.memory.keep_answer(facts, whole.answer, self._q.caller.key)
+        return Rendered(200, {"content-type": "application/json", **self._headers(facts)}, whole.body)
+
+    def _replay(self, facts: TargetFacts, attempt: Attempt) -> None:
+        """The upstream answered whole although a stream was asked for: make the stream of it."""
+        decoder = self._new_decoder(facts)
+        events = events_of(attempt.body, decoder)
+        if isinstance(events[-1], Failed):
+            raise events[-1].error
+        self._usage = decoder.usage or Usage()
+        self.emit(self._splice.admit(events))
+        if not self._splice.committed:
+            raise Malformed("an answer that shows nothing")
+
+    def _remember(self, facts: TargetFacts, lane: StreamLane) -> None:
+        self._engine.memory.keep_answer(facts, fold(lane.tapped), self._q.caller.key)
+
+    def _final_usage(self, reported: Usage | None) -> Usage:
+        return reported if reported is not None and reported.output_tokens else self._estimate(self._splice.shown.text)
+
+    def _estimate(self, text: str) -> Usage:
+        return Usage(self._q.demand.input_tokens, max(1, len(text) // 4), estimated=True)
+
+    def _headers(self, facts: TargetFacts) -> dict[str, str]:
+        headers = {
+            "x-hermes-target": facts.target.name,
+            "x-hermes-attempts": str(len(self._reports) + 1),
+        }
+        if self._notices:
+            headers["x-hermes-warnings"] = ",".join(self._notices)[:1_000]
+        return headers
+
+    def _late_comment(self, facts: TargetFacts) -> bytes:
+        """What was not known when the head went out (contract.md, Answers)."""
+        if not self._want_head:
+            return b""
+        warnings = f" warnings={','.join(self._notices)}" if self._notices else ""
+        text = f": hermes target={facts.target.name} attempts={len(self._reports) + 1}{warnings}\n\n"
+        return text.encode("ascii", "replace")
+
+    # -- pushed ----------------------------------------------------------------------------------------
+
+    def emit(self, data: bytes) -> None:
+        """Bytes for the caller, from within the transport's callback."""
+        if not data:
+            return
+        if not self._live:
+            self._pending.append(data)
+            self.wake()
+            return
+        self._write(data)
+        reply = self._reply
+        assert reply is not None
+        if reply.waiting_bytes() > _PRESSURE_BYTES and self._attempt is not None:
+            self._attempt.pause()
+            self.wake()
+
+    def _write(self, data: bytes) -> None:
+        assert self._reply is not None
+        self._reply.write(data)
+        self._wrote_mono = self._engine.clock.mono()
+
+    def wake(self) -> None:
+        """Something changed: let `run` look."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _wait(self) -> None:
+        """Until something changed; then open the reply or relieve the pressure, where that is what is needed."""
+        attempt = self._attempt
+        assert attempt is not None
+        reply = self._reply
+        if reply is not None and self._live and reply.waiting_bytes() > _PRESSURE_BYTES:
+            while reply.waiting_bytes() > _RELIEF_BYTES and not attempt.over:
+                await asyncio.sleep(0.01)
+            attempt.resume()
+            return
+        if reply is not None and not self._live and (self._pending or self._want_head):
+            await self._open_reply(attempt.facts)
+            return
+        self._wake = asyncio.get_running_loop().create_future()
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+
+    async def _open_reply(self, facts: TargetFacts) -> None:
+        if self._live:
+            return
+        assert self._reply is not None
+        await self._reply.start({} if self._want_head and not self._splice.committed else self._headers(facts))
+        self._live = True
+        self._wrote_mono = self._engine.clock.mono()
+        if self._pending:
+            self._write(b"".join(self._pending))
+            self._pending.clear()
+
+    def tick(self, mono: float) -> None:
+        """All time limits of the exchange."""
+        attempt = self._attempt
+        committed = self._splice.committed
+        if attempt is not None and not attempt.over:
+            attempt.tick(mono)
+            if not attempt.over and not committed and mono >= self._deadline_mono:
+                attempt.failed(TimedOut("deadline"))
+                attempt.abort()
+        if self._reply is None:
+            return
+        if not self._live:
+            if not self._want_head and mono - self._arrived_mono >= HEAD_S:
+                self._want_head = True
+                self.wake()
+        elif mono - self._wrote_mono >= KEEP_ALIVE_S:
+            model = self._q.inbound.request.model
+            clock = self._engine.clock
+            self._write(self._splice.keep_alive(self._engine.ids.new("chatcmpl-"), model, int(clock.now())))
+
+    # -- what is learnt, and the end -------------------------------------------------------------------
+
+    def _succeeded(self, facts: TargetFacts, attempt: Attempt) -> None:
+        engine = self._engine
+        now = engine.clock.now()
+        self._trail.append(f"{facts.target}:ok")
+        engine.state.succeeded(facts.target, now, ttft_s=attempt.ttft_s, demand=self._q.demand)
+        if not self._usage.estimated and self._usage.input_tokens:
+            engine.state.calibrate(
+                facts.target.provider, facts.target.model, self._q.demand.input_tokens, self._usage.input_tokens
+            )
+        self._settle(sent=True)
+
+    def _note_failure(self, facts: TargetFacts, error: UpstreamError) -> None:
+        engine = self._engine
+        now = engine.clock.now()
+        error.target = facts.target
+        if isinstance(error, TimedOut) and error.phase == "deadline":
+            engine.state.abandoned(facts.target, now)  # our own deadline is nobody's fault
+        else:
+            engine.state.failed(facts.target, error, now, demand=self._q.demand)
+        attempt = self._attempt
+        if attempt is not None and attempt.learned_context:
+            engine.state.learn_context(facts.target.provider, facts.target.model, attempt.learned_context)
+        if isinstance(error, Unsupported) and error.param:
+            engine.state.learn_refused(facts.target.provider, facts.target.model, error.param)
+        if isinstance(error, RequestRejected) and error.wire_class == "refused":
+            self._refusal = error
+        self._reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
+        self._trail.append(f"{facts.target}:{error.wire_class}")
+        engine.log.warning(
+            "attempt.failed",
+            request_id=self._q.request_id,
+            target=str(facts.target),
+            error=type(error).__name__,
+            status=error.status,
+            said=error.excerpt[:200],
+        )
+        self._settle(sent=error.status is None or error.status == 200)
+
+    def _settle(self, *, sent: bool) -> None:
+        """Settle the reservation, once."""
+        candidate, self._candidate = self._candidate, None
+        if candidate is None:
+            return
+        usage = self._usage
+        self._engine.state.settle(
+            candidate.reservation,
+            self._engine.clock.now(),
+            input_tokens=usage.input_tokens or None,
+            output_tokens=usage.output_tokens or None,
+            sent=sent,
+        )
+
+    def _leave(self) -> None:
+        """The caller left, or all is done: close what is still open; nobody is blamed."""
+        attempt = self._attempt
+        if attempt is not None and not attempt.over:
+            attempt.abort()
+            self._engine.state.abandoned(attempt.facts.target, self._engine.clock.now())
+            self._trail.append(f"{attempt.facts.target}:abandoned")
+        self._settle(sent=True)
+
+    async def _refuse(self, error: HermesError) -> Rendered | None:
+        """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""
+        now = self._engine.clock.now()
+        if self._reply is None or (not self._live and not self._want_head):
+            rendered = render_error(error, now=now)
+            headers = {"content-type": "application/json", "x-hermes-attempts": str(len(self._reports))}
+            return replace(rendered, headers={**headers, **rendered.headers})
+        if not self._live:
+            await self._reply.start({})
+            self._live = True
+        self._write(error_event(error, now=now))
+        await self._reply.end()
+        return None
+
+    def _report(self, outcome: str) -> None:
+        engine = self._engine
+        mono = engine.clock.mono()
+        usage = self._usage
+        engine.counters.count(outcome, len(self._reports))
+        engine.log.info(
+            "exchange.done",
+            request_id=self._q.request_id,
+            outcome=outcome,
+            stream=self._reply is not None,
+            attempts=" ".join(self._trail),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            estimated=usage.estimated,
+            duration_s=round(mono - self._arrived_mono, 3),
+        )
+

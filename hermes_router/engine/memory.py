@@ -1,0 +1,252 @@
+"""What providers left behind for the next turn: thought signatures, reasoning text and reasoning details.
+
+Owns the memory that makes a second turn work although callers drop unknown fields (facts: providers.md 3.1, 3.13, 7,
+12.9): who made which artefact, and to whom it may go back. A signature or a blob goes back to the very model that made
+it, reasoning text to the same provider, nothing further. It must never log or show what it holds, and never touch a
+disk: after a restart the fall-backs of `wire/quirks_replay` serve.
+"""
+
+import hashlib
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.events import Answer, BlockKind
+from hermes_router.core.ids import ModelId, ProviderName
+from hermes_router.core.ports import Clock
+
+ENTRIES_MAX = 10_000
+BYTES_MAX = 16 * 1024 * 1024
+TTL_S = 24 * 3600.0
+_OVERHEAD_BYTES = 400  # an entry's own objects and its places in the three indexes, roughly
+
+_Key = tuple[str, str, str, str, bytes]  # scope, provider, model, call id, content
+_Index = dict[tuple[str, ...], list[_Key]]
+
+
+@dataclass(slots=True, repr=False)
+class _Entry:
+    """One tool call and what came with it, as UTF-8. Without repr: contents are never shown."""
+
+    at: float
+    size: int
+    signature: bytes | None
+    reasoning: bytes | None
+    details: bytes | None
+
+
+class Memory:
+    """Artefacts by tool call, bounded by number, bytes and age (seconds since last use).
+
+    A call is found by its id, and where clients rewrite ids by its name and canonical arguments. Some providers number
+    their ids anew in each conversation (`functions.bash:0`), so an id alone counts only while it is unambiguous.
+    `scope` separates callers: pass a router key or conversation id, and nothing crosses it.
+    """
+
+    def __init__(
+        self, clock: Clock, *, entries_max: int = ENTRIES_MAX, bytes_max: int = BYTES_MAX, ttl_s: float = TTL_S
+    ) -> None:
+        self._clock = clock
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self._ttl_s = ttl_s
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()  # least recently used first
+        self._by_id: _Index = {}
+        self._by_content: _Index = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Memory {len(self._entries)} entries, {self._bytes} bytes>"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held, overhead estimated."""
+        return self._bytes
+
+    def keep(
+        self,
+        *,
+        provider: ProviderName,
+        model: ModelId,
+        call_id: str,
+        name: str,
+        arguments: str,
+        signature: str | None = None,
+        reasoning: str | None = None,
+        details: object | None = None,
+        scope: str = "",
+    ) -> None:
+        """Remember what came with a tool call; `call_id` as the caller was shown it, `arguments` whole."""
+        if not signature and not reasoning and details is None:
+            return
+        key = (scope, provider, model, call_id, _content(name, arguments))
+        if key in self._entries:
+            self._drop(key)
+        entry = _Entry(self._clock.now(), 0, _bytes(signature), _bytes(reasoning), _json(details))
+        entry.size = _OVERHEAD_BYTES + len(call_id) * 2
+        entry.size += sum(len(part) for part in (entry.signature, entry.reasoning, entry.details) if part is not None)
+        if entry.size > self._bytes_max:
+            return
+        self._entries[key] = entry
+        self._bytes += entry.size
+        for index, place in self._places(key):
+            index.setdefault(place, []).append(key)
+        self._evict(entry.at)
+
+    def forget(self, call_id: str) -> None:
+        """Drop all that is held for a call id, of any provider (a 400 said that it is wrong)."""
+        for key in [key for key in self._entries if key[3] == call_id]:
+            self._drop(key)
+
+    def recall_for(self, facts: TargetFacts, scope: str = "") -> "Remembered":
+        """What may be replayed to this target, as `wire/outgoing.Recall`."""
+        return Remembered(self, facts.provider.name, facts.model.id, scope)
+
+    def keep_answer(self, facts: TargetFacts, answer: Answer, scope: str = "") -> None:
+        """Remember what a folded answer of this target carries for its tool calls, if it made any."""
+        calls = [block for block in answer.blocks if block.kind is BlockKind.TOOL_CALL]
+        if not calls:
+            return
+        reasoning = answer.text(BlockKind.REASONING) or None
+        fragments = [block.extras.get("reasoning_details") for block in answer.blocks]
+        details = _whole_details([each for part in fragments if isinstance(part, list) for each in part])
+        for call in calls:
+            self.keep(
+                provider=facts.provider.name,
+                model=facts.model.id,
+                call_id=call.call_id,
+                name=call.name,
+                arguments=call.text,
+                signature=_signature(call.extras.get("extra_content")),
+                reasoning=reasoning,
+                details=details,
+                scope=scope,
+            )
+
+    def find(self, scope: str, provider: str, model: str | None, call: tuple[str, str, str]) -> "_Entry | None":
+        """The entry of a call (id, name, arguments), the latest if several fit; a find is a use.
+
+        `model` None = of any model of the provider.
+        """
+        call_id, name, arguments = call
+        content = _content(name, arguments)
+        named = [key for key in self._by_id.get((scope, provider, call_id), ()) if model in (None, key[2])]
+        exact = [key for key in named if key[4] == content]
+        if not exact and len(named) == 1 and named[0][4][:4] == content[:4]:
+            exact = named  # same id, same tool: the caller has reshaped the arguments
+        if not exact:
+            same = self._by_content.get((scope, provider, content.hex()), ())
+            exact = [key for key in same if model in (None, key[2])]
+        if not exact:
+            return None
+        key = exact[-1]
+        entry, now = self._entries[key], self._clock.now()
+        if now - entry.at > self._ttl_s:
+            self._drop(key)
+            return None
+        entry.at = now
+        self._entries.move_to_end(key)
+        return entry
+
+    def _places(self, key: _Key) -> tuple[tuple[_Index, tuple[str, ...]], ...]:
+        scope, provider, _, call_id, content = key
+        return (self._by_id, (scope, provider, call_id)), (self._by_content, (scope, provider, content.hex()))
+
+    def _evict(self, now: float) -> None:
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            full = len(self._entries) > self._entries_max or self._bytes > self._bytes_max
+            if not full and now - entry.at <= self._ttl_s:
+                return
+            self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        self._bytes -= self._entries.pop(key).size
+        for index, place in self._places(key):
+            keys = index[place]
+            keys.remove(key)
+            if not keys:
+                del index[place]
+
+
+class Remembered:
+    """The memory as one target may see it; satisfies `wire/outgoing.Recall`."""
+
+    __slots__ = ("_memory", "_model", "_provider", "_scope")
+
+    def __init__(self, memory: Memory, provider: str, model: str, scope: str) -> None:
+        self._memory = memory
+        self._provider = provider
+        self._model = model
+        self._scope = scope
+
+    def signature(self, call_id: str, name: str, arguments: str) -> str | None:
+        """The thought signature that this model gave with the call."""
+        entry = self._memory.find(self._scope, self._provider, self._model, (call_id, name, arguments))
+        return entry.signature.decode() if entry is not None and entry.signature is not None else None
+
+    def reasoning(self, call_id: str, name: str, arguments: str) -> str | None:
+        """The reasoning text that came before the call, of any model of this provider."""
+        entry = self._memory.find(self._scope, self._provider, None, (call_id, name, arguments))
+        return entry.reasoning.decode() if entry is not None and entry.reasoning is not None else None
+
+    def details(self, call_id: str, name: str, arguments: str) -> object | None:
+        """The `reasoning_details` that this model gave, as raw JSON: they go back as they came."""
+        entry = self._memory.find(self._scope, self._provider, self._model, (call_id, name, arguments))
+        return msgspec.Raw(entry.details) if entry is not None and entry.details is not None else None
+
+
+def _content(name: str, arguments: str) -> bytes:
+    """A digest of name and arguments, the latter in canonical form; its first 4 bytes are the name's alone."""
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):  # no JSON: then it counts as it is
+        arguments = msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="sorted").decode()
+    name_bytes = name.encode(errors="surrogatepass")
+    text = name_bytes + b"\0" + arguments.encode(errors="surrogatepass")
+    return hashlib.blake2b(name_bytes, digest_size=4).digest() + hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _signature(extra: object) -> str | None:
+    """Gemini's thought signature in a call's `extra_content` (providers.md 3.1)."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    found = google.get("thought_signature") if isinstance(google, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _whole_details(fragments: list[Any]) -> list[Any] | None:
+    """Streamed `reasoning_details` put together again: fragments of one index and type are one entry."""
+    whole: list[Any] = []
+    for fragment in fragments:
+        last = whole[-1] if whole else None
+        if not isinstance(fragment, dict):
+            whole.append(fragment)
+            continue
+        if not isinstance(last, dict) or fragment.get("index") is None or _part(last) != _part(fragment):
+            whole.append(dict(fragment))
+            continue
+        for key, value in fragment.items():
+            if key in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(key), str):
+                last[key] += value
+            elif value is not None:
+                last[key] = value
+    return whole or None
+
+
+def _part(fragment: dict[str, Any]) -> tuple[Any, Any]:
+    return fragment.get("index"), fragment.get("type")
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return text.encode(errors="replace") if text else None
+
+
+def _json(details: object | None) -> bytes | None:
+    if details is None:
+        return None
+    return bytes(details) if isinstance(details, msgspec.Raw) else msgspec.json.encode(details)

@@ -1,0 +1,75 @@
+"""What the pool says of itself: status of every target, readiness, and the models that can be named.
+
+Owns the shapes of `GET /v1/status` (contract.md, Status and control). It only reads; it must never show a secret beyond its
+last four characters.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from hermes_router.engine.context import Engine
+from hermes_router.routing.names import PROFILES
+from hermes_router.routing.window import advertised_context, advertised_output
+from hermes_router.wire.openai_models import ModelRow
+
+_CREATED = 1_767_225_600  # 2026-01-01: a model list is no news, and must be stable over restarts
+
+
+def status_report(engine: Engine, version: str, *, providers: frozenset[str] | None = None) -> dict[str, Any]:
+    """`GET /v1/status`; a scoped key sees its scope."""
+    snapshot = engine.snapshot
+    now = engine.clock.now()
+    targets: list[dict[str, Any]] = []
+    for facts in snapshot.roster.facts:
+        if providers is not None and facts.provider.name not in providers:
+            continue
+        status = engine.state.status(facts, now)
+        targets.append(
+            {
+                "target": str(facts.target),
+                "provider": facts.provider.name,
+                "model": facts.model.id,
+                "credential": facts.credential.tail,
+                "account": facts.credential.account,
+                "state": status.state,
+                "reason": status.reason,
+                "until": status.until,
+                "capabilities": status.capabilities,
+                "quota": [asdict(window) for window in status.quota],
+            }
+        )
+    return {
+        "version": version,
+        "uptime_s": round(engine.clock.mono() - engine.started_mono, 1),
+        "ready": any(target["state"] == "ready" for target in targets),
+        "mode": snapshot.settings.mode,
+        "targets": targets,
+        "counters": asdict(engine.counters),
+    }
+
+
+def is_ready(engine: Engine) -> bool:
+    """Whether a target could serve now. Stops at the first that can."""
+    now = engine.clock.now()
+    return any(engine.state.status(facts, now).state == "ready" for facts in engine.snapshot.roster.facts)
+
+
+def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[ModelRow]:
+    """`hermes-router` and its profiles, then every `P/M` that can be pinned."""
+    snapshot = engine.snapshot
+    learned = engine.state.learned
+    rows = [
+        ModelRow(
+            name,
+            "hermes-router",
+            _CREATED,
+            advertised_context(snapshot.roster, snapshot.settings, learned, profile=profile),
+            advertised_output(snapshot.roster, snapshot.settings, learned, profile=profile),
+        )
+        for name, profile in PROFILES.items()
+    ]
+    for provider, spec in snapshot.roster.pinnable():
+        if providers is None or provider in providers:
+            context = learned.context(provider, spec.id) or spec.context
+            rows.append(ModelRow(f"{provider}/{spec.id}", provider, _CREATED, context, spec.max_output))
+    return rows

@@ -1,0 +1,239 @@
+"""One generation of the configuration as the pool sees it: every target with all that it is scheduled by.
+
+Owns the joining of row, owner's words and credentials into `TargetFacts`. It must never hold anything that changes
+with traffic, and never read a file: a new configuration is a new snapshot.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from hermes_router.core.catalog import (
+    Capability,
+    Claim,
+    DialectName,
+    Known,
+    ModelSpec,
+    PriceClass,
+    ProviderSpec,
+    QuotaRule,
+    TargetFacts,
+)
+from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
+from hermes_router.core.observations import Unit, Window
+from hermes_router.core.settings import ProviderSettings, Settings
+from hermes_router.core.variables import variable_part
+
+__all__ = ["Snapshot", "base_url", "build_facts", "is_on", "pinned_facts", "take_snapshot"]
+
+# Dialects that are spoken towards providers, the preferred first; the others come with issues 4 and 6.
+SPOKEN: Final[tuple[DialectName, ...]] = ("openai_chat",)
+_DIALECT_WORDS: Final[Mapping[DialectName, str]] = {
+    "openai_chat": "Chat Completions",
+    "anthropic_messages": "Messages",
+    "openai_responses": "Responses",
+}
+_UNKNOWN_TIER: Final = 3
+_MAX_DISCOVERED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A generation: settings, rows, credentials, and the targets they make. `live` is what providers list."""
+
+    generation: int
+    settings: Settings
+    catalog: Mapping[ProviderName, ProviderSpec]
+    credentials: tuple[Credential, ...] = ()
+    facts: tuple[TargetFacts, ...] = ()
+    live: Mapping[str, Sequence[ModelSpec]] = field(default_factory=dict)
+
+
+def take_snapshot(
+    generation: int,
+    settings: Settings,
+    catalog: Mapping[ProviderName, ProviderSpec],
+    credentials: Sequence[Credential],
+    live: Mapping[str, Sequence[ModelSpec]] | None = None,
+) -> Snapshot:
+    """The snapshot of one reading of the configuration; `live` maps providers to the models that they list."""
+    listed = live or {}
+    facts = build_facts(settings, catalog, credentials, listed)
+    return Snapshot(generation, settings, catalog, tuple(credentials), facts, listed)
+
+
+def is_on(spec: ProviderSpec, said: ProviderSettings) -> bool:
+    """Whether a keyless provider takes part: the owner gave an address or a model, or wrote the row."""
+    return not spec.keyless or spec.own or bool(said.base_url) or bool(said.models)
+
+
+def base_url(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -> str:
+    """Where a dialect's paths are appended: the owner's address, else the row's.
+
+    Local servers all have their API under `/v1`, and people write the address without it.
+    """
+    if not said.base_url:
+        return spec.endpoints[dialect]
+    if spec.keyless and urlsplit(said.base_url).path == "":
+        return f"{said.base_url}/v1"
+    return said.base_url
+
+
+def build_facts(
+    settings: Settings,
+    catalog: Mapping[ProviderName, ProviderSpec],
+    credentials: Sequence[Credential],
+    live: Mapping[str, Sequence[ModelSpec]] | None = None,
+) -> tuple[TargetFacts, ...]:
+    """Every target: provider by provider in the catalogue's order, model by model in list order, key by key.
+
+    `live` maps a provider to the models that it lists itself; it fills in what neither row nor owner says.
+    """
+    listed = live or {}
+    of_provider: dict[ProviderName, list[Credential]] = {}
+    for credential in credentials:
+        of_provider.setdefault(credential.provider, []).append(credential)
+    facts: list[TargetFacts] = []
+    for spec in catalog.values():
+        said = settings.provider(spec.name)
+        mine = of_provider.get(spec.name, ())
+        if not mine or not is_on(spec, said):
+            continue
+        for position, model in enumerate(_models(spec, said, listed.get(spec.name, ()))):
+            facts.extend(_of_model(spec, said, model, position, mine))
+    return tuple(facts)
+
+
+def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[TargetFacts, ...]:
+    """Targets of a model that is pinned though the pool does not hold it, one for each credential of its provider."""
+    spec = snapshot.catalog.get(ProviderName(provider))
+    said = snapshot.settings.provider(provider)
+    mine = [c for c in snapshot.credentials if c.provider == provider]
+    if spec is None or not mine or not is_on(spec, said):
+        return ()
+    model = _spec_of(spec, model_id, {one.id: one for one in snapshot.live.get(provider, ())})
+    return tuple(_of_model(spec, said, model, len(spec.models), mine))
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+def _models(spec: ProviderSpec, said: ProviderSettings, live: Sequence[ModelSpec]) -> list[ModelSpec]:
+    """The owner's list, else the row's, else what the provider lists; models for embeddings left out."""
+    listed = {model.id: model for model in live}
+    ids: Sequence[str]
+    if said.models is not None:
+        ids = tuple(dict.fromkeys(one.removeprefix(spec.model_prefix) for one in said.models))
+    elif spec.models:
+        ids = [model.id for model in spec.models if model.picked]
+        # A row whose ids all left the list, at a provider that marks its free ones: those are taken instead.
+        if spec.free_only and listed and not listed.keys() & set(ids):
+            ids = [one for one in listed if one.endswith(spec.free_only)][:_MAX_DISCOVERED] or ids
+    else:
+        ids = list(listed)
+    models = [_spec_of(spec, one, listed) for one in ids]
+    return [model for model in models if model.embeds is None]
+
+
+def _spec_of(spec: ProviderSpec, model_id: str, listed: Mapping[ModelId, ModelSpec]) -> ModelSpec:
+    """What is known of a model: the row first, then the provider's own list, then nothing but the row's defaults."""
+    seen = listed.get(ModelId(model_id))
+    known = spec.model(model_id)
+    if known is not None:
+        if seen is None:
+            return known
+        return replace(
+            known,
+            context=known.context or seen.context,
+            max_output=known.max_output or seen.max_output,
+            capabilities=dict(seen.capabilities) | dict(known.capabilities),
+        )
+    free = spec.free_only is not None and model_id.endswith(spec.free_only)
+    price_class = PriceClass.FREE if free else spec.price_class
+    if seen is not None:
+        return replace(seen, price_class=price_class, capabilities=dict(spec.capabilities) | dict(seen.capabilities))
+    return ModelSpec(
+        ModelId(model_id), tier=_UNKNOWN_TIER, price_class=price_class, capabilities=dict(spec.capabilities)
+    )
+
+
+def _overridden(model: ModelSpec, said: ProviderSettings) -> ModelSpec:
+    """The model with the owner's word on its capabilities: his word on the model before that on the provider."""
+    part = variable_part(model.id)
+    words = (
+        (Capability.TOOLS, said.model_tools.get(part, said.tools)),
+        (Capability.REASONING, said.model_reasoning.get(part, said.reasoning)),
+    )
+    claims = {what: Claim(Known.YES if yes else Known.NO, "override") for what, yes in words if yes is not None}
+    return replace(model, capabilities=dict(model.capabilities) | claims) if claims else model
+
+
+# --- targets ----------------------------------------------------------------------------------------
+
+
+def _of_model(
+    spec: ProviderSpec, said: ProviderSettings, model: ModelSpec, position: int, credentials: Sequence[Credential]
+) -> list[TargetFacts]:
+    dialect = next((one for one in SPOKEN if one in spec.endpoints), next(iter(spec.endpoints)))
+    url = base_url(spec, said, dialect)
+    model = _overridden(model, said)
+    # What this model does not take is no longer allowed for it: one list to look at when the body is rendered.
+    provider = replace(spec, allow=spec.allow - model.refuse) if spec.allow is not None and model.refuse else spec
+    quotas = _quotas(spec, said, model)
+    return [
+        TargetFacts(
+            target=Target(spec.name, model.id, credential.id),
+            provider=provider,
+            model=model,
+            credential=credential,
+            base_url=url,
+            dialect=dialect,
+            quotas=quotas,
+            output_cap=said.max_output_tokens or model.max_output,
+            skip_tokens_over=said.skip_tokens_over,
+            position=position,
+            private=spec.keyless and (said.is_private or _on_loopback(url)),
+            disabled=_disabled(spec, said, dialect),
+            quirks=spec.quirks | model.quirks,
+            effort_levels=model.efforts,
+            own_base_url=bool(said.base_url),
+        )
+        for credential in credentials
+    ]
+
+
+def _quotas(spec: ProviderSpec, said: ProviderSettings, model: ModelSpec) -> tuple[QuotaRule, ...]:
+    """The owner's limits, else the published ones, a model's before its provider's of the same unit and window.
+
+    At another address nothing that was published holds. Where free models are marked, the row's limits are theirs.
+    """
+    if said.limits is not None:
+        return said.limits
+    if said.base_url:
+        return ()
+    special = {(rule.unit, rule.window) for rule in model.quotas}
+    common = spec.quotas if spec.free_only is None or model.id.endswith(spec.free_only) else ()
+    rules = [*model.quotas, *(rule for rule in common if (rule.unit, rule.window) not in special)]
+    if spec.concurrency is not None and (Unit.CONCURRENCY, Window.NONE) not in special:
+        rules.append(QuotaRule(Unit.CONCURRENCY, spec.concurrency, Window.NONE, "account"))
+    return tuple(rules)
+
+
+def _disabled(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -> str | None:
+    if spec.retired is not None and not said.base_url:
+        return spec.retired
+    if dialect not in SPOKEN:
+        return f"spoken from a later version: {_DIALECT_WORDS[dialect]}"
+    return None
+
+
+def _on_loopback(url: str) -> bool:
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    if name == "localhost":  # not *.localhost: some resolvers ask the network for those
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The brain: decides which target serves a request. Pure; time comes from outside."""

@@ -1,0 +1,202 @@
+"""Which slots, scopes and windows exist, and how they hang together.
+
+Owns the lasting records by target, scope and window, ties each new snapshot to them, and keeps the plans' lanes by
+kind of request. It must never judge an outcome: the ledger (`state.py`) does, and writes into these records.
+"""
+
+from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.ids import Target
+from hermes_router.core.observations import QuotaSeen, Scope, ScopeKind, Unit, Window
+from hermes_router.routing.bindings import Rotor
+from hermes_router.routing.demand import Constraint, Demand
+from hermes_router.routing.lanes import Lanes, build
+from hermes_router.routing.learned import Learned
+from hermes_router.routing.quota import Meter
+from hermes_router.routing.roster import Roster
+from hermes_router.routing.slots import KINDS, Cell, Group, Slot, scope_of
+
+LANES_KEPT = 512
+LANES_FOR_S = 3600.0
+PINS_KEPT = 256
+
+Key = tuple[str, str]
+"""Provider and model."""
+
+
+class View:
+    """One snapshot's roster tied to the slots; `pins` are models outside the pool that callers pinned."""
+
+    __slots__ = ("groups", "lanes", "pins", "roster")
+
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
+        self.groups: dict[Key, Group] = {}
+        self.pins: dict[Key, Group] = {}
+        self.lanes: dict[object, Lanes] = {}
+
+
+class Book:
+    """All records, keyed so that they outlive the configuration that brought them."""
+
+    def __init__(self, learned: Learned) -> None:
+        self.slots: dict[Target, Slot] = {}
+        self._learned = learned
+        self._cells: dict[Scope, Cell] = {}
+        self._meters: dict[tuple[Scope, Unit, Window], Meter] = {}
+        self._rotors: dict[str, Rotor] = {}
+        self._view: View | None = None
+
+    def view(self, roster: Roster) -> View:
+        """The view of this snapshot, made when the snapshot is new."""
+        view = self._view
+        if view is None or view.roster is not roster:
+            view = View(roster)
+            for facts in roster.facts:
+                self._join(facts, view.groups)
+            self._view = view
+        return view
+
+    def lanes(self, roster: Roster, demand: Demand, constraint: Constraint, now: float) -> Lanes:
+        """The lanes for this kind of request, cached."""
+        view = self._view
+        if view is None or view.roster is not roster:
+            view = self.view(roster)
+        c = constraint
+        key = (
+            demand.operation, demand.needs, demand.difficulty, demand.profile, demand.light, demand.image_urls > 0,
+            c.pin, c.providers, c.local_only, c.exclude_providers, c.min_tier, c.no_training,
+        )  # fmt: skip
+        found = view.lanes.get(key)
+        version = self._learned.version
+        if found is not None and found.version == version and now < found.expires_at:
+            return found
+        groups = self._admissible(view, constraint)
+        found = build(groups, demand, constraint, now, version=version, expires_at=now + LANES_FOR_S)
+        if len(view.lanes) >= LANES_KEPT:
+            view.lanes.clear()
+        view.lanes[key] = found
+        return found
+
+    def resize(self, provider: str, model: str) -> None:
+        """Work out a model's sizes anew, after something was learned of them."""
+        if self._view is not None:
+            for groups in (self._view.groups, self._view.pins):
+                group = groups.get((provider, model))
+                if group is not None:
+                    group.resize(0.0)
+
+    def slot(self, facts: TargetFacts) -> Slot:
+        """The slot of a target, made where there is none, its limits brought up to date."""
+        slot = self.slots.get(facts.target)
+        if slot is None:
+            cells: dict[ScopeKind, Cell] = {kind: self._cell(scope_of(kind, facts)) for kind in KINDS}
+            slot = self.slots[facts.target] = Slot(facts, cells)
+            for cell in cells.values():
+                self._inherit(slot, cell)
+                cell.slots.append(slot)
+        elif slot.facts is facts:
+            return slot
+        slot.facts = facts
+        self._apply_rules(slot)
+        slot.refresh(0.0)
+        return slot
+
+    def told(self, slot: Slot, seen: QuotaSeen, now: float) -> None:
+        """A window told at one target counts for all targets of its scope."""
+        meter = self._meter(slot, seen.scope, seen.unit, seen.window)
+        if not meter.binds:
+            for sibling in slot.cells[seen.scope].slots:
+                if meter not in sibling.meters:
+                    sibling.meters.append(meter)
+                    meter.slots.append(sibling)
+        meter.told(seen, now)
+        for sibling in meter.slots:
+            sibling.strict = sibling.flagged = True
+
+    def _admissible(self, view: View, constraint: Constraint) -> list[Group]:
+        """The pool's models, or all that a pin can mean: it may name a model outside the pool."""
+        pin = constraint.pin
+        groups = list(view.groups.values())
+        if pin is None or pin.provider is None or (pin.provider, pin.model) in view.groups:
+            return groups
+        key = (pin.provider, pin.model)
+        if key not in view.pins:
+            if len(view.pins) >= PINS_KEPT:
+                self._drop_pins(view)
+            for facts in view.roster.pinned(*key):
+                self._join(facts, view.pins)
+        return [*groups, view.pins[key]] if key in view.pins else groups
+
+    def _drop_pins(self, view: View) -> None:
+        """Forget pinned models outside the pool: callers choose their names, so their number is bounded here."""
+        for group in view.pins.values():
+            for slot in group.slots:
+                if slot.inflight == 0:
+                    self._forget(slot)
+            self._learned.models.pop((group.provider, group.model), None)
+        view.pins.clear()
+        view.lanes.clear()
+
+    def _forget(self, slot: Slot) -> None:
+        self.slots.pop(slot.target, None)
+        for cell in slot.cells.values():
+            cell.slots.remove(slot)
+            if not cell.slots:
+                self._cells.pop(cell.scope, None)
+        for meter in slot.meters:
+            meter.slots.remove(slot)
+            if not meter.slots:
+                self._meters.pop((meter.scope, meter.unit, meter.window), None)
+
+    def _join(self, facts: TargetFacts, groups: dict[Key, Group]) -> None:
+        slot = self.slot(facts)
+        key: Key = (facts.target.provider, facts.target.model)
+        group = groups.get(key)
+        if group is None:
+            rotor = self._rotors.setdefault(key[0], Rotor(key[0]))
+            group = groups[key] = Group(facts, self._learned.of(*key), rotor)
+        slot.group = group
+        group.slots.append(slot)
+
+    def _cell(self, scope: Scope) -> Cell:
+        cell = self._cells.get(scope)
+        if cell is None:
+            cell = self._cells[scope] = Cell(scope)
+        return cell
+
+    @staticmethod
+    def _inherit(slot: Slot, cell: Cell) -> None:
+        """A key that joins an account shares the windows that its siblings were told."""
+        for meter in cell.slots[0].meters if cell.slots else ():
+            if meter.scope == cell.scope and meter.origin == "told":
+                slot.meters.append(meter)
+                meter.slots.append(slot)
+
+    def _apply_rules(self, slot: Slot) -> None:
+        """Renew the windows of a slot: what was told stays, priors and the owner's word follow the snapshot."""
+        facts = slot.facts
+        for meter in slot.meters:
+            if meter.origin != "told":
+                meter.slots.remove(slot)
+        slot.meters = [m for m in slot.meters if m.origin == "told"]
+        for rule in facts.quotas:
+            meter = self._meter(slot, rule.scope, rule.unit, rule.window)
+            if meter.origin != "told" or rule.origin == "owner":
+                meter.rule(rule.amount, rule.origin, rule.resets)
+        sane = facts.provider.concurrency
+        if sane is not None and not any(r.origin == "owner" for r in facts.quotas):
+            meter = self._meter(slot, "account", Unit.CONCURRENCY, Window.NONE)
+            if not meter.binds:
+                meter.rule(sane, "published")
+        slot.strict = any(m.binds for m in slot.meters)
+
+    def _meter(self, slot: Slot, kind: ScopeKind, unit: Unit, window: Window) -> Meter:
+        scope = slot.cells[kind].scope
+        key = (scope, unit, window)
+        meter = self._meters.get(key)
+        if meter is None:
+            meter = self._meters[key] = Meter(scope, unit, window)
+        if meter not in slot.meters:
+            slot.meters.append(meter)
+            meter.slots.append(slot)
+        return meter

@@ -1,0 +1,131 @@
+"""Cooldowns and pauses: what one failure proves, for which scope, until when, and what ends it.
+
+Owns the rules with numbers of `contract.md`, Cooldowns. What the provider told stands until its instant; what we
+inferred is short and ends with the first success; a refusal of ours changes nothing. It must never choose a target.
+"""
+
+from typing import Literal
+
+from hermes_router.core.errors import AttemptClass, Overloaded, QuotaExhausted, UpstreamError
+from hermes_router.core.observations import Window
+from hermes_router.routing.quota import next_reset
+
+Source = Literal["told", "inferred"]
+
+NEVER = float("inf")
+INFERRED_S = (5.0, 10.0, 20.0, 30.0)
+OVERLOADED_S = (5.0, 10.0, 30.0, 60.0)
+FORGET_S = 600.0  # an inferred cooldown that ended this long ago does not double the next one
+LONG_S = 900.0  # a longer one is tried by one real request an hour
+CANARY_S = 3600.0
+DAY_S = 86400.0
+PAUSE_TRY_S = 600.0
+REVOKED_AFTER_S = DAY_S
+BLIND_DAY_S = 3600.0  # a day's quota is spent and nobody said when it returns: ask once an hour
+
+
+class Block:
+    """Why a scope gets no traffic, until when, and when a single real request may ask whether that is still so."""
+
+    __slots__ = ("cause", "every_s", "next_try_at", "since", "source", "started_at", "step", "tried", "until")
+
+    def __init__(self, cause: AttemptClass, source: Source, now: float) -> None:
+        self.cause: AttemptClass = cause
+        self.source: Source = source
+        self.since = now  # of the first failure of this row of failures
+        self.started_at = now  # of the latest
+        self.until = 0.0
+        self.next_try_at = NEVER
+        self.every_s = NEVER
+        self.step = 0
+        self.tried = False
+
+    @property
+    def free_at(self) -> float:
+        """From when a request may go there, epoch seconds."""
+        return min(self.until, self.next_try_at)
+
+    @property
+    def ends_at(self) -> float:
+        """When it is expected to return: its own end, or the next try where it has none. For `Retry-After`."""
+        return self.until if self.until != NEVER else self.next_try_at
+
+    def active(self, now: float) -> bool:
+        """Whether it still stands; a canary may be due all the same."""
+        return now < self.until
+
+    def revoked(self, now: float) -> bool:
+        """Whether a pause has become a revocation: a day of refusals."""
+        return self.until == NEVER and now - self.since >= REVOKED_AFTER_S
+
+    def canary(self, now: float) -> None:
+        """A request is on its way to ask: the next one has to wait its turn."""
+        self.tried = True
+        self.next_try_at = now + self.every_s
+
+
+def cooled(old: Block | None, error: UpstreamError, now: float, resets: str | None) -> Block:
+    """The cooldown of a scope after `error`.
+
+    A told instant is never brought forward (LL-4). Failures of requests that were under way together are one piece
+    of evidence and do not double anything. `resets` is the clock of the scope's day window, None = unknown.
+    """
+    until, every_s = _deadline(error, now, resets)
+    standing = old if old is not None and old.active(now) else None
+    if until is not None:
+        block = standing if standing is not None and standing.source == "told" else Block(error.wire_class, "told", now)
+        if until >= block.until:
+            block.until = until
+            block.cause = error.wire_class
+        block.next_try_at = NEVER
+        if block.until - now > LONG_S:
+            block.every_s = every_s if block.every_s == NEVER else max(every_s, block.every_s)
+            block.next_try_at = now + block.every_s
+        block.started_at = now
+        block.tried = False
+        return block
+    if standing is not None:
+        return standing
+    steps = OVERLOADED_S if isinstance(error, Overloaded) else INFERRED_S
+    fresh = old is None or old.source == "told" or now - old.until > FORGET_S
+    block = Block(error.wire_class, "inferred", now)
+    if old is not None and not fresh:
+        block.since = old.since
+        block.step = min(old.step + 1, len(steps) - 1)
+    block.until = now + steps[block.step]
+    return block
+
+
+def benched(error: UpstreamError, now: float) -> Block:
+    """A model that is gone: a day, with one look an hour, since gateways say so in error too."""
+    block = Block(error.wire_class, "inferred", now)
+    block.until = now + DAY_S
+    block.every_s = CANARY_S
+    block.next_try_at = now + CANARY_S
+    return block
+
+
+def paused(old: Block | None, error: UpstreamError, now: float) -> Block:
+    """A rejected key or an account without credit: a try every ten minutes, after a day of refusals one a day."""
+    block = old if old is not None else Block(error.wire_class, "inferred", now)
+    block.cause = error.wire_class
+    block.until = NEVER
+    block.started_at = now
+    block.every_s = DAY_S if now - block.since >= REVOKED_AFTER_S else PAUSE_TRY_S
+    block.next_try_at = now + block.every_s
+    block.tried = False
+    return block
+
+
+def _deadline(error: UpstreamError, now: float, resets: str | None) -> tuple[float | None, float]:
+    """When the evidence says that it ends, and the canary's interval; None = nothing was said."""
+    every_s = DAY_S if error.window is Window.MONTH else CANARY_S
+    if error.retry_at is not None and error.retry_at > now:
+        return error.retry_at, every_s
+    if not isinstance(error, QuotaExhausted):
+        return None, every_s
+    if error.window is Window.MONTH:
+        return next_reset(Window.MONTH, resets or "utc", now), every_s
+    if error.window is Window.DAY and resets is not None and resets != "rolling":
+        return next_reset(Window.DAY, resets, now), every_s
+    return now + BLIND_DAY_S, every_s

@@ -1,0 +1,85 @@
+"""All targets of one snapshot, indexed once, so that no request ever searches them.
+
+Owns the static side of the pool: targets, providers, and every model that may be pinned. It must never hold anything
+that changes: cooldowns, counters and learned facts are the state's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from hermes_router.core.catalog import ModelSpec, TargetFacts
+from hermes_router.core.ids import ModelId, Target
+
+_NONE: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+class Roster:
+    """The pool of one snapshot. `live_models` are the model ids by provider as the provider itself lists them."""
+
+    def __init__(self, facts: Sequence[TargetFacts], *, live_models: Mapping[str, frozenset[str]] = _NONE) -> None:
+        self.facts: tuple[TargetFacts, ...] = tuple(facts)
+        self.by_target: dict[Target, TargetFacts] = {f.target: f for f in self.facts}
+        self.live_models = live_models
+        self.by_provider: dict[str, list[TargetFacts]] = {}
+        self.model_ids: set[str] = set()
+        self._specs: dict[str, dict[str, ModelSpec]] = {}
+        for one in self.facts:
+            self.by_provider.setdefault(one.provider.name, []).append(one)
+            self.model_ids.add(one.model.id)
+            self._specs.setdefault(one.provider.name, {})[one.model.id] = one.model
+        for name, of_provider in self.by_provider.items():
+            row = of_provider[0].provider
+            specs = self._specs[name]
+            for spec in row.models:
+                specs.setdefault(spec.id, spec)
+            for model in sorted(live_models.get(name, ())):
+                if model not in specs:
+                    specs[model] = ModelSpec(id=ModelId(model), price_class=row.price_class)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def knows(self, provider: str, model: str) -> bool:
+        """Whether `model` is known for `provider`: its row, the owner's list or its live list."""
+        return model in self._specs.get(provider, ()) or model in self.live_models.get(provider, ())
+
+    def open_catalogue(self, provider: str) -> bool:
+        """Whether any model id may be pinned at this provider, because its list is too long to carry."""
+        of_provider = self.by_provider.get(provider)
+        return of_provider is not None and of_provider[0].provider.open_catalogue
+
+    def pinnable(self) -> list[tuple[str, ModelSpec]]:
+        """Every provider and chat model that can be pinned, in the pool's order."""
+        return [
+            (provider, spec)
+            for provider, specs in self._specs.items()
+            for spec in specs.values()
+            if spec.embeds is None
+        ]
+
+    def pinned(self, provider: str, model: str) -> list[TargetFacts]:
+        """Targets of a model that is pinned but not in the pool: one for each credential of its provider."""
+        of_provider = self.by_provider.get(provider, ())
+        made: dict[str, TargetFacts] = {}
+        for one in of_provider:
+            if one.credential.id in made:
+                continue
+            row = one.provider
+            spec = self._specs[provider].get(model) or ModelSpec(id=ModelId(model), price_class=row.price_class)
+            owners = tuple(q for q in one.quotas if q.origin == "owner")
+            made[one.credential.id] = replace(
+                one,
+                target=Target(row.name, ModelId(model), one.credential.id),
+                model=spec,
+                quotas=owners or (*row.quotas, *spec.quotas),
+                output_cap=spec.max_output,
+                position=len(self._specs[provider]),
+                quirks=row.quirks | spec.quirks,
+            )
+        return list(made.values())
+
+    def names(self) -> Iterable[str]:
+        """Every name that can be pinned: `provider/model`, and whole model ids of the pool."""
+        yield from (f"{provider}/{spec.id}" for provider, spec in self.pinnable())
+        yield from sorted(self.model_ids)

@@ -1,0 +1,1 @@
+"""The public API on :8319: HTTP in, nothing else."""

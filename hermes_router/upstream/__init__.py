@@ -1,0 +1,1 @@
+"""The edge towards providers: HTTP, authentication, discovery of local servers."""

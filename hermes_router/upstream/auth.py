@@ -1,0 +1,46 @@
+"""Puts the secret on a request: the only place of the request path that reveals one.
+
+Owns request headers towards providers. They are computed once per target and kept until the generation changes; nothing
+here is ever logged.
+"""
+
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from hermes_router.core.catalog import Quirk, TargetFacts
+from hermes_router.core.ports import Vault
+
+OUR_AGENT = "hermes-router/0.1"
+
+
+class HeaderAuthorizer:
+    """An Authorizer over a vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._ready: WeakKeyDictionary[TargetFacts, Mapping[str, str]] = WeakKeyDictionary()
+
+    def headers(self, facts: TargetFacts, *, caller_agent: str) -> Mapping[str, str]:
+        """Request headers with the secret. Raises KeyError where it is gone."""
+        ready = self._ready.get(facts)
+        if ready is None:
+            ready = self._ready[facts] = self._make(facts)
+        if caller_agent and Quirk.CALLER_AGENT in facts.quirks:
+            # Kimi's endpoint is for coding agents and looks at who calls (providers.md 3.13): we say who it is.
+            return {**ready, "user-agent": caller_agent}
+        return ready
+
+    def _make(self, facts: TargetFacts) -> Mapping[str, str]:
+        headers = {"content-type": "application/json", "accept": "*/*", "user-agent": OUR_AGENT}
+        headers.update({name.lower(): value for name, value in facts.provider.headers.items()})
+        if facts.credential.kind == "none":
+            return headers
+        secret = self._vault.reveal(facts.credential).reveal()
+        match facts.provider.auth:
+            case "bearer" | "oauth":
+                headers["authorization"] = f"Bearer {secret}"
+            case "x-api-key":
+                headers["x-api-key"] = secret
+            case "none":
+                pass
+        return headers

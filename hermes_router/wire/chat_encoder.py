@@ -1,0 +1,166 @@
+"""Chat Completions streams, outward: neutral events to chunks that the OpenAI SDK accumulates without harm.
+
+Owns the frames that we write ourselves (providers.md 12.10): one role, tool calls numbered 0, 1, 2 with id and name sent
+once, `reasoning_content`, one finish, usage only where it was asked for. It must never know who answered, beyond the
+model name that it shows.
+"""
+
+from typing import Any, assert_never
+
+import msgspec
+
+from hermes_router.core.events import (
+    Answer,
+    BlockKind,
+    ChatEvent,
+    Closed,
+    Delta,
+    Failed,
+    Finish,
+    Finished,
+    Opened,
+    Started,
+    Usage,
+    UsageSeen,
+)
+
+DONE = b"data: [DONE]\n\n"
+_TEXT = msgspec.json.Encoder()
+
+
+class ChatEncoder:
+    """The caller's stream. `id` and `created` may be fixed before anyone has answered (keep-alives carry them)."""
+
+    def __init__(self, *, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        self._prefix = b""
+        self._calls = -1
+        self._kind: BlockKind | None = None
+        self._usage: Usage | None = None
+        self.id = ""
+        self.model = ""
+        self.created = 0
+        self.finished = False
+
+    def identify(self, new_id: str, model: str, created: int) -> None:
+        """Fix what every chunk carries. Later calls change the model only (nobody has been shown one yet)."""
+        self.id = self.id or new_id
+        self.created = self.created or created
+        self.model = model
+        self._prefix = (
+            b'data: {"id":%s,"object":"chat.completion.chunk","created":%d,"model":%s,"choices":[{"index":0,"delta":'
+            % (_TEXT.encode(self.id), self.created, _TEXT.encode(self.model))
+        )
+
+    def role(self) -> bytes:
+        """The opening chunk."""
+        return self._chunk(b'{"role":"assistant","content":""}')
+
+    def keep_alive(self) -> bytes:
+        """A chunk that says nothing: clients ignore comments when they measure silence."""
+        return self._chunk(b"{}")
+
+    def encode(self, events: list[ChatEvent]) -> bytes:
+        """Render events; Started renders the role, Finished the end without its `[DONE]` (see `end`)."""
+        out: list[bytes] = []
+        for event in events:
+            match event:
+                case Started(id=new_id, model=model, created=created):
+                    self.identify(new_id, model, created)
+                    out.append(self.role())
+                case Opened():
+                    self._kind = event.kind
+                    out.append(self._opened(event))
+                case Delta(text=text):
+                    out.append(self._delta(text))
+                case Closed():
+                    self._kind = None
+                case UsageSeen(usage=usage):
+                    self._usage = usage
+                case Finished(reason=reason):
+                    self.finished = True
+                    out.append(self._chunk(b"{}", reason))
+                case Failed():
+                    pass  # the exchange decides whether it is shown
+                case _:
+                    assert_never(event)
+        return b"".join(out)
+
+    def _opened(self, event: Opened) -> bytes:
+        if event.kind is BlockKind.TOOL_CALL:
+            self._calls += 1
+            call: dict[str, Any] = {
+                "index": self._calls,
+                "id": event.call_id,
+                "type": "function",
+                "function": {"name": event.name, "arguments": ""},
+            }
+            call.update(event.extras)
+            return self._chunk(_TEXT.encode({"tool_calls": [call]}))
+        if event.extras:
+            return self._chunk(_TEXT.encode(event.extras))
+        return b""
+
+    def _delta(self, text: str) -> bytes:
+        match self._kind:
+            case BlockKind.TEXT:
+                return self._chunk(b'{"content":%s}' % _TEXT.encode(text))
+            case BlockKind.REASONING:
+                return self._chunk(b'{"reasoning_content":%s}' % _TEXT.encode(text))
+            case BlockKind.TOOL_CALL:
+                return self._chunk(
+                    b'{"tool_calls":[{"index":%d,"function":{"arguments":%s}}]}' % (self._calls, _TEXT.encode(text))
+                )
+            case None:
+                return b""
+        assert_never(self._kind)
+
+    def _chunk(self, delta: bytes, finish: Finish | None = None) -> bytes:
+        reason = b"null" if finish is None else b'"%s"' % finish.value.encode()
+        return self._prefix + delta + b',"finish_reason":' + reason + b"}]}\n\n"
+
+    def end(self, usage: Usage) -> bytes:
+        """What follows the finish: usage if the caller asked for it, and `[DONE]`."""
+        if not self._include_usage:
+            return DONE
+        head = self._prefix.partition(b'"choices":')[0]
+        return head + b'"choices":[],"usage":' + _TEXT.encode(usage_object(usage)) + b"}\n\n" + DONE
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """`usage` in the Chat spelling; the total is computed, since providers disagree (providers.md 12.7)."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def render_answer(answer: Answer, usage: Usage) -> bytes:
+    """A whole answer as a `chat.completion` object."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text() or None}
+    reasoning = answer.text(BlockKind.REASONING)
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    calls: list[dict[str, Any]] = []
+    for block in answer.blocks:
+        if block.kind is BlockKind.TOOL_CALL:
+            function = {"name": block.name, "arguments": block.text}
+            calls.append({"id": block.call_id, "type": "function", "function": function, **block.extras})
+        else:
+            message.update(block.extras)
+    if calls:
+        message["tool_calls"] = calls
+    finish = answer.finish or Finish.STOP
+    return _TEXT.encode(
+        {
+            "id": answer.id,
+            "object": "chat.completion",
+            "created": answer.created,
+            "model": answer.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish.value, "logprobs": None}],
+            "usage": usage_object(usage),
+        }
+    )

@@ -1,0 +1,100 @@
+"""The table of request quirks: for each the function that applies it, and what triggers it.
+
+Owns which function belongs to which `Quirk` and in which order they run. The functions live beside it, by what they
+touch: `quirks_replay`, `quirks_messages`, `quirks_calls`, `quirks_tools`, `quirks_schema`, `quirks_parameters`. It must
+never know a provider: rows name their quirks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hermes_router.core.catalog import Quirk
+from hermes_router.wire import quirks_calls as calls
+from hermes_router.wire import quirks_messages as messages
+from hermes_router.wire import quirks_parameters as parameters
+from hermes_router.wire import quirks_replay as replay
+from hermes_router.wire import quirks_tools as tools
+from hermes_router.wire.quirks_draft import Draft
+from hermes_router.wire.quirks_tools import ToolStep
+
+Step = Callable[[Draft], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One quirk, on whichever parts of a request it touches.
+
+    Attributes:
+        messages: edits the opened messages; runs only if `trigger` is found.
+        trigger: regular expression alternatives (bytes) that must follow an opening quote of the raw messages. JSON
+            escapes quotes within strings, so a key or a whole short value is met only where it is one.
+        twice: these alternatives trigger only when met twice.
+        tools: edits the tools; runs only if `tools_trigger` is found in the raw tools.
+        tools_trigger: as `trigger`, for the tools.
+        parameters: edits top-level parameters; runs only if one of `keys` is there.
+        keys: top-level keys; empty = always.
+    """
+
+    messages: Step | None = None
+    trigger: bytes = b""
+    twice: bytes = b""
+    tools: ToolStep | None = None
+    tools_trigger: bytes = b""
+    parameters: Step | None = None
+    keys: frozenset[str] = frozenset()
+
+
+_CALLS = rb'tool_calls"'
+_EFFORT = frozenset({"reasoning_effort"})
+_FOREIGN_KEY = (
+    rb'(?!(?:role|content|name|tool_calls|tool_call_id)")[^"\\\s]{1,64}"\s*:'
+    rb'|content"\s*:\s*(?:""|null|\[)|(?:name|tool_call_id)"\s*:\s*null'
+)
+_FOREIGN_TOOL_KEY = rb'cache_control"|defer_loading"|eager_input_streaming"|input_examples"'
+
+QUIRKS: dict[Quirk, Rule] = {
+    # replay first: what is remembered goes by the ids and shapes that the caller sends
+    Quirk.REPLAY_SIGNATURE: Rule(messages=replay.replay_signature, trigger=_CALLS),
+    Quirk.REPLAY_REASONING: Rule(messages=replay.replay_reasoning, trigger=_CALLS),
+    Quirk.REPLAY_REASONING_IF_KNOWN: Rule(messages=replay.replay_reasoning_if_known, trigger=_CALLS),
+    Quirk.REPLAY_DETAILS: Rule(messages=replay.replay_details, trigger=_CALLS),
+    # roles, then keys, then content, then the order of turns, ids last
+    Quirk.DEVELOPER_TO_SYSTEM: Rule(messages=messages.developer_to_system, trigger=rb'developer"'),
+    Quirk.SYSTEM_TO_USER: Rule(messages=messages.system_to_user, trigger=rb'(?:system|developer)"'),
+    Quirk.MERGE_SYSTEM: Rule(messages=messages.merge_system, twice=rb'(?:system|developer)"'),
+    Quirk.STRICT_MESSAGE_KEYS: Rule(
+        messages=messages.strict_message_keys, trigger=_FOREIGN_KEY, tools_trigger=_FOREIGN_TOOL_KEY
+    ),
+    Quirk.DROP_MESSAGE_NAMES: Rule(messages=messages.drop_message_names, trigger=rb'name"'),
+    Quirk.FLATTEN_TEXT: Rule(messages=messages.flatten_text, trigger=rb'content"\s*:\s*\['),
+    Quirk.SINGLE_CALLS: Rule(
+        messages=calls.single_calls, trigger=_CALLS, parameters=calls.single_calls_parameter
+    ),
+    Quirk.CONTENT_NEVER_NULL: Rule(messages=messages.content_never_null, trigger=_CALLS),
+    Quirk.USER_AFTER_TOOL_BRIDGE: Rule(messages=calls.user_after_tool_bridge, trigger=rb'tool"'),
+    Quirk.LAST_NOT_ASSISTANT: Rule(messages=calls.last_not_assistant, trigger=rb'assistant"'),
+    Quirk.CALL_IDS_9: Rule(messages=calls.call_ids_9, trigger=_CALLS),
+    # tools
+    Quirk.CLEAN_SCHEMA_GEMINI: Rule(tools=tools.clean_schema_gemini, tools_trigger=rb'parameters"'),
+    Quirk.CLEAN_SCHEMA_BASIC: Rule(
+        tools=tools.clean_schema_basic, tools_trigger=rb'\$schema"|additionalProperties"'
+    ),
+    Quirk.CLEAN_SCHEMA_KIMI: Rule(tools=tools.clean_schema_kimi, tools_trigger=rb'\$ref"|enum"'),
+    Quirk.DROP_STRICT: Rule(tools=tools.drop_strict, tools_trigger=rb'strict"'),
+    Quirk.UNIFORM_STRICT: Rule(tools=tools.uniform_strict, tools_trigger=rb'strict"'),
+    # parameters
+    Quirk.TOOL_CHOICE_AUTO_ONLY: Rule(parameters=tools.tool_choice_auto_only, keys=frozenset({"tool_choice"})),
+    Quirk.TOOL_CHOICE_ANY: Rule(parameters=tools.tool_choice_any, keys=frozenset({"tool_choice"})),
+    Quirk.JSON_OBJECT_ONLY: Rule(parameters=parameters.json_object_only, keys=frozenset({"response_format"})),
+    Quirk.ONE_STOP: Rule(parameters=parameters.one_stop, keys=frozenset({"stop"})),
+    Quirk.FIXED_SAMPLING: Rule(parameters=parameters.fixed_sampling, keys=frozenset({"temperature", "top_p"})),
+    Quirk.NO_ZERO_TEMPERATURE: Rule(parameters=parameters.no_zero_temperature, keys=frozenset({"temperature"})),
+    Quirk.EFFORT_NONE_HIGH: Rule(parameters=parameters.effort_none_high, keys=_EFFORT),
+    Quirk.EFFORT_LOW_HIGH_MAX: Rule(parameters=parameters.effort_low_high_max, keys=_EFFORT),
+    Quirk.EFFORT_LOW_MEDIUM_HIGH: Rule(parameters=parameters.effort_low_medium_high, keys=_EFFORT),
+    Quirk.EFFORT_NONE_DEFAULT: Rule(parameters=parameters.effort_none_default, keys=_EFFORT),
+    Quirk.MODEST_OUTPUT: Rule(parameters=parameters.modest_output),
+}  # fmt: skip
+
+ELSEWHERE = frozenset({Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS})
+"""Quirks of the transport and of the answer, which a request does not show."""

@@ -1,0 +1,61 @@
+"""Readers of single values of a row."""
+
+import pytest
+
+from hermes_router.core import row_values as read
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.acme.test/v1", "http://localhost:11434/v1", "http://[::1]:8080", "http://192.168.1.5:1234/v1"]
+)
+def test_ordinary_base_urls_are_fine(url: str) -> None:
+    """Local addresses, ports and IPv6 are base URLs."""
+    assert read.base_url_fault(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "api.acme.test/v1", "ftp://acme.test", "https://", "https://a b.test", "https://acme.test/v1?x=1",
+        "https://acme.test/#f", "https://u:hunter2@acme.test", "https://acme.test:99999", "https://acme.test:0",
+        "https://acme.tést", "https://[::1", "https://acme.test\r\nX: y",
+    ],
+)  # fmt: skip
+def test_what_is_no_base_url_is_said_without_quoting_it(url: str) -> None:
+    """A fault is said in words, and never shows a password that stood in it."""
+    fault = read.base_url_fault(url)
+    assert fault
+    assert "hunter2" not in fault
+
+
+def test_booleans_are_no_numbers() -> None:
+    """TOML's true is neither 1 token nor tier 1."""
+    assert read.count(value=True) is None
+    assert read.tier(value=True) is None
+    assert read.positive(value=True) is None
+    assert read.dollars(value=False) is None
+
+
+def test_numbers_have_their_ranges() -> None:
+    """Counts are above 0, tiers 1 to 5, seconds finite, money may be nothing."""
+    assert [read.count(n) for n in (-1, 0, 1, 1.5)] == [None, None, 1, None]
+    assert [read.tier(n) for n in (0, 1, 5, 6)] == [None, 1, 5, None]
+    assert [read.positive(n) for n in (0, 2, 0.5, float("inf"), float("nan"))] == [None, 2.0, 0.5, None, None]
+    assert [read.dollars(n) for n in (0, 0.1, -1)] == [0.0, 0.1, None]
+
+
+def test_lists_hold_text_only() -> None:
+    """A number or an empty text spoils a list."""
+    assert read.texts(["a", "b"]) == ("a", "b")
+    assert read.texts(["a", 1]) is None
+    assert read.texts(["a", ""]) is None
+    assert read.names(["a", "a"]) == {"a"}
+    assert read.pairs({"a": 1}) is None
+
+
+def test_headers_carry_no_secret_and_no_line_break() -> None:
+    """Secrets have their own place, and a value stays on its line."""
+    assert read.headers({"X-Title": "hermes-router"}) == {"X-Title": "hermes-router"}
+    assert read.headers({"X-Api-Key": "k"}) is None
+    assert read.headers({"X": "a\nb"}) is None
+    assert read.headers({"a b": "c"}) is None

@@ -1,0 +1,164 @@
+"""Reading the whole configuration from real files."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes_router.control.places import Places
+from hermes_router.daemon.config import Loaded, load, shipped_tables
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Places below a directory of the test's own."""
+    config = tmp_path / "config"
+    config.mkdir()
+    return Places(config, tmp_path / "data", tmp_path / "state", config / ".env", tmp_path / "state" / "control.sock")
+
+
+def _secrets(loaded: Loaded) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in loaded.credentials:
+        if one.kind != "none":
+            found.setdefault(one.provider, []).append(loaded.vault.reveal(one).reveal())
+    return found
+
+
+def test_an_empty_home_is_a_working_configuration(places: Places) -> None:
+    """No file at all: our rows, our defaults, a credential for `local` only, and nothing to complain about."""
+    loaded = load(places, {})
+    assert loaded.problems == ()
+    assert len(loaded.catalog) == len(shipped_tables()) == 17
+    assert loaded.settings.port == 8319
+    assert [c.provider for c in loaded.credentials] == ["local"]
+    assert places.credential_key.is_file()
+
+
+def test_all_three_layers_and_where_values_come_from(places: Places) -> None:
+    """config.toml < .env < environment, each value with its place; tables and lists of TOML are names, too."""
+    places.config_file.write_text(
+        'port = 1\nlog_level = "debug"\nstrict_models = true\npatience_seconds = 2.5\n[groq]\nmodel = ["a", "b"]\n'
+    )
+    places.env_file.write_text("PORT=2  # mine\nexport GROQ_API_KEY='gsk_1'\nGEMINI_API_KEY=g1\n")
+    loaded = load(places, {"PORT": "3", "GEMINI_API_KEY": "g2"})
+    assert loaded.problems == ()
+    settings = loaded.settings
+    assert (settings.port, settings.log_level, settings.strict_models, settings.patience_s) == (3, "debug", True, 2.5)
+    assert settings.provider("groq").models == ("a", "b")
+    assert settings.sources["PORT"] == "environment"
+    assert settings.sources["LOG_LEVEL"] == str(places.config_file)
+    assert settings.sources["GROQ_API_KEY"] == f"{places.env_file}:2"
+    assert _secrets(loaded) == {"groq": ["gsk_1"], "gemini": ["g2"]}
+
+
+def test_identities_survive_a_second_reading(places: Places) -> None:
+    """The same key is the same credential after every start."""
+    first = load(places, {"GROQ_API_KEY": "gsk_1"}).credentials
+    assert load(places, {"GROQ_API_KEYS": "gsk_0,gsk_1"}).credentials[1].id == first[0].id
+
+
+def test_rows_of_ones_own(places: Places) -> None:
+    """A row in the owner's providers.toml has its variables like any of ours, and may change one of ours."""
+    places.providers_file.write_text(
+        '[acme]\nendpoints = { openai_chat = "https://a.test/v1" }\n[groq]\nconcurrency = 1\n', encoding="utf-8"
+    )
+    loaded = load(places, {"ACME_API_KEY": "k", "ACME_MODEL": "m"})
+    assert loaded.problems == ()
+    by_name = {str(name): spec for name, spec in loaded.catalog.items()}
+    assert by_name["acme"].own
+    assert by_name["groq"].concurrency == 1
+    assert by_name["groq"].models
+    assert _secrets(loaded) == {"acme": ["k"]}
+    assert loaded.settings.provider("acme").models == ("m",)
+
+
+@pytest.mark.parametrize("data", [b"[broken", b"\xff\xfe", b"a = 1\na = 2", b"x = " + b"[" * 50_000])
+@pytest.mark.parametrize("name", ["config.toml", "providers.toml"])
+def test_a_damaged_file_is_a_problem_and_no_crash(places: Places, name: str, data: bytes) -> None:
+    """A file that is no TOML is named and left out; everything else is in force."""
+    (places.config_dir / name).write_bytes(data)
+    loaded = load(places, {"GROQ_API_KEY": "gsk_1"})
+    [problem] = loaded.problems
+    assert problem.where == str(places.config_dir / name)
+    assert loaded.fatal == ()
+    assert len(loaded.catalog) == 17
+    assert _secrets(loaded) == {"groq": ["gsk_1"]}
+
+
+@pytest.mark.parametrize("name", ["config.toml", "providers.toml", ".env"])
+def test_a_file_that_cannot_be_read_is_a_problem_and_no_crash(places: Places, name: str) -> None:
+    """A directory in the file's place is named with its path."""
+    (places.config_dir / name).mkdir()
+    [problem] = load(places, {}).problems
+    assert str(places.config_dir / name) in str(problem)
+
+
+def test_a_broken_line_and_a_broken_row_are_named_and_skipped(places: Places) -> None:
+    """Of a .env line and of a row with a fault the place is told, and their neighbours count."""
+    places.env_file.write_text("GROQ_API_KEY=gsk_1\nthis is not a line\nPATIENCE_SECONDS=soon\nMIN_TIER=2\n")
+    places.providers_file.write_text('[groq]\ncolour = "red"\n')
+    loaded = load(places, {})
+    assert {p.where for p in loaded.problems} == {
+        f"{places.env_file}:2",
+        f"{places.env_file}:3",
+        str(places.providers_file),
+    }
+    assert (loaded.settings.min_tier, loaded.settings.patience_s) == (2, 60)
+    assert loaded.fatal == ()
+    assert _secrets(loaded) == {"groq": ["gsk_1"]}
+
+
+def test_what_must_not_start_is_marked(places: Places) -> None:
+    """A port that is none is fatal, with its line."""
+    places.env_file.write_text("\nPORT=http\n")
+    [problem] = load(places, {}).fatal
+    assert problem.where == f"{places.env_file}:2"
+
+
+def test_a_table_where_a_value_should_stand(places: Places) -> None:
+    """What TOML can say and a variable cannot hold is named."""
+    places.config_file.write_text("[groq]\nmodel = { a = 1 }\n")
+    [problem] = load(places, {}).problems
+    assert "groq_model" in str(problem)
+
+
+def test_a_stray_env_file_is_pointed_out_and_not_read(places: Places, tmp_path: Path) -> None:
+    """A .env with our names in the current directory is named; its values count for nothing."""
+    here = tmp_path / "project"
+    here.mkdir()
+    (here / ".env").write_text("GROQ_API_KEY=gsk_1\nDATABASE_URL=x\n")
+    loaded = load(places, {}, cwd=here)
+    [problem] = loaded.problems
+    assert problem.where == str(here / ".env")
+    assert "GROQ_API_KEY" in str(problem)
+    assert "DATABASE_URL" not in str(problem)
+    assert "gsk_1" not in str(problem)
+    assert _secrets(loaded) == {}
+
+
+def test_a_foreign_env_file_and_our_own_are_not_pointed_out(places: Places, tmp_path: Path) -> None:
+    """No word about a .env without names of ours, nor about the one in force when we stand beside it."""
+    (tmp_path / ".env").write_text("DATABASE_URL=x\n")
+    assert load(places, {}, cwd=tmp_path).problems == ()
+    places.env_file.write_text("GROQ_API_KEY=gsk_1\n")
+    assert load(places, {}, cwd=places.config_dir).problems == ()
+    assert load(places, {}, cwd=tmp_path / "gone").problems == ()
+
+
+def test_a_named_env_file_that_is_missing_is_said(places: Places, tmp_path: Path) -> None:
+    """--env-file with a typo does not pass in silence."""
+    named = Places(places.config_dir, places.data_dir, places.state_dir, tmp_path / "typo.env", places.socket)
+    [problem] = load(named, {}).problems
+    assert problem.where == str(tmp_path / "typo.env")
+
+
+def test_proxies_are_also_known_in_lower_case(places: Places) -> None:
+    """Where the capitals are absent, what curl and everyone reads counts."""
+    loaded = load(places, {"https_proxy": "http://p:1", "HTTP_PROXY": "http://p:2", "http_proxy": "http://p:3"})
+    assert (loaded.settings.https_proxy, loaded.settings.http_proxy) == ("http://p:1", "http://p:2")
+
+
+def test_a_log_file_in_the_home(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A tilde is the owner's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load(places, {"LOG_FILE": "~/x.log"}).settings.log_file == str(tmp_path / "x.log")

@@ -1,0 +1,83 @@
+"""Names: profiles, pins, and what is neither."""
+
+import pytest
+
+from hermes_router.core.catalog import ModelSpec
+from hermes_router.core.errors import UnknownModel
+from hermes_router.core.ids import ModelId
+from hermes_router.routing.names import IGNORED, Pin, resolve
+from hermes_router.routing.roster import Roster
+
+
+@pytest.fixture
+def roster(make):
+    return Roster(
+        [
+            make("groq/openai/gpt-oss-120b", models=[ModelSpec(ModelId("qwen"))]),
+            make("openrouter/free", open_catalogue=True),
+            make("openai/gpt-6-luna"),
+        ],
+        live_models={"openai": frozenset({"gpt-6-sol"})},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [("hermes-router", "main"), ("hermes-router:fast", "fast"), ("hermes-router:local", "local"), (" hermes-router ", "main")],
+)
+def test_profiles(roster, name: str, profile: str) -> None:
+    """The router's own names are profiles, without a warning."""
+    found = resolve(name, roster, strict=True)
+    assert (found.profile, found.pin, found.warning) == (profile, None, None)
+
+
+def test_another_profile_is_unknown(roster) -> None:
+    """Any other `hermes-router:x` is a 404 that names the ones there are."""
+    with pytest.raises(UnknownModel, match="hermes-router:local") as caught:
+        resolve("hermes-router:turbo", roster, strict=False)
+    assert caught.value.status == 404
+    assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("name", "pin"),
+    [
+        ("openai/gpt-6-luna", Pin("openai", "gpt-6-luna")),  # in the pool
+        ("groq/qwen", Pin("groq", "qwen")),  # in the row only
+        ("openai/gpt-6-sol", Pin("openai", "gpt-6-sol")),  # in the live list
+        ("openrouter/acme/any:free", Pin("openrouter", "acme/any:free")),  # an open catalogue
+        ("gpt-6-luna", Pin(None, "gpt-6-luna")),  # a whole id
+        ("openai/gpt-oss-120b", Pin(None, "openai/gpt-oss-120b")),  # an id with a slash is Groq's, not OpenAI's
+        ("groq/openai/gpt-oss-120b", Pin("groq", "openai/gpt-oss-120b")),
+        ("local/anything", Pin("local", "anything")),  # always a pin
+    ],
+)
+def test_pins(roster, name: str, pin: Pin) -> None:
+    """A known provider's known model, a whole id of the pool, an open catalogue and local names are pins."""
+    found = resolve(name, roster, strict=True)
+    assert (found.pin, found.warning) == (pin, None)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "openai/gpt-2", "nobody/model", "openai/", "/gpt-6-luna"])
+def test_any_other_name_is_ignored_with_a_warning(roster, name: str) -> None:
+    """The router picks, and says that it did not honour the name."""
+    found = resolve(name, roster, strict=False)
+    assert (found.profile, found.pin, found.warning) == ("main", None, IGNORED)
+
+
+def test_no_name_at_all_is_no_reason_to_warn(roster) -> None:
+    """An empty model is the router's choice."""
+    assert resolve("", roster, strict=False).warning is None
+
+
+def test_strict_names_near_ones(roster) -> None:
+    """With STRICT_MODELS an unknown name is a 404 that names near ones."""
+    with pytest.raises(UnknownModel, match="gpt-6-luna"):
+        resolve("openai/gpt-6-lunar", roster, strict=True)
+
+
+def test_a_long_name_is_not_repeated_whole(roster) -> None:
+    """An error never echoes more than a hundred characters of a name."""
+    with pytest.raises(UnknownModel) as caught:
+        resolve("x" * 5_000, roster, strict=True)
+    assert len(caught.value.message) < 400

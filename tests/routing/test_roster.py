@@ -1,0 +1,50 @@
+"""Roster: the indexes of one snapshot."""
+
+from dataclasses import replace
+
+from hermes_router.core.catalog import ModelSpec, PriceClass, QuotaRule
+from hermes_router.core.ids import ModelId
+from hermes_router.core.observations import Unit, Window
+from hermes_router.routing.roster import Roster
+
+
+def test_targets_are_found_by_their_identity(make) -> None:
+    """`by_target` answers for each target, `len` counts them."""
+    one, two = make("a/x"), make("b/y")
+    roster = Roster([one, two])
+    assert roster.by_target[two.target] is two
+    assert len(roster) == 2
+
+
+def test_pinnable_holds_row_live_and_pool_once(make) -> None:
+    """Each provider/model that can be pinned appears once; models for embeddings do not."""
+    row = [ModelSpec(ModelId("x")), ModelSpec(ModelId("big")), ModelSpec(ModelId("vec"), embeds=8)]
+    roster = Roster(
+        [make("a/x", key="k1", models=row[1:]), make("a/x", key="k2", models=row[1:]), make("b/y")],
+        live_models={"a": frozenset({"x", "new"}), "gone": frozenset({"z"})},
+    )
+    assert [(p, s.id) for p, s in roster.pinnable()] == [("a", "x"), ("a", "big"), ("a", "new"), ("b", "y")]
+    assert roster.knows("gone", "z")
+
+
+def test_a_live_model_has_the_rows_price_class(make) -> None:
+    """W16: nothing is assumed free because it was only seen in a list."""
+    roster = Roster([make("a/x", price_class=PriceClass.SUBSCRIPTION)], live_models={"a": frozenset({"new"})})
+    assert dict((s.id, s.price_class) for _, s in roster.pinnable())[ModelId("new")] is PriceClass.SUBSCRIPTION
+
+
+def test_a_pinned_model_gets_a_target_for_each_credential(make) -> None:
+    """A model outside the pool is served on every key of its provider, under the row's limits or the owner's."""
+    prior = QuotaRule(Unit.REQUESTS, 5, Window.MINUTE)
+    owner = replace(prior, amount=9, origin="owner")
+    facts = [make("a/x", key="k1", quotas=[prior]), make("a/y", key="k1"), make("a/x", key="k2", quotas=[owner])]
+    made = Roster(facts).pinned("a", "other")
+    assert [f.target.credential for f in made] == ["k1-a", "k2-a"]
+    assert {f.target.model for f in made} == {"other"}
+    assert [f.quotas for f in made] == [(), (owner,)]
+    assert Roster(facts).pinned("nobody", "m") == []
+
+
+def test_names_are_what_a_near_match_is_looked_for_in(make) -> None:
+    """Both forms of a name are offered."""
+    assert {"a/x", "x"} <= set(Roster([make("a/x")]).names())

@@ -1,0 +1,88 @@
+"""Windows: what a target can take and what is advertised."""
+
+from dataclasses import replace
+
+from hermes_router.core.catalog import QuotaRule
+from hermes_router.core.observations import Unit, Window
+from hermes_router.routing.learned import Learned
+from hermes_router.routing.roster import Roster
+from hermes_router.routing.window import advertised_context, advertised_output, can_take, capacity, is_local
+
+TPM = QuotaRule(Unit.TOKENS, 8_000, Window.MINUTE)
+
+
+def test_the_window_is_what_two_providers_can_take(make, world) -> None:
+    """The second-best provider counts, and a provider alone counts for itself."""
+    settings = world().settings
+    big, mid, small = make("a/x", context=1_000_000), make("b/x", context=200_000), make("c/x", context=32_000)
+    assert advertised_context(Roster([big, mid, small]), settings, Learned()) == 200_000 - 1_024
+    assert advertised_context(Roster([big, make("a/y", context=900)]), settings, Learned()) == 1_000_000 - 1_024
+
+
+def test_the_owners_word_overrides(make, world) -> None:
+    """ADVERTISED_CONTEXT is what is shown."""
+    settings = replace(world().settings, advertised_context=5)
+    assert advertised_context(Roster([make("a/x")]), settings, Learned()) == 5
+
+
+def test_unknown_windows_count_as_64000_and_local_as_8192_until_learned(make) -> None:
+    """What nobody knows is guessed low, and replaced by what was read."""
+    cloud = make("a/x", context=None)
+    local = make("local/x", context=None, kind="none")
+    learned = Learned()
+    assert (can_take(cloud, learned), can_take(local, learned)) == (64_000, 8_192)
+    learned.of("local", "x").context = 32_768
+    assert can_take(local, learned) == 32_768 - 1_024
+
+
+def test_token_windows_and_the_skip_limit_count(make) -> None:
+    """The least of context, the largest request a token window admits, and `_SKIP_TOKENS_OVER`."""
+    learned = Learned()
+    assert can_take(make("a/x", quotas=[TPM]), learned) == 7_000
+    assert can_take(make("a/x", quotas=[replace(TPM, unit=Unit.INPUT_TOKENS)]), learned) == 8_000
+    assert can_take(make("a/x", skip_tokens_over=3_000), learned) == 3_000
+
+
+def test_a_prior_is_soft_and_the_owners_word_is_hard(make) -> None:
+    """A published token window ranks; the owner's rules out."""
+    prior = capacity(make("a/x", quotas=[TPM]), None)
+    assert (prior.soft, prior.hard) == (7_000, 131_072 - 1_024)
+    owner = capacity(make("a/x", quotas=[replace(TPM, origin="owner")]), None)
+    assert (owner.soft, owner.hard) == (7_000, 7_000)
+
+
+def test_a_65536_window_still_shows_what_hermes_demands(make) -> None:
+    """Hermes refuses a model below 64,000 tokens: the reserve leaves a 65,536 window above it."""
+    assert can_take(make("a/x", context=65_536), Learned()) >= 64_000
+
+
+def test_the_local_profile_advertises_local_models_only(make, world) -> None:
+    """`hermes-router:local` shows what stays on the machine; disabled targets and embedders show nothing."""
+    roster = Roster([
+        make("local/x", context=16_384, private=True), make("a/x"), make("b/x"),
+        make("c/x", context=9, disabled="off"), make("d/x", context=9, embeds=3),
+    ])  # fmt: skip
+    settings = world().settings
+    assert advertised_context(roster, settings, Learned(), profile="local") == 16_384 - 1_024
+    assert advertised_context(roster, settings, Learned()) == 131_072 - 1_024
+
+
+def test_the_output_limit_follows_the_same_rule(make, world) -> None:
+    """The second-best output cap, unknown ones low, never above the window."""
+    settings = world().settings
+    roster = Roster([make("a/x", output_cap=9_000, max_output=20_000), make("b/x", max_output=None)])
+    assert advertised_output(roster, settings, Learned()) == 4_096
+    assert advertised_output(Roster([make("a/x", output_cap=9_000, max_output=20_000)]), settings, Learned()) == 9_000
+    assert advertised_output(roster, replace(settings, advertised_context=100), Learned()) == 100
+
+
+def test_an_empty_pool_advertises_the_unknown(world) -> None:
+    """With no target the window is the one that unknown targets count as."""
+    assert advertised_context(Roster([]), world().settings, Learned()) == 64_000
+
+
+def test_local_is_what_is_private_or_keyless(make) -> None:
+    """A server on the LAN without a key is local for `:fast`, though not private."""
+    assert is_local(make("x/m", private=True))
+    assert is_local(make("x/m", kind="none"))
+    assert not is_local(make("x/m"))

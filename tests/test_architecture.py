@@ -1,0 +1,284 @@
+"""The rules of design.md that no type checker and no linter knows, each held against the source itself.
+
+Every rule reads what is there, so it grows with the tree. An exception is a line here, with its because.
+"""
+
+import ast
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hermes_router.core.settings import ProviderSettings, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "hermes_router"
+TESTS = ROOT / "tests"
+BENCH = ROOT / "bench"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MIRRORED = ("core", "routing", "wire", "engine", "upstream", "server", "daemon")
+BANNED_NAMES = {"utils", "util", "helpers", "common", "manager", "base", "misc"}
+MOST_LINES = 600
+
+# Modules without a test file of their own, and where they are proved instead (relative to tests/).
+PARENTS = {
+    # because an error class is its place in the failover matrix, and its rendering
+    "core/errors.py": ("routing/test_failover.py", "wire/test_openai_errors.py"),
+    # because events are proved by every decoder's and encoder's grammar check
+    "core/events.py": ("core/test_events.py", "wire/test_chat_decoder.py"),
+    # because catalog values have no behaviour but what reading a row proves
+    "core/catalog.py": ("core/test_catalog.py", "daemon/test_catalog.py"),
+    # because settings are proved through the parser that fills them
+    "core/settings.py": ("core/test_settings.py", "daemon/test_settings.py"),
+}
+# Where .reveal() may be called: where a secret leaves, rests, or is compared with what a caller sent.
+REVEALS = ("upstream/auth.py", "store/", "engine/admission.py")
+# Where everything may be caught: a task's supervisor, and the border at which a bug becomes a 500.
+CATCHES_ALL = ("engine/tasks.py", "server/boundary.py")
+
+# Fields of Settings that no variable sets directly.
+NO_VARIABLE = {"default_key", "providers", "sources"}
+# Fields whose variable is not the field in capitals with _S spelled out.
+VARIABLES = {
+    "mode": "ROTATION_MODE",
+    "models": "MODEL",
+    "tools": "SUPPORTS_TOOLS",
+    "model_tools": "SUPPORTS_TOOLS",
+    "model_reasoning": "REASONING",
+    "skip_tokens_over": "SKIP_TOKENS_OVER",
+}
+
+
+def _path(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+@cache
+def _tree(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(), filename=str(module))
+
+
+def _nodes(kind: type[ast.AST]) -> Iterator[tuple[Path, ast.AST]]:
+    for module in MODULES:
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, kind):
+                yield module, node
+
+
+def _where(module: Path, node: ast.AST) -> str:
+    return f"{module.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+
+
+def _has_behaviour(module: Path) -> bool:
+    """Whether there is any function with something to prove: Protocols and bare values have none."""
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+            if body and not all(isinstance(s, ast.Pass | ast.Raise) for s in body):
+                return True
+    return False
+
+
+def test_no_module_passes_the_hard_stop() -> None:
+    """No module is longer than 600 lines."""
+    long = {str(m.relative_to(ROOT)): n for m in [*MODULES, *BENCH.glob("*.py")] if (n := _lines(m)) > MOST_LINES}
+    assert not long, f"split what has grown a second reason to exist: {long}"
+
+
+def _lines(module: Path) -> int:
+    return len(module.read_text().splitlines())
+
+
+def _mirrored() -> Iterator[str]:
+    for module in MODULES:
+        path = _path(module)
+        if path.split("/")[0] in MIRRORED and not module.stem.startswith("__") and _has_behaviour(module):
+            yield path
+
+
+def _homes(path: str) -> list[str]:
+    """Where a module's test may be: its mirror, that of the module it was split from, or what PARENTS names."""
+    folder, _, name = path.removesuffix(".py").rpartition("/")
+    stems = [name]
+    while "_" in stems[-1]:
+        stems.append(stems[-1].rpartition("_")[0])  # quirks_tools.py is a part of quirks.py
+    folders = [folder, "http"] if folder == "server" else [folder]  # http/ drives the real application
+    return [f"{f}/test_{stem}.py" for f in folders for stem in stems] + list(PARENTS.get(path, ()))
+
+
+@pytest.mark.parametrize("path", list(_mirrored()))
+def test_each_module_has_its_mirrored_test(path: str) -> None:
+    """Each module with behaviour is proved by tests/<same>/test_<name>.py, or by a parent named in PARENTS."""
+    wanted = _homes(path)
+    assert any((TESTS / w).is_file() for w in wanted), f"hermes_router/{path} has no test: one of {wanted}"
+
+
+def test_the_exceptions_of_the_mirror_are_still_needed() -> None:
+    """Each exception names a module that exists and still has none of its own first choice to hide."""
+    gone = [path for path in PARENTS if not (PACKAGE / path).is_file()]
+    assert not gone, f"no such module: {gone}"
+
+
+def test_every_module_says_what_it_owns() -> None:
+    """Each module has a docstring."""
+    bare = [_path(m) for m in MODULES if not ast.get_docstring(_tree(m))]
+    assert not bare, bare
+
+
+def _tests() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(_tree(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                yield file, node
+
+
+def test_every_test_states_the_fact_it_proves() -> None:
+    """Each test function has a docstring."""
+    bare = [f"{_where(f, n)} {n.name}" for f, n in _tests() if not ast.get_docstring(n)]
+    assert not bare, "\n".join(bare)
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    """No module or folder has a name that says nothing of what it owns."""
+    found = [_path(m) for m in MODULES if BANNED_NAMES & {*m.parts[len(PACKAGE.parts) : -1], m.stem}]
+    assert not found, found
+
+
+def test_secrets_are_revealed_in_three_places_only() -> None:
+    """`.reveal()` is called where a secret leaves, rests or is compared, nowhere else."""
+    found = [
+        _where(m, n)
+        for m, n in _nodes(ast.Call)
+        if isinstance(n, ast.Call)
+        and isinstance(n.func, ast.Attribute)
+        and n.func.attr == "reveal"
+        and not n.args  # Vault.reveal(credential) hands over a Secret that is still closed
+        and not _path(m).startswith(REVEALS)
+    ]
+    assert not found, found
+
+
+def test_broad_handlers_live_in_two_places_only() -> None:
+    """Only the supervisor and the error boundary catch everything; to clean up, BaseException is raised again."""
+    found = []
+    for module, node in _nodes(ast.ExceptHandler):
+        assert isinstance(node, ast.ExceptHandler)
+        caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {"Exception"}
+        again = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        broad = "Exception" in caught or ("BaseException" in caught and not again)
+        if broad and _path(module) not in CATCHES_ALL:
+            found.append(_where(module, node))
+    assert not found, found
+
+
+def _provider_names() -> set[str]:
+    table = PACKAGE / "data" / "providers.toml"
+    if not table.is_file():
+        return {"gemini", "openrouter", "groq", "mistral", "cohere", "zai", "kimi"}
+    rows = tomllib.loads(table.read_text())
+    rows = rows.get("providers", rows.get("provider", rows))
+    names = set(rows) if isinstance(rows, dict) else {r["name"] for r in rows}
+    return {str(n) for n in names} - {"local"}  # `local` is a profile's name, too
+
+
+def test_no_condition_names_a_provider() -> None:
+    """No comparison and no match case holds a provider's name: a row, a quirk or a family says what is special."""
+    names = _provider_names()
+    assert "groq" in names
+    found = []
+    for kind in (ast.Compare, ast.MatchValue):
+        for module, node in _nodes(kind):
+            literals = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+            # The sandbox plays the providers: there a name is the role.
+            if literals & names and not _path(module).startswith("sandbox/"):
+                found.append(f"{_where(module, node)} {sorted(literals & names)}")
+    assert not found, found
+
+
+def test_nothing_is_left_for_later() -> None:
+    """The tree holds no note that something is still to be done."""
+    note = re.compile(r"\b(TODO|FIX" + r"ME|XX" + r"X|HACK)\b")
+    files = [*MODULES, *BENCH.glob("*.py"), *(f for f in TESTS.rglob("*.py") if f != Path(__file__).resolve())]
+    found = [
+        f"{f.relative_to(ROOT)}:{i}"
+        for f in files
+        for i, s in enumerate(f.read_text().splitlines(), 1)
+        if note.search(s)
+    ]
+    assert not found, found
+
+
+def _variable(field: str) -> str:
+    return VARIABLES.get(field, re.sub(r"_S$", "_SECONDS", field.upper()))
+
+
+def test_every_setting_is_documented() -> None:
+    """The man page has every variable of Settings, the derived ones of a provider included."""
+    pages = [*(ROOT / "man").glob("*.[1-8]"), *(ROOT / "man").glob("*.md")]
+    if not pages:
+        pytest.skip("no man page yet: it comes with hr")
+    text = "\n".join(p.read_text() for p in pages).replace("\\_", "_").replace("\\-", "-")
+    wanted = {_variable(f.name) for f in fields(Settings) if f.name not in NO_VARIABLE}
+    wanted |= {f"_{_variable(f.name)}" for f in fields(ProviderSettings)} | {"_API_KEY", "_API_KEYS"}
+    missing = sorted(w for w in wanted if not re.search(rf"{'' if w[0] == '_' else r'(?<![A-Z_])'}{w}(?![A-Z_])", text))
+    assert not missing, missing
+
+
+@pytest.mark.skipif(find_spec("hermes_router.cli.main") is None, reason="no command line yet")
+def test_the_command_line_starts_without_the_heavy_imports() -> None:
+    """Importing the entry point of `hr` loads neither aiohttp nor structlog nor keyring (0.1 to 0.2 s each)."""
+    program = (
+        "import sys, hermes_router.cli.main; "
+        "print(*sorted({'aiohttp', 'structlog', 'keyring', 'uvloop', 'hermes_router.daemon'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not done.stdout.split(), done.stdout
+
+
+def test_import_contracts_hold() -> None:
+    """The layers, the pure layers' bans and the isolation of cli and sandbox, as import-linter sees them."""
+    tool = Path(sys.executable).with_name("lint-imports")
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run([tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_each_dependency_has_its_reason() -> None:
+    """Whatever pyproject.toml asks for is named, with why, in the ADR on dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    wanted += [d for extra in project["project"]["optional-dependencies"].values() for d in extra]
+    reasons = (ROOT / "docs" / "adr" / "0004-dependencies.md").read_text().lower()
+    names = [re.split(r"[\[<>=!~; ]", w, maxsplit=1)[0].lower() for w in wanted]
+    missing = [n for n in names if not re.search(rf"(?<![\w-]){re.escape(n)}(?![\w-])", reasons)]
+    assert not missing, missing
+
+
+def test_the_tripwire_refuses_what_is_not_loopback() -> None:
+    """A connect or a name look-up that would leave the machine fails loudly, before a packet is sent."""
+    with socket.socket() as sock, pytest.raises(RuntimeError, match="only loopback"):
+        sock.connect(("192.0.2.1", 80))
+    with socket.socket() as sock, pytest.raises(RuntimeError, match="only loopback"):
+        sock.connect_ex(("192.0.2.1", 80))
+    with pytest.raises(RuntimeError, match="only loopback"):
+        socket.getaddrinfo("api.groq.com", 443)
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo("nowhere.invalid", 443)
+
+
+def test_the_tripwire_lets_loopback_through() -> None:
+    """Loopback connects work as if there were no tripwire."""
+    with socket.socket() as server, socket.socket() as caller:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        caller.connect(server.getsockname())
+    assert socket.getaddrinfo("127.0.0.1", 80)
