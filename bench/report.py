@@ -40,8 +40,8 @@ ROWS = (
     Row("start_s", "start to first answer, s", 2, most=0.7),
     Row("plan_ms", "plan over 1,000 targets, ms", 3, most=0.5),
 )
-# Flat: with 500 streams the median is what it is with one, give or take what a timer tick and a busy core add. A pool
-# of 100 connections shows as seconds here.
+# Flat: with 500 streams the median is what it is with one, give or take what a timer tick and a busy core add (or no
+# worse than the proxy's in the same run, where neighbours keep the core busy). A pool of 100 connections shows as seconds.
 FLAT_MS = 10.0
 
 
@@ -64,8 +64,9 @@ def judge(row: Row, of: Mapping[str, Figures]) -> Verdict:
         return Verdict(f"≤ {row.most:g}", None if value is None else value <= row.most)
     if row.flat:
         alone = mine.get("first_1_p50_ms")
-        known = value is not None and alone is not None
-        return Verdict(f"≤ 1 stream + {FLAT_MS:g}", value <= alone + FLAT_MS if known else None)  # type: ignore[operator]
+        if value is None or alone is None:
+            return Verdict("flat", None)
+        return Verdict("flat", value <= max(alone + FLAT_MS, floor.get(row.key, 0.0)))
     return Verdict("", None)
 
 

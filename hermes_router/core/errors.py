@@ -142,6 +142,12 @@ class TooLarge(CallerError):
     status = 413
 
 
+class UpgradeRefused(CallerError):
+    """A websocket was asked for; agents that get this status turn to plain requests at once (clients.md 3)."""
+
+    status = 426
+
+
 class CallerLimited(CallerError):
     """The router key's own limit or budget."""
 
@@ -342,7 +348,7 @@ class ContentFiltered(RequestRejected):
 
 
 class Invalid(RequestRejected):
-    """Any other 400 or 422. `caller_body` is what may be passed back to the caller."""
+    """Any other 400 or 422; its excerpt may be passed back to the caller."""
 
     next_step = NextStep.OTHER_PROVIDER_ONCE
 

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hermes_router import __version__
@@ -21,7 +22,7 @@ from hermes_router.daemon.sources import RandomIds, SystemClock
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.memory import Memory
-from hermes_router.engine.snapshot import base_url, is_on, take_snapshot
+from hermes_router.engine.snapshot import base_url, is_on, pinned_facts, take_snapshot
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.tasks import Supervisor
 from hermes_router.routing.roster import Roster
@@ -101,7 +102,7 @@ def generation(loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpe
     """One configuration, indexed for routing."""
     snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live)
     listed = {name: frozenset(str(model.id) for model in models) for name, models in live.items()}
-    roster = Roster(snapshot.facts, live_models=listed)
+    roster = Roster(snapshot.facts, live_models=listed, pinned=partial(pinned_facts, snapshot))
     return Generation(number, loaded.settings, roster, loaded.settings.mode)
 
 
@@ -150,6 +151,6 @@ def build(
     engine.state.adopt(first.roster)
     gate = Gate(Access(settings))
     app = make_app(engine, lambda: gate.access, __version__)
-    return Daemon(loaded, engine, Runner(app), Supervisor(log), http, gate, {})
+    return Daemon(loaded, engine, Runner(app, engine.ids), Supervisor(log), http, gate, {})
 
 

@@ -1,7 +1,7 @@
 """One try at a target: sends the request, receives what is pushed, and comes to one verdict.
 
-Owns the life of an attempt from the first byte sent to its verdict (answered, or an UpstreamError), its silence limits, and
-the facts that it teaches the ledger. It must never know whether there will be another attempt.
+Owns the life of an attempt from the first byte sent to its verdict (answered, or an UpstreamError), its silence limits,
+and the facts that it teaches the ledger. It must never know whether there will be another attempt.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hermes_router.core.catalog import TargetFacts
-from hermes_router.core.errors import ContextTooLong, Malformed, TimedOut, Truncated, UpstreamError
+from hermes_router.core.errors import Malformed, TimedOut, Truncated, Unreachable, UpstreamError
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Clock, Flight, Outbound, Transport
 from hermes_router.engine.sweep import Sweeper
@@ -17,6 +17,7 @@ from hermes_router.wire.passthrough import Lane
 
 _MAX_ERROR_BODY = 65_536
 _MAX_WHOLE_BODY = 64 * 1024 * 1024
+_LOOK_AGAIN_S = 5.0  # how often a silent target without a rival is compared with the pool
 
 
 class Owner(Protocol):
@@ -27,7 +28,15 @@ class Owner(Protocol):
         ...
 
     def wake(self) -> None:
-        """Something changed: the verdict, the commit point, or the pressure."""
+        """Something changed: the verdict, or the commit point."""
+        ...
+
+    def seen(self, quotas: tuple[QuotaSeen, ...]) -> None:
+        """What the head says of the provider's windows: true now, stale at the end of a long stream."""
+        ...
+
+    def alone(self) -> bool:
+        """Whether nobody else could serve the request now."""
         ...
 
 
@@ -51,6 +60,7 @@ class Attempt:
         "_headers",
         "_lane",
         "_owner",
+        "_paused",
         "_size",
         "_status",
         "_sweeper",
@@ -60,7 +70,6 @@ class Attempt:
         "facts",
         "first_token_limit_s",
         "last_data_mono",
-        "quotas",
         "sent_mono",
         "stall_s",
         "ttft_s",
@@ -92,11 +101,11 @@ class Attempt:
         self._size = 0
         self._flight: Flight | None = None
         self._ended = False
+        self._paused = False
         self.body = b""
         self.answered = False
         self.error: UpstreamError | None = None
         self.ttft_s: float | None = None
-        self.quotas: tuple[QuotaSeen, ...] = ()
         self.sent_mono = self.last_data_mono = clock.mono()
 
     @property
@@ -105,10 +114,17 @@ class Attempt:
         return self.answered or self.error is not None
 
     def send(self, transport: Transport, request: Outbound) -> None:
-        """Start."""
-        self._flight = transport.send(request, self)
-        if self._ended:  # failed within send
-            self._flight = None
+        """Start. A request that cannot be put into HTTP (a row's address, a header) is a failure like others."""
+        try:
+            flight = transport.send(request, self)
+        except ValueError as error:
+            self._ended = True
+            self._fail(Unreachable(f"it cannot be sent: {error}"))
+            return
+        if self._ended:  # it came to its verdict within send
+            flight.abort()
+        else:
+            self._flight = flight
 
     def abort(self) -> None:
         """Close the connection; there will be no (other) verdict."""
@@ -125,7 +141,9 @@ class Attempt:
         self._headers = headers
         self.last_data_mono = self._clock.mono()
         provider = self.facts.provider
-        self.quotas = self._border.seen(provider.ratelimit, headers, self._clock.now())
+        quotas = self._border.seen(provider.ratelimit, headers, self._clock.now())
+        if quotas:
+            self._owner.seen(quotas)
         if 200 <= status < 300:
             kind = headers.get("content-type", "")
             if kind.startswith("text/html"):
@@ -144,9 +162,9 @@ class Attempt:
             self._collect(chunk)
             return
         out = lane.feed(chunk)
+        if self.ttft_s is None and lane.began:
+            self.ttft_s = self.last_data_mono - self.sent_mono
         if out:
-            if self.ttft_s is None:
-                self.ttft_s = self.last_data_mono - self.sent_mono
             self._owner.emit(out)
         if lane.error is not None:
             self._fail(lane.error)
@@ -181,7 +199,6 @@ class Attempt:
             )
         elif self._lane is None:
             self.body = b"".join(self._buffer)
-            self.ttft_s = self._clock.mono() - self.sent_mono
             self._answer()
         else:
             self._end_lane(self._lane, Truncated("the stream ended without an end"), clean=True)
@@ -191,7 +208,9 @@ class Attempt:
         self._ended = True
         if self.over:
             return
-        if self._lane is not None and 200 <= self._status < 300:
+        if self._status >= 300:
+            self._conclude()  # what the head said counts, also where the body did not come whole
+        elif self._lane is not None and self._status:
             # A finish reason that came before the cut is a good ending; the lane knows.
             self._end_lane(self._lane, error, clean=False)
         else:
@@ -234,22 +253,29 @@ class Attempt:
         lane = self._lane
         if lane is None or self.ttft_s is None:
             if mono - self.sent_mono > self.first_token_limit_s:
-                self._fail(TimedOut("first_token"))
-        elif mono - self.last_data_mono > self.stall_s:
+                self._too_late(mono)
+        elif not self._paused and mono - self.last_data_mono > self.stall_s:
             self.abort()
             self._end_lane(lane, TimedOut("stall"), clean=False)
 
+    def _too_late(self, mono: float) -> None:
+        if self._status >= 300:
+            self.abort()
+            self._conclude()
+        elif self._owner.alone():
+            self.first_token_limit_s = mono - self.sent_mono + _LOOK_AGAIN_S
+        else:
+            self._fail(TimedOut("first_token"))
+
     def pause(self) -> None:
-        """The caller is slow: stop reading."""
+        """The caller is slow: stop reading. The silence that follows is ours, not the provider's."""
+        self._paused = True
         if self._flight is not None and not self._ended:
             self._flight.pause()
 
     def resume(self) -> None:
         """Read on."""
+        self._paused = False
+        self.last_data_mono = self._clock.mono()
         if self._flight is not None and not self._ended:
             self._flight.resume()
-
-    @property
-    def learned_context(self) -> int | None:
-        """The model's real window, where a refusal named it, in tokens."""
-        return getattr(self.error, "limit_tokens", None) if isinstance(self.error, ContextTooLong) else None

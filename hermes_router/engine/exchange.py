@@ -1,7 +1,7 @@
 """One inbound request with all it causes: admit, plan, attempt, relay, settle, report.
 
-Owns the only retry loop of the program. It decides with `async`, and relays by push: after the commit point upstream bytes
-go to the caller from within the transport's callback. It must never know HTTP servers, clients or vendors.
+Owns the only retry loop of the program. It decides with `async`, and relays by push: after the commit point upstream
+bytes go to the caller from within the transport's callback. It must never know HTTP servers, clients or vendors.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import (
     AttemptReport,
     ContextTooLarge,
+    ContextTooLong,
     CredentialRejected,
     DeadlinePassed,
     HermesError,
@@ -23,14 +24,14 @@ from hermes_router.core.errors import (
     UpstreamError,
 )
 from hermes_router.core.events import Failed, Usage, fold
+from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Outbound, ReplyStream
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.context import Engine
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
-from hermes_router.routing.names import Pin
-from hermes_router.routing.scheduler import Candidate, Plan, plan
+from hermes_router.routing.scheduler import Candidate, Choice, Plan, plan
 from hermes_router.routing.window import advertised_context
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_encoder import ChatEncoder
@@ -88,13 +89,15 @@ class Exchange:
         self._lane: Lane | None = None
         self._dropped: frozenset[str] = frozenset()
         self._refusal: RequestRejected | None = None  # what the caller gets back where nobody else can be asked
-        self._same: Pin | None = None  # the model to ask once more, without the field that it refused
         self._altered = False
         self._cap_tokens: int | None = None
         self._live = False
         self._pending: list[bytes] = []
         self._wrote_mono = self._arrived_mono
         self._want_head = False
+        self._head: dict[str, str] = {}  # what the head told of the answer
+        self._paused = False  # the upstream waits for the caller
+        self._closed = False  # the last byte for the caller is written
         self._wake: asyncio.Future[None] | None = None
         self._usage = Usage()
 
@@ -129,7 +132,7 @@ class Exchange:
                 self._start_over()
             if not self._splice.may_restart:
                 raise error
-            if self._engine.clock.mono() >= self._deadline_mono:
+            if not self._splice.committed and self._engine.clock.mono() >= self._deadline_mono:
                 raise DeadlinePassed(self._reports)
             self._follow(candidate, error)
 
@@ -148,10 +151,9 @@ class Exchange:
         if step.action == "stop":
             raise error
         self._constraint = step.constraint
-        self._same = None
         if step.action == "same" and step.drop is not None:
             self._dropped |= {step.drop}
-            self._same = Pin(facts.target.provider, facts.target.model)
+            self._refusal = None  # it is answered by leaving the field out
 
     def _start_over(self) -> None:
         """Nothing has left for the caller yet: whatever was held back was never shown."""
@@ -164,8 +166,6 @@ class Exchange:
         engine = self._engine
         snapshot = engine.snapshot
         constraint = self._constraint
-        if self._same is not None:
-            constraint, self._same = replace(constraint, pin=self._same), None
         planned = plan(
             self._q.demand,
             constraint,
@@ -178,8 +178,6 @@ class Exchange:
         candidate = planned.take()
         if candidate is not None:
             return candidate
-        if constraint is not self._constraint:
-            return self._next()
         if constraint.pin is not None and self._q.fallback_any:
             self._constraint = replace(constraint, pin=None)
             return self._next()
@@ -210,6 +208,7 @@ class Exchange:
         """One attempt, to its verdict."""
         engine = self._engine
         self._candidate = candidate
+        self._attempt = None
         facts = candidate.facts
         streaming = self._reply is not None
         try:
@@ -234,8 +233,6 @@ class Exchange:
         attempt.send(engine.transport, request)
         while not attempt.over:
             await self._wait()
-        if attempt.quotas:
-            engine.state.seen(facts.target, attempt.quotas, engine.clock.now())
         if attempt.error is not None:
             return attempt.error, None
         try:
@@ -262,6 +259,8 @@ class Exchange:
                 reserve_tokens=self._settings.reasoning_token_reserve,
                 reasoning=reasoning,
                 without=refused,
+                tool_history=self._q.inbound.request.tools > 0 or self._q.inbound.request.tool_results > 0,
+                input_tokens=self._q.demand.input_tokens,
             ),
             engine.memory.recall_for(facts, self._q.caller.key),
         )
@@ -270,7 +269,8 @@ class Exchange:
             self._notices[str(notice)] = None
         sent = rendered.sent_max_tokens
         self._cap_tokens = asked if asked is not None and sent is not None and sent > asked else None
-        headers = engine.authorizer.headers(facts, caller_agent=self._q.caller_agent)
+        agent = self._q.caller_agent
+        headers = engine.authorizer.headers(facts, caller_agent=agent if agent.isascii() else "")
         return Outbound("POST", f"{facts.base_url}/chat/completions", headers, rendered.body)
 
     def _new_decoder(self, facts: TargetFacts) -> ChatDecoder:
@@ -293,16 +293,13 @@ class Exchange:
         return StreamLane(self._splice, decoder, tap=tap)
 
     def _first_token_limit(self, facts: TargetFacts, *, streaming: bool) -> float:
-        """Silence limit of the attempt in seconds; the whole deadline where nobody else could serve."""
-        left = max(0.0, self._deadline_mono - self._engine.clock.mono())
-        if len(self._engine.snapshot.roster) <= 1:
-            return left
+        """Silence limit of the attempt in seconds. The deadline is looked at apart: what it cuts is nobody's fault."""
         limit = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
         if not streaming:
             # All of it comes at once: the time of writing is part of the silence.
             tokens = self._q.inbound.request.max_output_tokens or _UNARY_TOKENS
             limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
-        return min(limit, left)
+        return limit
 
     # -- the answer ------------------------------------------------------------------------------------
 
@@ -316,10 +313,8 @@ class Exchange:
             self._replay(facts, attempt)  # a whole answer to a stream request
         await self._open_reply(facts)
         self._usage = self._final_usage(lane.usage if lane is not None else self._usage)
-        if not self._notices and not self._want_head:
-            self._write(self._encoder.end(self._usage))
-        else:
-            self._write(self._late_comment(facts) + self._encoder.end(self._usage))
+        self._write(self._late_comment(facts) + self._encoder.end(self._usage))
+        self._closed = True
         await self._reply.end()
         if isinstance(lane, StreamLane) and lane.tapped:
             self._remember(facts, lane)
@@ -371,8 +366,8 @@ class Exchange:
         return headers
 
     def _late_comment(self, facts: TargetFacts) -> bytes:
-        """What was not known when the head went out (contract.md, Answers)."""
-        if not self._want_head:
+        """What was not known when the head went out, or is no longer true (contract.md, Answers)."""
+        if self._head == self._headers(facts):
             return b""
         warnings = f" warnings={','.join(self._notices)}" if self._notices else ""
         text = f": hermes target={facts.target.name} attempts={len(self._reports) + 1}{warnings}\n\n"
@@ -392,8 +387,8 @@ class Exchange:
         reply = self._reply
         assert reply is not None
         if reply.waiting_bytes() > _PRESSURE_BYTES and self._attempt is not None:
+            self._paused = True
             self._attempt.pause()
-            self.wake()
 
     def _write(self, data: bytes) -> None:
         assert self._reply is not None
@@ -405,17 +400,28 @@ class Exchange:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
+    def seen(self, quotas: tuple[QuotaSeen, ...]) -> None:
+        """What the head of the answer says of the provider's windows."""
+        if self._attempt is not None:
+            self._engine.state.seen(self._attempt.facts.target, quotas, self._engine.clock.now())
+
+    def alone(self) -> bool:
+        """Whether nobody but the target under way could serve; asked only when its time for a first token is up."""
+        attempt, snapshot, engine = self._attempt, self._engine.snapshot, self._engine
+        if attempt is None:
+            return False
+        others = replace(self._constraint, tried=self._constraint.tried | {attempt.facts.target})
+        planned = plan(
+            self._q.demand, others, snapshot.roster, engine.state, snapshot.policy, engine.clock.now(), engine.rng
+        )
+        spare = (one.why for one in planned.explain() if isinstance(one, Choice))
+        return all(why == "last resort" for why in spare)
+
     async def _wait(self) -> None:
-        """Until something changed; then open the reply or relieve the pressure, where that is what is needed."""
+        """Until something changed; then open the reply, where that is what is needed."""
         attempt = self._attempt
         assert attempt is not None
-        reply = self._reply
-        if reply is not None and self._live and reply.waiting_bytes() > _PRESSURE_BYTES:
-            while reply.waiting_bytes() > _RELIEF_BYTES and not attempt.over:
-                await asyncio.sleep(0.01)
-            attempt.resume()
-            return
-        if reply is not None and not self._live and (self._pending or self._want_head):
+        if self._reply is not None and not self._live and (self._pending or self._want_head):
             await self._open_reply(attempt.facts)
             return
         self._wake = asyncio.get_running_loop().create_future()
@@ -428,32 +434,40 @@ class Exchange:
         if self._live:
             return
         assert self._reply is not None
-        await self._reply.start({} if self._want_head and not self._splice.committed else self._headers(facts))
+        known = self._splice.committed
+        self._head = self._headers(facts) if known else {}
+        await self._reply.start(self._head)
         self._live = True
-        self._wrote_mono = self._engine.clock.mono()
         if self._pending:
             self._write(b"".join(self._pending))
             self._pending.clear()
+        elif not known:
+            self._keep_alive()  # the caller has heard nothing for 15 s
+
+    def _keep_alive(self) -> None:
+        clock, model = self._engine.clock, self._q.inbound.request.model
+        self._write(self._splice.keep_alive(self._engine.ids.new("chatcmpl-"), model, int(clock.now())))
 
     def tick(self, mono: float) -> None:
-        """All time limits of the exchange."""
-        attempt = self._attempt
-        committed = self._splice.committed
+        """All time limits of the exchange, and the relief of an upstream that was paused."""
+        attempt, reply = self._attempt, self._reply
         if attempt is not None and not attempt.over:
-            attempt.tick(mono)
-            if not attempt.over and not committed and mono >= self._deadline_mono:
-                attempt.failed(TimedOut("deadline"))
+            if self._paused and reply is not None and reply.waiting_bytes() <= _RELIEF_BYTES:
+                self._paused = False
+                attempt.resume()
+            if mono >= self._deadline_mono and not self._splice.committed:
                 attempt.abort()
-        if self._reply is None:
+                attempt.failed(TimedOut("deadline"))
+            else:
+                attempt.tick(mono)
+        if reply is None or self._closed:
             return
         if not self._live:
             if not self._want_head and mono - self._arrived_mono >= HEAD_S:
                 self._want_head = True
                 self.wake()
         elif mono - self._wrote_mono >= KEEP_ALIVE_S:
-            model = self._q.inbound.request.model
-            clock = self._engine.clock
-            self._write(self._splice.keep_alive(self._engine.ids.new("chatcmpl-"), model, int(clock.now())))
+            self._keep_alive()
 
     # -- what is learnt, and the end -------------------------------------------------------------------
 
@@ -476,9 +490,8 @@ class Exchange:
             engine.state.abandoned(facts.target, now)  # our own deadline is nobody's fault
         else:
             engine.state.failed(facts.target, error, now, demand=self._q.demand)
-        attempt = self._attempt
-        if attempt is not None and attempt.learned_context:
-            engine.state.learn_context(facts.target.provider, facts.target.model, attempt.learned_context)
+        if isinstance(error, ContextTooLong) and error.limit_tokens:
+            engine.state.learn_context(facts.target.provider, facts.target.model, error.limit_tokens)
         if isinstance(error, Unsupported) and error.param:
             engine.state.learn_refused(facts.target.provider, facts.target.model, error.param)
         if isinstance(error, RequestRejected) and error.wire_class == "refused":
@@ -511,24 +524,23 @@ class Exchange:
 
     def _leave(self) -> None:
         """The caller left, or all is done: close what is still open; nobody is blamed."""
-        attempt = self._attempt
+        attempt, candidate = self._attempt, self._candidate
         if attempt is not None and not attempt.over:
             attempt.abort()
-            self._engine.state.abandoned(attempt.facts.target, self._engine.clock.now())
-            self._trail.append(f"{attempt.facts.target}:abandoned")
-        self._settle(sent=True)
+        if candidate is not None:
+            self._engine.state.abandoned(candidate.facts.target, self._engine.clock.now())
+            self._trail.append(f"{candidate.facts.target}:abandoned")
+        self._settle(sent=attempt is not None)
 
     async def _refuse(self, error: HermesError) -> Rendered | None:
         """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""
         now = self._engine.clock.now()
-        if self._reply is None or (not self._live and not self._want_head):
+        if self._reply is None or not self._live:
             rendered = render_error(error, now=now)
             headers = {"content-type": "application/json", "x-hermes-attempts": str(len(self._reports))}
             return replace(rendered, headers={**headers, **rendered.headers})
-        if not self._live:
-            await self._reply.start({})
-            self._live = True
         self._write(error_event(error, now=now))
+        self._closed = True
         await self._reply.end()
         return None
 
@@ -548,4 +560,3 @@ class Exchange:
             estimated=usage.estimated,
             duration_s=round(mono - self._arrived_mono, 3),
         )
-

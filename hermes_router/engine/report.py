@@ -1,7 +1,7 @@
 """What the pool says of itself: status of every target, readiness, and the models that can be named.
 
-Owns the shapes of `GET /v1/status` (contract.md, Status and control). It only reads; it must never show a secret beyond its
-last four characters.
+Owns the shapes of `GET /v1/status` (contract.md, Status and control). It only reads; it must never show a secret beyond
+its last four characters.
 """
 
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def status_report(engine: Engine, version: str, *, providers: frozenset[str] | N
     return {
         "version": version,
         "uptime_s": round(engine.clock.mono() - engine.started_mono, 1),
-        "ready": any(target["state"] == "ready" for target in targets),
+        "ready": any(_may_serve(target["state"], target["until"], now) for target in targets),
         "mode": snapshot.settings.mode,
         "targets": targets,
         "counters": asdict(engine.counters),
@@ -51,7 +51,13 @@ def status_report(engine: Engine, version: str, *, providers: frozenset[str] | N
 def is_ready(engine: Engine) -> bool:
     """Whether a target could serve now. Stops at the first that can."""
     now = engine.clock.now()
-    return any(engine.state.status(facts, now).state == "ready" for facts in engine.snapshot.roster.facts)
+    standing = (engine.state.status(facts, now) for facts in engine.snapshot.roster.facts)
+    return any(_may_serve(status.state, status.until, now) for status in standing)
+
+
+def _may_serve(state: str, until: float | None, now: float) -> bool:
+    """Whether a request would go there: also as the probe of a half-open breaker, or as the try that is due."""
+    return state == "ready" or (until is not None and until <= now)
 
 
 def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[ModelRow]:

@@ -183,11 +183,6 @@ class Book:
             meter = self._meter(slot, rule.scope, rule.unit, rule.window)
             if meter.origin != "told" or rule.origin == "owner":
                 meter.rule(rule.amount, rule.origin, rule.resets)
-        sane = facts.provider.concurrency
-        if sane is not None and not any(r.origin == "owner" for r in facts.quotas):
-            meter = self._meter(slot, "account", Unit.CONCURRENCY, Window.NONE)
-            if not meter.binds:
-                meter.rule(sane, "published")
         slot.strict = any(m.binds for m in slot.meters)
 
     def _meter(self, slot: Slot, kind: ScopeKind, unit: Unit, window: Window) -> Meter:

@@ -73,7 +73,9 @@ def cooled(old: Block | None, error: UpstreamError, now: float, resets: str | No
     until, every_s = _deadline(error, now, resets)
     standing = old if old is not None and old.active(now) else None
     if until is not None:
-        block = standing if standing is not None and standing.source == "told" else Block(error.wire_class, "told", now)
+        # A clock of the row's is a guess beside the provider's word: it may lengthen that, and gives way to it.
+        keep = standing is not None and (standing.source == "told" or not error.told)
+        block = standing if keep and standing is not None else Block(error.wire_class, _source(error), now)
         if until >= block.until:
             block.until = until
             block.cause = error.wire_class
@@ -115,6 +117,10 @@ def paused(old: Block | None, error: UpstreamError, now: float) -> Block:
     block.next_try_at = now + block.every_s
     block.tried = False
     return block
+
+
+def _source(error: UpstreamError) -> Source:
+    return "told" if error.told else "inferred"
 
 
 def _deadline(error: UpstreamError, now: float, resets: str | None) -> tuple[float | None, float]:

@@ -57,7 +57,8 @@ class Constraint:
 
     `tried` are out for this exchange; `last` failed once and come after all others; `prefer` is a provider and
     those of its models to avoid: its other models come first. `min_input` admits only targets that take more than
-    that many tokens. `exclude_providers` is set by `failover.after` alone. `providers` None = all.
+    that many tokens. `exclude_providers` is set by `failover.after` alone. `providers` None = all. `again` is a
+    target that is asked once more at once, since the last failure was about a field that is now dropped.
     """
 
     pin: Pin | None = None
@@ -70,6 +71,7 @@ class Constraint:
     exclude_providers: frozenset[str] = frozenset()
     min_tier: int = 1
     no_training: bool = False
+    again: Target | None = None
 
 
 def affinity_key(request: ChatRequest, caller: str) -> str | None:

@@ -22,8 +22,8 @@ CREDIBLE = 0.5  # an estimate of at least this share of the window makes "too lo
 class Next:
     """What follows a failed attempt.
 
-    `plan`: plan anew under `constraint`. `same`: the same target once more, without the field `drop`. `stop`: the
-    error itself is the answer; it is passed back to the caller.
+    `plan`: plan anew under `constraint`. `same`: the same, whose `constraint` asks the same target once more if it
+    can, without the field `drop`. `stop`: the error itself is the answer; it is passed back to the caller.
     """
 
     action: Action
@@ -52,6 +52,7 @@ def after(
         dropped: fields that this exchange has dropped already.
         context: the target's learned window in tokens, None where the row's counts.
     """
+    constraint = constraint if constraint.again is None else replace(constraint, again=None)
     step = error.next_step
     if step is NextStep.SAME_WITHOUT_FIELD and (error.param is None or error.param in dropped):
         step = NextStep.OTHER_PROVIDER_ONCE  # it refuses for another reason than it names, or names none
@@ -59,7 +60,7 @@ def after(
         case NextStep.STOP:
             return Next("stop", constraint)
         case NextStep.SAME_WITHOUT_FIELD:
-            return Next("same", constraint, drop=error.param)
+            return Next("same", replace(constraint, again=facts.target), drop=error.param)
         case NextStep.OTHER_PROVIDER_ONCE:
             if not altered or constraint.exclude_providers:
                 return Next("stop", constraint)
@@ -75,6 +76,10 @@ def after(
         case NextStep.OTHER_TARGET:
             later = _later(constraint, facts)
             blames_model = error.blames is Blames.PROVIDER and error.scope == "model"
+            # One sibling is asked; two busy models of a provider say that it is the provider which is busy.
+            sibling_busy = constraint.prefer is not None and constraint.prefer[0] == facts.provider.name
+            if blames_model and sibling_busy:
+                return Next("plan", replace(later, prefer=None))
             return Next("plan", _away(later, facts) if blames_model else later)
         case _:
             assert_never(step)

@@ -4,7 +4,7 @@ Owns the static side of the pool: targets, providers, and every model that may b
 that changes: cooldowns, counters and learned facts are the state's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -15,9 +15,21 @@ _NONE: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
 class Roster:
-    """The pool of one snapshot. `live_models` are the model ids by provider as the provider itself lists them."""
+    """The pool of one snapshot.
 
-    def __init__(self, facts: Sequence[TargetFacts], *, live_models: Mapping[str, frozenset[str]] = _NONE) -> None:
+    `live_models` are the model ids by provider as the provider itself lists them. `pinned` makes the targets of a
+    model outside the pool from provider and model id, with the owner's overrides; without it they are made from
+    what the pool's own targets of that provider have in common.
+    """
+
+    def __init__(
+        self,
+        facts: Sequence[TargetFacts],
+        *,
+        live_models: Mapping[str, frozenset[str]] = _NONE,
+        pinned: Callable[[str, str], Sequence[TargetFacts]] | None = None,
+    ) -> None:
+        self._pinned = pinned
         self.facts: tuple[TargetFacts, ...] = tuple(facts)
         self.by_target: dict[Target, TargetFacts] = {f.target: f for f in self.facts}
         self.live_models = live_models
@@ -60,6 +72,8 @@ class Roster:
 
     def pinned(self, provider: str, model: str) -> list[TargetFacts]:
         """Targets of a model that is pinned but not in the pool: one for each credential of its provider."""
+        if self._pinned is not None:
+            return list(self._pinned(provider, model))
         of_provider = self.by_provider.get(provider, ())
         made: dict[str, TargetFacts] = {}
         for one in of_provider:

@@ -140,6 +140,11 @@ class Plan:
         aside = _Aside()
         given = aside.given
         bound = self._bound()
+        if self._constraint.again is not None:
+            same = self._state.slot(self._constraint.again)
+            if same is not None and same.group in self._lanes.standing and self._serves(same, same.group):
+                given.add(same)
+                yield same, "same again"
         if self._constraint.prefer is not None:
             yield from self._preferred(aside)
         for lane in self._lanes.lanes:

@@ -4,6 +4,8 @@ Owns the defence against a browser that is talked into calling loopback (DNS reb
 look at a body.
 """
 
+import re
+
 from aiohttp import web
 
 from hermes_router.core.errors import Forbidden
@@ -11,8 +13,15 @@ from hermes_router.core.settings import Settings
 from hermes_router.engine.admission import Admission
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-_CORS_METHODS = "GET, POST, OPTIONS"
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
+_CORS_METHODS = "GET, HEAD, POST, OPTIONS"
 _CORS_HEADERS = "authorization, content-type, x-api-key"
+_CORS_EXPOSED = (
+    "x-hermes-target, x-hermes-attempts, x-hermes-warnings, x-hermes-retry-at, x-request-id, request-id, "
+    "retry-after, x-should-retry"
+)
+_CORS_MAX_AGE_S = 600
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9, _-]{1,1000}")
 
 
 class Access:
@@ -25,35 +34,53 @@ class Access:
         if settings.host:
             self._hosts.add(settings.host.lower())
             self._hosts.add(f"[{settings.host.lower()}]")
+        self._everywhere = settings.host in _EVERYWHERE
         self._origins = settings.cors_origins
         self._good: set[str] = set()
 
-    def check(self, request: web.Request) -> str | None:
-        """Return the caller's allowed `Origin`, None where it sent none. Raises Forbidden."""
+    def check(self, request: web.Request) -> None:
+        """Raise Forbidden for a `Host` that is not ours or an `Origin` that was not let in."""
         headers = request.headers
         host = headers.get("host", "")
         if host not in self._good:
-            self._check_host(host)
+            self._check_host(host, request)
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and "*" not in self._origins:
-            raise Forbidden(f"Origin {origin[:100]!r} is not allowed; name it in CORS_ORIGINS.", should_retry=False)
-        return origin
+        if origin is not None and origin.lower() not in self._origins:
+            raise Forbidden(f"Origin {origin[:100]!r} is not allowed; name it in CORS_ORIGINS.")
 
-    def _check_host(self, host: str) -> None:
+    def _check_host(self, host: str, request: web.Request) -> None:
         name = host.lower()
-        if not name.endswith("]"):
-            name = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() and ":" in name else name
-        if name not in self._hosts:
-            raise Forbidden(f"Host {host[:100]!r} is not allowed; name it in ALLOWED_HOSTS.", should_retry=False)
+        bare, colon, port = name.rpartition(":")
+        if colon and port.isdecimal() and (not bare.startswith("[") or bare.endswith("]")):
+            name = bare
+        if name not in self._hosts and not self._is_arrival(name, request):
+            raise Forbidden(f"Host {host[:100]!r} is not allowed; name it in ALLOWED_HOSTS.")
         if len(self._good) < 64:
             self._good.add(host)
 
-    def cors(self, origin: str) -> dict[str, str]:
-        """Headers of a CORS answer."""
-        return {
+    def _is_arrival(self, name: str, request: web.Request) -> bool:
+        """Bound to every address: the one that this connection came in by is bound, too. No name can be rebound to it."""
+        if not self._everywhere or request.transport is None:
+            return False
+        address = str(request.transport.get_extra_info("sockname")[0])
+        return name in {address, f"[{address}]", address.removeprefix("::ffff:")}
+
+    def cors(self, request: web.Request) -> dict[str, str]:
+        """The headers of an answer to a page whose origin was checked; none where there is no page."""
+        origin = request.headers.get("origin")
+        if origin is None:
+            return {}
+        allowed = {
             "access-control-allow-origin": origin,
-            "access-control-allow-methods": _CORS_METHODS,
-            "access-control-allow-headers": _CORS_HEADERS,
-            "access-control-expose-headers": "x-hermes-target, x-hermes-attempts, x-hermes-warnings, x-request-id",
+            "access-control-expose-headers": _CORS_EXPOSED,
             "vary": "Origin",
         }
+        if request.method == "OPTIONS":
+            # SDKs in a browser send headers of their own (x-stainless-…); the origin is what was judged.
+            asked = request.headers.get("access-control-request-headers", "")
+            allowed["access-control-allow-headers"] = asked if _HEADER_NAMES.fullmatch(asked) else _CORS_HEADERS
+            allowed["access-control-allow-methods"] = _CORS_METHODS
+            allowed["access-control-max-age"] = str(_CORS_MAX_AGE_S)
+            if request.headers.get("access-control-request-private-network") == "true":
+                allowed["access-control-allow-private-network"] = "true"
+        return allowed

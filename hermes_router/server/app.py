@@ -4,23 +4,26 @@ Owns the table of paths (contract.md, Callers: with, without and with doubled `/
 state: two of them live in one test.
 """
 
+import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from hermes_router.core.errors import BadRequest
+from hermes_router.core.errors import BadRequest, HermesError
+from hermes_router.core.ports import Ids
 from hermes_router.engine.context import Engine
 from hermes_router.engine.report import model_rows
 from hermes_router.server.access import Access
-from hermes_router.server.boundary import Boundary, Handler
+from hermes_router.server.boundary import Boundary, Handler, respond
 from hermes_router.server.routes import Routes, wrong_method
-from hermes_router.wire.openai_errors import render_error
+from hermes_router.wire.openai_errors import Rendered, render_error
 
+_BACKLOG = 1024
 _PREFIXES = ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic")
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.Application:
@@ -28,31 +31,50 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
     boundary = Boundary(access, engine.clock, engine.ids, engine.log)
     routes = Routes(engine, lambda eng, caller: model_rows(eng, caller.providers), version)
     app = web.Application(client_max_size=access().max_bytes)
-    add = app.router.add_route
+    paths = _Paths(app, boundary, routes)
     for prefix in _PREFIXES:
-        _add(app, boundary, f"{prefix}/chat/completions", {"POST": boundary.keyed(routes.chat)})
-        _add(app, boundary, f"{prefix}/models", {"GET": boundary.keyed(routes.models)})
-        _add(app, boundary, f"{prefix}/models/{{id:.+}}", {"GET": boundary.keyed(routes.model)})
-        _add(app, boundary, f"{prefix}/status", {"GET": boundary.keyed(routes.status)})
-    _add(app, boundary, "/health", {"GET": boundary.open_route(routes.health)})
-    _add(app, boundary, "/ready", {"GET": boundary.open_route(routes.ready)})
-    _add(app, boundary, "/", {"GET": boundary.open_route(routes.root)})
-    add("HEAD", "/api/hello", boundary.open_route(routes.root))
-    add("OPTIONS", "/{path:.*}", boundary.open_route(routes.preflight))
-    add("*", "/{path:.*}", boundary.open_route(routes.unknown))
+        paths.add(f"{prefix}/chat/completions", {"POST": boundary.keyed(routes.chat)})
+        paths.add(f"{prefix}/models", {"GET": boundary.keyed(routes.models)})
+        paths.add(f"{prefix}/models/{{id:.+}}", {"GET": boundary.keyed(routes.model)})
+        paths.add(f"{prefix}/status", {"GET": boundary.keyed(routes.status)})
+        app.router.add_get(f"{prefix}/responses", boundary.open_route(routes.socket), allow_head=False)
+    paths.add("/health", {"GET": boundary.open_route(routes.health)})
+    paths.add("/ready", {"GET": boundary.open_route(routes.ready)})
+    paths.add("/", {"GET": boundary.open_route(routes.root)})
+    paths.add("/api/hello", {"HEAD": boundary.open_route(routes.root)})
+    app.router.add_route("*", "/{path:.*}", paths.elsewhere)
     return app
 
 
-def _add(app: web.Application, boundary: Boundary, path: str, handlers: dict[str, Handler]) -> None:
-    """A path with its methods; the others are 405 in JSON. GET answers HEAD too."""
-    for method, handler in handlers.items():
-        app.router.add_route(method, path, handler)
-        if method == "GET":
-            app.router.add_route("HEAD", path, handler)
-    refuse = boundary.open_route(wrong_method(", ".join(handlers)))
-    for method in _METHODS:
-        if method not in handlers:
-            app.router.add_route(method, path, refuse)
+class _Paths:
+    """The known paths: each with its methods, OPTIONS among them; the other methods are 405 in JSON. GET answers HEAD."""
+
+    def __init__(self, app: web.Application, boundary: Boundary, routes: Routes) -> None:
+        self._router = app.router
+        self._boundary = boundary
+        self._unknown = boundary.open_route(routes.unknown)
+        self._preflight = boundary.open_route(routes.preflight)
+        self._known: dict[str, Mapping[str, Handler]] = {}
+
+    def add(self, path: str, handlers: dict[str, Handler]) -> None:
+        """Make a path known."""
+        table = {**handlers, "OPTIONS": self._preflight}
+        if "GET" in handlers:
+            table["HEAD"] = handlers["GET"]
+        table["*"] = self._boundary.open_route(wrong_method(", ".join(handlers)))
+        for method, handler in table.items():
+            self._router.add_route(method, path, handler)
+        self._known[path] = table
+
+    async def elsewhere(self, request: web.Request) -> web.StreamResponse:
+        """Any other path. With slashes too many (a base URL that ends in one) it is the path that it would be without."""
+        tidy = "/" + "/".join(filter(None, request.path.split("/")))
+        table = self._known.get(tidy)
+        if table is None:
+            handler = self._preflight if request.method == "OPTIONS" else self._unknown
+        else:
+            handler = table.get(request.method) or table["*"]
+        return await handler(request)
 
 
 class _Handler(RequestHandler):
@@ -65,41 +87,62 @@ class _Handler(RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's text is shown to nobody
     ) -> web.StreamResponse:
         """JSON instead of text or HTML; nothing of the exception is shown."""
         if request.writer.output_size > 0:
             raise ConnectionError("the head is out already")
-        if status >= 500 and exc is not None:
+        if status >= 500 and exc is not None and not isinstance(exc, ConnectionError):
             logging.getLogger("hermes_router.server").error("server.fault", exc_info=exc)
-        rendered = render_error(BadRequest("The HTTP request cannot be read."), now=0.0)
-        response = web.Response(status=400 if status < 500 else 503, body=rendered.body)
-        response.content_type = "application/json"
+        error = HermesError("internal") if status >= 500 else BadRequest("the HTTP request cannot be read")
+        response = self._ours(render_error(error, now=0.0))
         response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Put aiohttp's own refusals (no route for `*`, an unmet Expect) in our envelope."""
+        if isinstance(resp, web.HTTPException):
+            rendered = render_error(BadRequest(f"The request cannot be served: {resp.reason}."), now=0.0)
+            resp = self._ours(replace(rendered, status=resp.status))
+        return await super().finish_response(request, resp, start_time)
+
+    def _ours(self, rendered: Rendered) -> web.Response:
+        response = respond(rendered)
+        server = self._manager
+        if isinstance(server, _Server):
+            request_id = server.ids.new("req_")
+            response.headers.update({"x-request-id": request_id, "request-id": request_id})
         return response
 
 
 class _Server(web.Server):
     """A low-level server whose connections are ours."""
 
+    ids: Ids
+
     def __call__(self) -> RequestHandler:
         return _Handler(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """An AppRunner over our connections. A caller who leaves cancels its handler."""
+    """An AppRunner over our connections. A caller who leaves cancels its handler; bodies come as they were sent."""
 
-    def __init__(self, app: web.Application) -> None:
-        super().__init__(app, access_log=None, handle_signals=False, handler_cancellation=True)
+    def __init__(self, app: web.Application, ids: Ids) -> None:
+        super().__init__(app, access_log=None, handle_signals=False, handler_cancellation=True, auto_decompress=False)
+        self._ids = ids
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(
+        server = _Server(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,  # noqa: SLF001 - aiohttp offers no other way to name the connection's class
         )
+        server.ids = self._ids
+        return server
 
     async def shutdown_within(self, drain_s: float) -> None:
         """Stop accepting, let what runs end for at most `drain_s` seconds, then cancel it."""
@@ -114,27 +157,33 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
     """
     addresses: Sequence[str] = (host,) if host else ("127.0.0.1", "::1")
     bound: list[socket.socket] = []
-    for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:
-            if bound:
+    try:
+        for address in addresses:
+            try:
+                bound.append(_bound(address, port or (bound[0].getsockname()[1] if bound else 0)))
+            except OSError as error:
+                if not bound or error.errno == errno.EADDRINUSE:
+                    raise
                 continue  # a machine without IPv6
-            raise
+        for sock in bound:
+            sock.listen(_BACKLOG)
+    except OSError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            sock.bind((address, port or (bound[0].getsockname()[1] if bound else 0)))
-        except OSError as error:
-            sock.close()
-            if bound and address == "::1" and error.errno != 98:  # noqa: PLR2004 - EADDRINUSE is a real conflict
-                continue
-            for other in bound:
-                other.close()
-            raise
-        sock.listen(1024)
+        sock.bind((address, port))
         sock.setblocking(False)
-        bound.append(sock)
-    return bound
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -9,14 +9,15 @@ import msgspec
 from aiohttp import web
 
 from hermes_router.core.chat import Warning as Notice
-from hermes_router.core.errors import BadRequest, MethodNotAllowed, NotFound, UnknownModel
+from hermes_router.core.errors import MethodNotAllowed, NotFound, UnknownModel, UpgradeRefused
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Exchange, Question
 from hermes_router.engine.report import is_ready, status_report
 from hermes_router.routing.demand import Constraint, affinity_key, assess
 from hermes_router.routing.names import Resolved, resolve
-from hermes_router.server.boundary import respond
+from hermes_router.server.body import read_body
+from hermes_router.server.boundary import Visit, respond
 from hermes_router.server.streaming import SSEReply
 from hermes_router.wire.openai_chat import Inbound, parse_request
 from hermes_router.wire.openai_errors import Rendered
@@ -25,6 +26,7 @@ from hermes_router.wire.openai_models import ModelRow, render_list, render_one
 _JSON = msgspec.json.Encoder()
 _FALLBACK_ANY = "x-hermes-fallback"
 _PROFILE = "x-hermes-profile"
+_NO_PATH = "No such path: {} {}"
 
 ModelRows = Callable[[Engine, Caller], list[ModelRow]]
 
@@ -39,22 +41,23 @@ class Routes:
 
     # -- chat ------------------------------------------------------------------------------------------
 
-    async def chat(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:
+    async def chat(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """POST /v1/chat/completions."""
-        body = await request.read()
+        body = await read_body(request, visit.max_bytes)
         inbound = parse_request(body, request.headers)
-        question = self._question(inbound, request, caller, request_id)
-        ids = {"x-request-id": request_id, "request-id": request_id}
-        reply = SSEReply(request, ids) if inbound.request.stream else None
-        rendered = await Exchange(self._engine, question, reply).run()
+        question = self._question(inbound, request, visit)
+        if inbound.request.stream:
+            visit.reply = SSEReply(request, visit.headers)
+        rendered = await Exchange(self._engine, question, visit.reply).run()
         if rendered is not None:
-            return respond(rendered, request_id)
-        assert reply is not None
-        assert reply.response is not None
-        return reply.response
+            return respond(rendered)
+        assert visit.reply is not None
+        assert visit.reply.response is not None
+        return visit.reply.response
 
-    def _question(self, inbound: Inbound, request: web.Request, caller: Caller, request_id: str) -> Question:
+    def _question(self, inbound: Inbound, request: web.Request, visit: Visit) -> Question:
         engine = self._engine
+        caller = visit.caller
         snapshot = engine.snapshot
         settings = snapshot.settings
         asked = inbound.request
@@ -81,32 +84,32 @@ class Routes:
             demand,
             constraint,
             caller,
-            caller_agent=request.headers.get("user-agent", "")[:200],
+            caller_agent=_plain(request.headers.get("user-agent", "")),
             notices=notices,
-            request_id=request_id,
+            request_id=visit.request_id,
             fallback_any=request.headers.get(_FALLBACK_ANY, "").lower() == "any",
         )
 
     # -- models ----------------------------------------------------------------------------------------
 
-    async def models(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:  # noqa: ARG002
+    async def models(self, request: web.Request, visit: Visit) -> web.StreamResponse:  # noqa: ARG002
         """GET /v1/models."""
-        return respond(Rendered(200, {}, render_list(self._model_rows(self._engine, caller))), request_id)
+        return respond(Rendered(200, {}, render_list(self._model_rows(self._engine, visit.caller))))
 
-    async def model(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:
+    async def model(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """GET /v1/models/{id}; ids may hold slashes."""
         wanted = request.match_info["id"]
-        for row in self._model_rows(self._engine, caller):
+        for row in self._model_rows(self._engine, visit.caller):
             if row.id == wanted:
-                return respond(Rendered(200, {}, render_one(row)), request_id)
+                return respond(Rendered(200, {}, render_one(row)))
         raise UnknownModel(f"The model {wanted[:100]!r} does not exist.", param="model", code="model_not_found")
 
     # -- status ----------------------------------------------------------------------------------------
 
-    async def status(self, request: web.Request, caller: Caller, request_id: str) -> web.StreamResponse:  # noqa: ARG002
+    async def status(self, request: web.Request, visit: Visit) -> web.StreamResponse:  # noqa: ARG002
         """GET /v1/status."""
-        report = status_report(self._engine, self._version, providers=caller.providers)
-        return respond(Rendered(200, {}, _JSON.encode(report)), request_id)
+        report = status_report(self._engine, self._version, providers=visit.caller.providers)
+        return respond(Rendered(200, {}, _JSON.encode(report)))
 
     async def health(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002
         """GET /health: the process is alive."""
@@ -121,16 +124,19 @@ class Routes:
         """GET / and HEAD /api/hello: probes of agents."""
         return web.json_response({"name": "hermes-router", "version": self._version})
 
-    async def preflight(self, request: web.Request) -> web.StreamResponse:
-        """OPTIONS of an allowed origin; the boundary has checked it."""
-        origin = request.headers.get("origin")
-        if origin is None:
-            raise BadRequest("OPTIONS is answered for an Origin only.")
+    async def preflight(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002
+        """OPTIONS: the boundary has checked the origin and says what it may do."""
         return web.Response(status=204)
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/responses: a websocket is refused so that the agent falls back to POST."""
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            raise UpgradeRefused("Websockets are not served here; use POST.", code="upgrade_refused")
+        raise NotFound(_NO_PATH.format(request.method, request.path[:200]), code="not_found")
 
     async def unknown(self, request: web.Request) -> web.StreamResponse:
         """Everything else: 404 JSON, never a page with status 200 (agents probe for other servers)."""
-        raise NotFound(f"No such path: {request.method} {request.path[:200]}", code="not_found")
+        raise NotFound(_NO_PATH.format(request.method, request.path[:200]), code="not_found")
 
 
 def wrong_method(allowed: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -140,3 +146,8 @@ def wrong_method(allowed: str) -> Callable[[web.Request], Awaitable[web.StreamRe
         raise MethodNotAllowed(f"{request.method} is not answered here; use {allowed}.", code="method_not_allowed")
 
     return handler
+
+
+def _plain(agent: str) -> str:
+    """A User-Agent that can be sent on: printable ASCII, not endless."""
+    return "".join(c for c in agent[:200] if " " <= c <= "~")

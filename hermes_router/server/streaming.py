@@ -11,12 +11,13 @@ from aiohttp.http import HttpVersion11
 
 
 class SSEReply:
-    """A ReplyStream over one request."""
+    """A ReplyStream over one request; `response` is set once the head is out."""
 
     def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
         self._request = request
         self._headers = headers
-        self._chunked = request.version >= HttpVersion11
+        self._chunked = request.version >= HttpVersion11  # before it, the end of the connection is the end
+        self._over = False
         self.response: web.StreamResponse | None = None
 
     async def start(self, headers: Mapping[str, str]) -> None:
@@ -36,9 +37,9 @@ class SSEReply:
         self.response = response
 
     def write(self, data: bytes) -> None:
-        """Write bytes as one chunk of the body; after the caller has left, nothing happens."""
+        """Write bytes as one chunk of the body; after the end, or once the caller has left, nothing happens."""
         transport = self._request.transport
-        if transport is None or transport.is_closing() or not data:
+        if transport is None or transport.is_closing() or self._over or not data:
             return
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
@@ -48,6 +49,10 @@ class SSEReply:
         return 0 if transport is None else transport.get_write_buffer_size()
 
     async def end(self) -> None:
-        """Send the last chunk."""
-        if self.response is not None:
+        """Send the last chunk, once."""
+        if self.response is None or self._over:
+            return
+        self._over = True
+        transport = self._request.transport
+        if transport is not None and not transport.is_closing():
             await self.response.write_eof()

@@ -85,10 +85,6 @@ class HttpFlight:
 class Keeper(Protocol):
     """Where a connection comes from and goes back to."""
 
-    def gained(self, connection: "Connection") -> None:
-        """It is open."""
-        ...
-
     def release(self, connection: "Connection") -> None:
         """It may serve again."""
         ...
@@ -183,7 +179,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands (after TLS, if any)."""
         self._transport = cast(asyncio.Transport, transport)
-        self._keeper.gained(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; it calls the `on_...` methods."""

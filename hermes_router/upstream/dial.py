@@ -64,7 +64,7 @@ def blame(error: Exception, host: str, port: int) -> UpstreamError:
     """
     where = f"{host}:{port}"
     if isinstance(error, ssl.SSLError):
-        said = getattr(error, "verify_message", "") or error.reason or "handshake failed"
+        said = getattr(error, "verify_message", "") or getattr(error, "reason", "") or "handshake failed"
         return Unreachable(f"TLS with {where}: {said}")
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, socket.gaierror):

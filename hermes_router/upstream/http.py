@@ -211,9 +211,9 @@ class HttpTransport:
             return
         task = flight.dial = self._open(pool, flight.connect_timeout_s)
         self._dials[task] = flight
-        task.add_done_callback(partial(self._dialled, flight))
+        task.add_done_callback(partial(self._dialled, pool, flight))
 
-    def _dialled(self, flight: HttpFlight, task: asyncio.Task[Connection]) -> None:
+    def _dialled(self, pool: Pool, flight: HttpFlight, task: asyncio.Task[Connection]) -> None:
         del self._dials[task]
         if task.cancelled():
             return
@@ -223,6 +223,7 @@ class HttpTransport:
             if flight.sink is None:  # aborted when it was open already
                 connection.cut()
             elif connection.usable():
+                pool.gained(connection)
                 connection.start(flight)
             else:
                 flight.finish(Unreachable("the connection ended before the request was sent"))
@@ -234,5 +235,6 @@ class HttpTransport:
 
     def _warmed(self, pool: Pool, task: asyncio.Task[Connection]) -> None:
         del self._dials[task]
-        if not task.cancelled() and task.exception() is None:
+        if not task.cancelled() and task.exception() is None and task.result().usable():
+            pool.gained(task.result())
             pool.release(task.result())

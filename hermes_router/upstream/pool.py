@@ -66,7 +66,7 @@ class Pool:
             self._sweep.arm()
 
     def gained(self, connection: Connection) -> None:
-        """Remember an open connection."""
+        """Remember a connection that was opened; until `lost`."""
         self.open.add(connection)
 
     def lost(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
+from hermes_router.core.errors import ContentFiltered, EmptyReply, Malformed, Truncated, UpstreamError
 from hermes_router.core.events import (
     BlockKind,
     ChatEvent,
@@ -25,77 +25,30 @@ from hermes_router.core.events import (
     UsageSeen,
 )
 from hermes_router.wire.calls import CallAssembler
+from hermes_router.wire.chat_frames import (
+    CHUNK,
+    FAILED_FINISH,
+    FINISH,
+    ChoiceFrame,
+    ChunkFrame,
+    DeltaFrame,
+    count,
+    finish_word,
+    flatten,
+    parse_usage,
+)
 from hermes_router.wire.thinking import TagSplitter
 
 InBand = Callable[[object], UpstreamError]
 """Classifies an error object that was found inside a 200."""
 
 
-class DeltaFrame(msgspec.Struct):
-    """`choices[].delta` of a chunk, or `choices[].message` of a whole answer."""
-
-    role: Any = None
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    reasoning_details: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-    refusal: Any = None
-    extra_content: Any = None
-
-
-class ChoiceFrame(msgspec.Struct):
-    """One of `choices`."""
-
-    index: Any = 0
-    delta: DeltaFrame | None = None
-    message: DeltaFrame | None = None
-    finish_reason: Any = None
-    native_finish_reason: Any = None
-    usage: Any = None
-    error: Any = None
-
-
-class ChunkFrame(msgspec.Struct):
-    """One chunk, or one whole answer."""
-
-    id: Any = None
-    object: Any = None
-    created: Any = None
-    model: Any = None
-    choices: list[ChoiceFrame] | None = None
-    usage: Any = None
-    error: Any = None
-    x_groq: Any = None
-    detail: Any = None
-    message: Any = None
-
-
-CHUNK = msgspec.json.Decoder(ChunkFrame)
-
-# providers.md 12.6: vendors' words for the ends that OpenAI knows.
-_FINISH = {
-    "stop": Finish.STOP,
-    "eos": Finish.STOP,
-    "end_turn": Finish.STOP,
-    "": Finish.STOP,
-    "length": Finish.LENGTH,
-    "max_tokens": Finish.LENGTH,
-    "model_length": Finish.LENGTH,
-    "model_context_window_exceeded": Finish.LENGTH,
-    "tool_calls": Finish.TOOL_CALLS,
-    "function_call": Finish.TOOL_CALLS,
-    "tool_use": Finish.TOOL_CALLS,
-    "content_filter": Finish.CONTENT_FILTER,
-    "sensitive": Finish.CONTENT_FILTER,
-    "refusal": Finish.CONTENT_FILTER,
-}
-_FAILED_FINISH = frozenset({"error", "network_error", "insufficient_system_resource", "cancelled", "abort"})
-
-
 class ChatDecoder:
-    """One upstream answer, chunk by chunk. `think_tags` are (open, close) pairs that wrap reasoning in the content."""
+    """One upstream answer, chunk by chunk.
+
+    `think_tags` is the (open, close) pair that wraps reasoning in the content; `model` the name to show where the
+    upstream gives none; `now` epoch seconds.
+    """
 
     def __init__(
         self,
@@ -104,6 +57,7 @@ class ChatDecoder:
         new_id: Callable[[str], str],
         now: int,
         think_tags: tuple[str, str] | None = None,
+        model: str = "",
     ) -> None:
         self._in_band = in_band
         self._new_id = new_id
@@ -111,90 +65,121 @@ class ChatDecoder:
         self._splitter = TagSplitter(*think_tags) if think_tags else None
         self._calls = CallAssembler(new_id)
         self._open: BlockKind | None = None
+        self._late: list[tuple[BlockKind, str, dict[str, object]]] = []  # said in the middle of a call
+        self._blank_end = False  # the last thing said was `finish_reason: ""` with nothing beside it
         self.started = False
         self.over = False
         self.finish: str | None = None
         self.usage: Usage | None = None
         self.has_text = False
         self.has_reasoning = False
-        self.model = ""
+        self.id = ""
+        self.model = model
+        self.created = now
 
     # -- the fast lane asks ---------------------------------------------------------------------------
 
     @property
     def in_plain_text(self) -> bool:
-        """Whether the open block is text and nothing can turn up in it but more text."""
-        return self._open is BlockKind.TEXT and (self._splitter is None or self._splitter.settled)
+        """Whether the open block is text, something can be read in it, and nothing can turn up but more text."""
+        return (
+            self._open is BlockKind.TEXT
+            and self.has_text
+            and self.finish is None
+            and (self._splitter is None or self._splitter.settled)
+        )
 
     # -- chunks ---------------------------------------------------------------------------------------
 
     def parse(self, data: bytes) -> ChunkFrame:
         """One `data` payload as a chunk. Raises Malformed, or the error that the chunk carries."""
         try:
+            if not data.isascii():
+                data.decode()  # what is skipped is not checked, and what is forwarded must be UTF-8
             chunk = CHUNK.decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise self._unreadable(data) from None
-        self.raise_in_band(chunk)
+        if chunk.error or chunk.x_groq is not None or not chunk.choices:
+            self._check_top(chunk, data)
+        for choice in chunk.choices or ():
+            if choice.error:
+                raise self._in_band(choice.error)
+            if choice.finish_reason or choice.native_finish_reason:
+                self._check_finish(choice)
         return chunk
 
     def _unreadable(self, data: bytes) -> UpstreamError:
         """A frame of another shape: an error in somebody's own words, or garbage."""
         try:
             value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return Malformed("a frame that is not JSON")
         if isinstance(value, dict | list) and value:
             return self._in_band(value)
         return Malformed("a frame of an unknown shape")
 
-    def raise_in_band(self, chunk: ChunkFrame) -> None:
-        """Raise the error object that a chunk carries in any of the known places (providers.md 6)."""
+    def _check_top(self, chunk: ChunkFrame, data: bytes) -> None:
+        """Raise the error object that a chunk carries at its top (providers.md 6)."""
         error = chunk.error
-        if error is None and isinstance(chunk.x_groq, dict):
+        if not error and isinstance(chunk.x_groq, dict):
             error = chunk.x_groq.get("error")
         if error:
             raise self._in_band(error)
-        for choice in chunk.choices or ():
-            if choice.error:
-                raise self._in_band(choice.error)
-            if choice.finish_reason in _FAILED_FINISH or choice.native_finish_reason in _FAILED_FINISH:
-                raise self._in_band({"message": f"finish_reason {choice.finish_reason}/{choice.native_finish_reason}"})
         if chunk.choices is None and chunk.usage is None and (chunk.detail or chunk.message):
-            raise self._in_band({"message": chunk.detail or chunk.message})
+            raise self._unreadable(data)
+
+    def _check_finish(self, choice: ChoiceFrame) -> None:
+        """Raise where a finish reason is none (cases.md 9R-11)."""
+        for said in (choice.finish_reason, choice.native_finish_reason):
+            word = finish_word(said)
+            if word in FAILED_FINISH:
+                raise self._in_band({"message": f"finish_reason {word}"})
 
     def named_error(self, data: bytes) -> UpstreamError:
-        """An `event: error` frame whose payload does not look like one."""
-        return self._in_band(data.decode(errors="replace"))
+        """What an `event: error` frame says, whatever its payload looks like."""
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            value = data.decode(errors="replace")
+        if isinstance(value, dict) and value.get("error"):
+            value = value["error"]
+        return self._in_band(value)
 
     def note_usage(self, chunk: ChunkFrame) -> None:
         """Take the usage of a chunk without making events of it."""
         self._usage(chunk.usage, [])
 
     def events(self, chunk: ChunkFrame) -> list[ChatEvent]:
-        """The neutral events of one chunk. The first choice is the answer."""
+        """The neutral events of one chunk. The first choice is the answer. Raises Malformed."""
         out: list[ChatEvent] = []
+        choice = chunk.choices[0] if chunk.choices else None
+        if choice is None:  # usage, or what some send ahead: it does not say who answers
+            self._usage(chunk.usage, out)
+            return out
         if not self.started:
             self._start(chunk, out)
-        choice = chunk.choices[0] if chunk.choices else None
-        self._usage(chunk.usage if chunk.usage is not None else (choice and choice.usage), out)
-        if choice is None:
-            return out
+        self._usage(chunk.usage if chunk.usage is not None else choice.usage, out)
         delta = choice.delta or choice.message
+        before = len(out)
         if delta is not None and self.finish is None:
-            self._delta(delta, out)
-        if choice.finish_reason is not None and self.finish is None:
-            self.finish = str(choice.finish_reason)
+            self._delta(delta, out, whole=choice.message is not None)
+        word = finish_word(choice.finish_reason)
+        if word == "" and choice.message is None:
+            # In every chunk of some streams; an end only where it comes alone, behind what was said.
+            self._blank_end = len(out) == before and (self.has_text or self._calls.count > 0)
+        elif word is not None and self.finish is None:
+            self.finish = word
         return out
 
     def _start(self, chunk: ChunkFrame, out: list[ChatEvent]) -> None:
         self.started = True
-        self.model = chunk.model if isinstance(chunk.model, str) else ""
-        created = int(chunk.created) if isinstance(chunk.created, int | float) and chunk.created > 0 else self._now
-        chunk_id = chunk.id if isinstance(chunk.id, str) and chunk.id else self._new_id("chatcmpl-")
-        out.append(Started(chunk_id, self.model, created))
+        self.model = chunk.model if isinstance(chunk.model, str) and chunk.model else self.model
+        self.created = int(chunk.created) if count(chunk.created) else self._now
+        self.id = chunk.id if isinstance(chunk.id, str) and chunk.id else self._new_id("chatcmpl-")
+        out.append(Started(self.id, self.model, self.created))
 
-    def _delta(self, delta: DeltaFrame, out: list[ChatEvent]) -> None:
-        reasoning, text = _flatten(delta.content)
+    def _delta(self, delta: DeltaFrame, out: list[ChatEvent], *, whole: bool) -> None:
+        reasoning, text = flatten(delta.content)
         for field in (delta.reasoning_content, delta.reasoning):
             if isinstance(field, str) and field:
                 reasoning = field
@@ -205,13 +190,15 @@ class ChatDecoder:
         if isinstance(delta.refusal, str):
             text += delta.refusal
         if text:
-            self._text(text, out)
+            self._text(text, out, whole=whole)
         if delta.tool_calls:
             if not isinstance(delta.tool_calls, list):
                 raise Malformed("tool_calls is not a list")
             self._calls.add(delta.tool_calls, delta.extra_content)
         elif isinstance(delta.function_call, dict):
             self._calls.add([{"index": 0, "function": delta.function_call}], None)
+        else:
+            return
         self._flush_calls(out)
 
     def _flush_calls(self, out: list[ChatEvent]) -> None:
@@ -222,32 +209,47 @@ class ChatDecoder:
             elif isinstance(event, Closed):
                 self._open = None
             out.append(event)
+        if self._late and self._calls.complete:
+            late, self._late = self._late, []
+            for kind, text, extras in late:
+                self._say(kind, text, out, extras)
 
-    def _text(self, text: str, out: list[ChatEvent]) -> None:
+    def _text(self, text: str, out: list[ChatEvent], *, whole: bool) -> None:
         if self._splitter is None or self._splitter.settled:
             self._say(BlockKind.TEXT, text, out)
             return
-        for kind, part in self._splitter.feed(text):
+        for kind, part in self._splitter.whole(text) if whole else self._splitter.feed(text):
             self._say(kind, part, out)
 
     def _say(self, kind: BlockKind, text: str, out: list[ChatEvent], extras: dict[str, object] | None = None) -> None:
-        if self._open is BlockKind.TOOL_CALL:
-            out.extend(self._calls.close())
-            self._open = None
-        if self._open is not kind:
+        if kind is BlockKind.REASONING:
+            self.has_reasoning = True
+        elif not self.has_text:
+            self.has_text = bool(text.strip())
+        if self._calls.count and not self._make_room(kind, text, out, extras):
+            return
+        if self._open is not kind or extras:
             self._close(out)
             out.append(Opened(kind, extras=extras or {}))
             self._open = kind
-        elif extras:
-            self._close(out)
-            out.append(Opened(kind, extras=extras))
-            self._open = kind
-        if kind is BlockKind.TEXT:
-            self.has_text = self.has_text or bool(text.strip())
-        else:
-            self.has_reasoning = True
         if text:
             out.append(Delta(text))
+
+    def _make_room(self, kind: BlockKind, text: str, out: list[ChatEvent], extras: dict[str, object] | None) -> bool:
+        """End the calls that have begun, since something else is said; where one is not whole yet, that waits."""
+        if self._open is kind:
+            return True
+        if not self._late and not extras and not text.strip():
+            return False  # line feeds around calls
+        if self._late or not self._calls.complete:
+            self._late.append((kind, text, extras or {}))
+            return False
+        for event in self._calls.close():
+            if isinstance(event, Opened):
+                self._close(out)
+            self._open = None if isinstance(event, Closed) else BlockKind.TOOL_CALL
+            out.append(event)
+        return True
 
     def _close(self, out: list[ChatEvent]) -> None:
         if self._open is not None:
@@ -255,11 +257,20 @@ class ChatDecoder:
             self._open = None
 
     def _usage(self, raw: Any, out: list[ChatEvent]) -> None:
-        if isinstance(raw, dict):
-            usage = parse_usage(raw)
-            if self.usage is None or usage.output_tokens >= self.usage.output_tokens:
-                self.usage = usage
-                out.append(UsageSeen(usage))
+        """Take a usage object; cumulative ones come in every chunk, and none may take anything back."""
+        if not isinstance(raw, dict):
+            return
+        usage, old = parse_usage(raw), self.usage
+        if old is not None:
+            usage = Usage(
+                max(old.input_tokens, usage.input_tokens),
+                max(old.output_tokens, usage.output_tokens),
+                max(old.cached_tokens, usage.cached_tokens),
+                max(old.reasoning_tokens, usage.reasoning_tokens),
+            )
+        if usage != old:
+            self.usage = usage
+            out.append(UsageSeen(usage))
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -269,79 +280,62 @@ class ChatDecoder:
         if self.over:
             return out
         self.over = True
+        if not self.started:
+            self._start(ChunkFrame(), out)
         if self._splitter is not None:
             for kind, part in self._splitter.finish():
                 self._say(kind, part, out)
+        if self.finish is None and clean and self._blank_end:
+            self.finish = ""
         error = self._verdict(clean=clean)
         if error is not None:
-            if self._open is not None:
-                out.append(Closed())
-                self._open = None
+            self._close(out)
             out.append(Failed(error))
             return out
-        out.extend(self._calls.finish())
-        if self._open is not None and self._open is not BlockKind.TOOL_CALL:
-            out.append(Closed())
-        self._open = None
+        if self._calls.count:
+            self._end_calls(out)
+        self._close(out)
         out.append(Finished(self._reason(), self.finish or ""))
         return out
+
+    def _end_calls(self, out: list[ChatEvent]) -> None:
+        for event in self._calls.finish(fill=self._reason() is not Finish.LENGTH):
+            if isinstance(event, Opened):
+                self._close(out)
+            self._open = None if isinstance(event, Closed) else BlockKind.TOOL_CALL
+            out.append(event)
+        late, self._late = self._late, []
+        for kind, text, extras in late:
+            if self._open is not kind or extras:
+                self._close(out)
+                out.append(Opened(kind, extras=extras))
+                self._open = kind
+            if text:
+                out.append(Delta(text))
 
     def _verdict(self, *, clean: bool) -> UpstreamError | None:
         """What is wrong with this ending, None where it is a good one."""
         calls = self._calls.count
         if self.finish is None:
             # NVIDIA NIM closes a tool-call stream without a reason (cases.md PI-1): whole calls are an end.
-            if clean and calls and self._calls.whole:
+            if clean and calls and self._calls.complete:
                 return None
             return Truncated("the stream ended without a finish reason")
-        reason = _FINISH.get(self.finish, Finish.STOP)
-        if reason is Finish.CONTENT_FILTER:
-            return None
-        if calls and not self._calls.whole and reason is not Finish.LENGTH:
+        reason = FINISH.get(self.finish, Finish.STOP)
+        if calls and not self._calls.whole and reason not in (Finish.LENGTH, Finish.CONTENT_FILTER):
             return Truncated("a tool call ended in the middle of its arguments")
-        if not self.has_text and not calls:
-            return EmptyReply(f"no text and no tool call, finish {self.finish}")
+        if not self.has_text and not self._calls.named:
+            if reason is Finish.CONTENT_FILTER:
+                return ContentFiltered(f"finish_reason {self.finish}")
+            return EmptyReply(f"no text and no tool call, finish_reason {self.finish}")
         return None
 
     def _reason(self) -> Finish:
-        reason = _FINISH.get(self.finish or "", Finish.STOP)
+        if self.finish is None:
+            return Finish.TOOL_CALLS
+        reason = FINISH.get(self.finish, Finish.STOP)
         if self._calls.count and reason is Finish.STOP:
             return Finish.TOOL_CALLS
         if not self._calls.count and reason is Finish.TOOL_CALLS:
             return Finish.STOP
-        return Finish.TOOL_CALLS if self.finish is None else reason
-
-
-def _flatten(content: Any) -> tuple[str, str]:
-    """(reasoning, text) of a content value: a string, or Mistral's list of thinking and text parts (3.7)."""
-    if isinstance(content, str):
-        return "", content
-    reasoning, text = "", ""
-    for part in content if isinstance(content, list) else ():
-        if not isinstance(part, dict):
-            continue
-        if part.get("type") == "thinking":
-            inner = part.get("thinking")
-            reasoning += _flatten(inner)[1] if isinstance(inner, list) else str(inner or "")
-        elif isinstance(part.get("text"), str):
-            text += part["text"]
-    return reasoning, text
-
-
-def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
-
-
-def parse_usage(raw: dict[str, Any]) -> Usage:
-    """A `usage` object in any of its spellings (providers.md 12.7): cached tokens are counted once."""
-    prompt = raw.get("prompt_tokens_details")
-    completion = raw.get("completion_tokens_details")
-    cached = prompt.get("cached_tokens") if isinstance(prompt, dict) else None
-    if cached is None:
-        cached = raw.get("prompt_cache_hit_tokens", raw.get("cached_tokens"))
-    return Usage(
-        input_tokens=_count(raw.get("prompt_tokens")),
-        output_tokens=_count(raw.get("completion_tokens")),
-        cached_tokens=_count(cached),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else 0,
-    )
+        return reason

@@ -8,7 +8,7 @@ other is straightened (decode, splice, encode). It must never know a target or a
 from typing import Protocol
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Usage
+from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Opened, Usage
 from hermes_router.wire.chat_decoder import ChatDecoder, ChunkFrame, DeltaFrame
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
@@ -19,6 +19,11 @@ class Lane(Protocol):
 
     error: UpstreamError | None
     over: bool
+
+    @property
+    def began(self) -> bool:
+        """Whether the model has said anything, shown or not: what the first-token limit waits for."""
+        ...
 
     @property
     def committed(self) -> bool:
@@ -48,6 +53,7 @@ class StreamLane:
         self._tap = tap
         self.tapped: list[ChatEvent] = []  # all but plain text, for what a later turn must replay
         self.decoder = decoder
+        self.began = False
         self.error: UpstreamError | None = None
         self.over = False
 
@@ -98,6 +104,8 @@ class StreamLane:
             out.append(b"data: %s\n\n" % data)
             return
         events = self.decoder.events(chunk)
+        if not self.began:
+            self.began = any(isinstance(event, Opened) for event in events)
         if self._tap:
             self.tapped.extend(events)
         out.append(splice.admit(events))
@@ -164,6 +172,11 @@ class ManyLane:
         self._held: list[bytes] = []
         self.error: UpstreamError | None = None
         self.over = False
+
+    @property
+    def began(self) -> bool:
+        """Whether a choice has had content."""
+        return self._splice.committed
 
     @property
     def committed(self) -> bool:

@@ -220,7 +220,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "parallel_tool_calls": (True,), "frequency_penalty": (0,),
     "presence_penalty": (0,), "logit_bias": ({}, []), "temperature": (1,), "top_p": (1,), "stop": ([],),
     "response_format": ({"type": "text"},), "modalities": (["text"],), "tool_choice": ("auto",), "think": (False, True),
-    "stream": (True, False), "top_k": (0, -1), "min_p": (0,), "repetition_penalty": (1,), "prediction": (),
+    "stream": (True, False), "top_k": (0, -1), "min_p": (0,), "repetition_penalty": (1,),
 }  # fmt: skip
 """Values whose absence means the same."""
 

@@ -141,13 +141,19 @@ class _Gemini:
                 if isinstance(value, list) and value:
                     out[key] = [self.clean(child, refs) for child in value]
             else:
-                out[key] = value
+                out[key] = value if key in _DATA else self._of_unknown(value, refs)
         if "const" in node and "enum" not in out:
             out["enum"] = [node["const"]]
         _nullable_type(out)
         _string_enum(out)
         _known_required(out)
         return out
+
+    def _of_unknown(self, value: Any, refs: tuple[str, ...]) -> Any:
+        """What a keyword that we do not know holds: schemas in it are cleaned as well."""
+        if isinstance(value, list):
+            return [self._of_unknown(child, refs) for child in value]
+        return self.clean(value, refs) if isinstance(value, dict) else value
 
     def _unfolded(self, node: Schema, refs: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
         """The node without `$ref`, `allOf`, `oneOf` and choices of one; what stood beside them wins."""
@@ -214,8 +220,10 @@ def _nullable_type(node: Schema) -> None:
     if kind == "null":
         node["type"], node["nullable"] = "string", True
     if not isinstance(kind, list):
+        if not isinstance(kind, str):
+            node.pop("type", None)
         return
-    real = [each for each in kind if each != "null"]
+    real = [each for each in kind if each != "null" and isinstance(each, str)]
     if len(real) < len(kind):
         node["nullable"] = True
     if len(real) > 1 and "anyOf" not in node:
@@ -227,10 +235,7 @@ def _nullable_type(node: Schema) -> None:
 
 def _string_enum(node: Schema) -> None:
     """Enum values must be strings, and belong to strings: for numbers the choice moves to the description."""
-    values = node.get("enum")
-    if values is None:
-        return
-    del node["enum"]
+    values = node.pop("enum", None)
     if not isinstance(values, list):
         return
     if None in values:

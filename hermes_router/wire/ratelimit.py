@@ -19,8 +19,8 @@ _NUMBER: Final = re.compile(r"-?\d{1,20}(?:\.\d+)?")
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """`retry-after-ms`, else `Retry-After` (seconds or a date), as epoch seconds; None if absent or odd."""
-    millis = headers.get("retry-after-ms")
-    if millis is not None and _NUMBER.fullmatch(millis.strip()):
+    millis = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(millis):
         return bounded(now + float(millis) / 1000.0, now)
     said = headers.get("retry-after")
     return None if said is None else parse_reset(said, now)
@@ -47,9 +47,7 @@ class _Row:
     needs_reset: bool = False
 
 
-def _trio(
-    unit: Unit, window: Window, suffix: str, *, prefix: str = "x-ratelimit-", elastic: bool = False
-) -> _Row:
+def _trio(unit: Unit, window: Window, suffix: str, *, prefix: str = "x-ratelimit-", elastic: bool = False) -> _Row:
     limit, remaining, reset = (f"{prefix}{word}-{suffix}" for word in ("limit", "remaining", "reset"))
     return _Row("account_model", unit, window, limit, remaining, reset, elastic)
 
@@ -121,7 +119,8 @@ def _count(text: str | None) -> int | None:
     try:
         return int(text)
     except ValueError:
-        return int(float(text)) if _NUMBER.fullmatch(text.strip()) else None
+        plain = text.strip()
+        return int(float(plain)) if _NUMBER.fullmatch(plain) else None
 
 
 def _stretched(row: _Row, reset_at: float | None, now: float) -> Window:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from hermes_router.core.observations import WINDOW_SECONDS, Window
 
+_ANY_CASE: Final = re.IGNORECASE | re.ASCII  # else the long s of old print counts as a second's s
 MAX_WAIT_S: Final = 31 * 86400.0
 MIN_WAIT_S: Final = 1.0
 
@@ -18,10 +19,10 @@ _NUMBER: Final = re.compile(r"-?\d{1,20}(?:\.\d+)?")
 # What nearly every header holds; the general form below costs three times as much.
 _GO: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d+)?)s)?")
 _UNITS: Final = r"(?:milliseconds?|ms|us|µs|μs|ns|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)"
-_PART: Final = re.compile(rf"(\d{{1,15}}(?:\.\d+)?)\s?({_UNITS})(?![a-z])", re.IGNORECASE)
+_PART: Final = re.compile(rf"(\d{{1,15}}(?:\.\d+)?)\s?({_UNITS})(?![a-z])", _ANY_CASE)
 # Go writes 2m59.56s, so a unit may touch the next number; words are set apart by spaces, commas and "and".
 _SPAN: Final = rf"(?:\d{{1,15}}(?:\.\d+)?\s?{_UNITS}(?![a-z])(?:[\s,]{{0,3}}(?:and\s)?(?=\d))?){{1,6}}"
-_WHOLE: Final = re.compile(_SPAN, re.IGNORECASE)
+_WHOLE: Final = re.compile(_SPAN, _ANY_CASE)
 _STAMP: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?(?:Z|UTC|GMT|[+-]\d\d:?\d\d)(?!\d))?"
 _HTTP_DATE: Final = re.compile(r"[A-Za-z]{3,9},? (\d\d?)[ -]([A-Za-z]{3})[ -](\d{4}) (\d\d):(\d\d):(\d\d) GMT")
 _SECONDS_PER: Final = {
@@ -33,12 +34,12 @@ _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep",
 _TEXT_SPAN: Final = re.compile(
     rf"(?:again|retry(?:ing)?|wait|resets?|available|back)\b[^.\d\n]{{0,40}}?\b(?:in|after|for|wait)\s+"
     rf"(?:about |approximately |another )?({_SPAN}|\d{{1,9}}(?:\.\d+)?(?= ?\(?s))",
-    re.IGNORECASE,
+    _ANY_CASE,
 )
-_TEXT_WAIT: Final = re.compile(rf"\bwait\s+({_SPAN})", re.IGNORECASE)
+_TEXT_WAIT: Final = re.compile(rf"\bwait\s+({_SPAN})", _ANY_CASE)
 _TEXT_STAMP: Final = re.compile(
     rf"(?:resets?|again|retry|refresh(?:es)?|until|available|expires?)\b[^\d\n]{{0,40}}({_STAMP})",
-    re.IGNORECASE,
+    _ANY_CASE,
 )
 
 
@@ -69,13 +70,10 @@ def _stamp_at(text: str, naive_offset_s: float) -> float | None:
             moment = datetime(int(year), number, int(day), *clock, tzinfo=UTC)
         else:
             moment = datetime.fromisoformat(re.sub(r"\s?(?:UTC|GMT)$", "Z", text))
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone(timedelta(seconds=naive_offset_s)))
-    try:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone(timedelta(seconds=naive_offset_s)))
         return moment.timestamp()
-    except OverflowError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -33,6 +33,16 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Return the events that `chunk` completes. Raises OversizedEvent."""
+        # Nearly all chunks are one whole event of one data line: the first line feed is the last but one byte.
+        if (
+            not self._buffer
+            and self._started
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.endswith(b"\n\n")
+            and chunk.startswith(b"data: ")
+            and b"\r" not in chunk
+        ):
+            return [Frame(chunk[6:-2])]
         buffer = self._buffer + chunk if self._buffer else chunk
         if not self._started:
             if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
@@ -40,24 +50,23 @@ class SSEDecoder:
                 return []
             self._started = True
             buffer = buffer.removeprefix(_BOM)
+        held = b""
         if self._carriage or b"\r" in buffer:
             self._carriage = True
             # A CR at the very end may be half of a CRLF: it waits for the next bytes.
             held = b"\r" if buffer.endswith(b"\r") else b""
-            body = buffer[: len(buffer) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            blocks = body.split(b"\n\n")
-            self._buffer = blocks.pop() + held
-        else:
-            blocks = buffer.split(b"\n\n")
-            self._buffer = blocks.pop()
+            buffer = buffer[: len(buffer) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        blocks = buffer.split(b"\n\n")
+        self._buffer = blocks.pop() + held
         if len(self._buffer) > MAX_EVENT_BYTES:
             raise OversizedEvent(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return [_frame(block) for block in blocks if block]
 
     def finish(self) -> list[Frame]:
-        """The body is over: an event whose blank line is missing still counts, if its last line is whole.
+        """The body is over: an event whose blank line is missing still comes out.
 
-        The standard drops such an event; several servers end their stream with a single newline after `[DONE]`.
+        The standard drops such an event, but several servers end their stream with a single newline after `[DONE]`, or
+        with none. Its last line may be cut: whoever reads it must not take it for more than it is.
         """
         rest = self._buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         self._buffer = b""

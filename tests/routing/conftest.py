@@ -37,7 +37,7 @@ CAPS = {
 }
 
 
-def target(  # noqa: PLR0914
+def target(
     name: str,
     *,
     key: str = "k1",
@@ -127,7 +127,9 @@ class World:
             random.Random(7),
         )  # fmt: skip
 
-    def take(self, demand: Demand | None = None, constraint: Constraint | None = None, **limits: Any) -> Candidate | None:
+    def take(
+        self, demand: Demand | None = None, constraint: Constraint | None = None, **limits: Any
+    ) -> Candidate | None:
         return self.plan(demand, constraint, **limits).take()
 
     def who(self, demand: Demand | None = None, constraint: Constraint | None = None, **limits: Any) -> str | None:
@@ -143,7 +145,9 @@ class World:
     def settle(self, candidate: Candidate, *, sent: bool = True) -> None:
         self.state.settle(candidate.reservation, self.now, input_tokens=100, output_tokens=50, sent=sent)
 
-    def fail(self, error: UpstreamError, demand: Demand | None = None, constraint: Constraint | None = None) -> str | None:
+    def fail(
+        self, error: UpstreamError, demand: Demand | None = None, constraint: Constraint | None = None
+    ) -> str | None:
         """Take, fail with `error`, settle; says who it was."""
         demand = demand or ask()
         candidate = self.take(demand, constraint)
@@ -172,6 +176,7 @@ class World:
 
 
 def label(facts: TargetFacts) -> str:
+    """A target as `provider/model#key`."""
     return f"{facts.target.name}#{facts.credential.id.partition('-')[0]}"
 
 

@@ -6,6 +6,7 @@ from hermes_router.routing.names import Pin
 
 
 def target(name: str) -> Target:
+    """A target of this provider."""
     return Target(ProviderName(name), ModelId("m"), CredentialId("k"))
 
 

@@ -12,6 +12,7 @@ NOON = 1_790_000_000.0 // DAY * DAY + DAY / 2
 
 
 def limited(retry_at: float | None = None) -> RateLimited:
+    """A 429 that tells this instant, or none."""
     return RateLimited(retry_at=retry_at, told=retry_at is not None)
 
 
@@ -61,6 +62,15 @@ def test_told_outranks_inferred() -> None:
     """What is told replaces a guess, longer or shorter."""
     guess = cooled(None, limited(), 0.0, None)
     assert cooled(guess, limited(2.0), 0.0, None).until == 2.0
+
+
+def test_a_published_clock_gives_way_to_what_is_told() -> None:
+    """Midnight by the row's clock is a guess: the provider's own instant replaces it, earlier or later."""
+    clock = cooled(None, QuotaExhausted(retry_at=9_000.0), 0.0, None)
+    assert (clock.until, clock.source) == (9_000.0, "inferred")
+    assert cooled(clock, limited(300.0), 1.0, None).until == 300.0
+    told = cooled(None, limited(300.0), 0.0, None)
+    assert cooled(told, QuotaExhausted(retry_at=9_000.0), 1.0, None).until == 9_000.0
 
 
 def test_an_instant_that_has_passed_is_no_hint() -> None:

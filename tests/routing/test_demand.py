@@ -10,6 +10,7 @@ from hermes_router.routing.demand import Constraint, affinity_key, assess, diffi
 
 
 def asked(text: str, **fields: object) -> ChatRequest:
+    """A request with this last user turn."""
     return ChatRequest(model="m", last_user=text, last_user_chars=len(text), **fields)  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ CLASSES = [
 
 
 def raised(cls: type[UpstreamError]) -> UpstreamError:
+    """An error of this class."""
     return cls("stall") if cls is err.TimedOut else cls()
 
 
@@ -60,8 +61,19 @@ def test_a_failure_that_blames_a_model_prefers_its_siblings(make, error: Upstrea
     """The same provider's other models come next, without the ones that failed."""
     one = after(error, make("p/a"), EMPTY).constraint
     assert one.prefer == ("p", {"a"})
-    assert after(error, make("p/b"), one).constraint.prefer == ("p", {"a", "b"})
     assert after(error, make("q/c"), one).constraint.prefer == ("q", {"c"})
+
+
+def test_a_retired_models_siblings_are_asked_one_after_another(make) -> None:
+    """A list of retired ids says nothing about the provider's other models."""
+    one = after(err.ModelGone(), make("p/a"), EMPTY).constraint
+    assert after(err.ModelGone(), make("p/b"), one).constraint.prefer == ("p", {"a", "b"})
+
+
+def test_two_busy_models_of_a_provider_are_enough(make) -> None:
+    """After the second overload the plan goes on to other providers, in its own order."""
+    one = after(err.Overloaded(), make("p/a"), EMPTY).constraint
+    assert after(err.Overloaded(), make("p/b"), one).constraint.prefer is None
 
 
 def test_a_providers_failure_prefers_nobody(make) -> None:
@@ -87,7 +99,8 @@ def test_a_named_parameter_is_dropped_once(make) -> None:
     """The same target again without it; refused again, or unnamed, it is an ordinary refusal."""
     error = err.Unsupported(param="seed")
     found = after(error, make("p/m"), EMPTY)
-    assert (found.action, found.drop, found.constraint) == ("same", "seed", EMPTY)
+    assert (found.action, found.drop, found.constraint) == ("same", "seed", Constraint(again=make("p/m").target))
+    assert after(err.ServerFailed(), make("p/m"), found.constraint).constraint.again is None
     assert after(error, make("p/m"), EMPTY, dropped={"seed"}).action == "stop"
     assert after(err.Unsupported(), make("p/m"), EMPTY).action == "stop"
 
@@ -100,7 +113,10 @@ def test_too_long_asks_for_a_larger_window(make) -> None:
     far = after(err.ContextTooLong(), facts, EMPTY, input_tokens=20_000).constraint
     assert far.min_input == 20_000
     assert after(err.ContextTooLong(), facts, near, input_tokens=20_000).constraint.min_input == near.min_input
-    assert after(err.ContextTooLong(), facts, EMPTY, input_tokens=30_000, context=32_000).constraint.min_input == 31_000 - 24
+    assert (
+        after(err.ContextTooLong(), facts, EMPTY, input_tokens=30_000, context=32_000).constraint.min_input
+        == 31_000 - 24
+    )
 
 
 def test_too_large_here_believes_what_was_told(make) -> None:

@@ -8,6 +8,7 @@ from hermes_router.routing.health import OPEN_S, Breaker, Tempo
 
 
 def broken(now: float = 0.0) -> Breaker:
+    """A breaker that has just opened."""
     made = Breaker()
     for _ in range(3):
         made.fail(now, "m")

@@ -9,10 +9,12 @@ from hermes_router.routing.scheduler import Rejection
 
 
 def order(w, demand=None, **limits):
+    """The candidates of a plan, in order."""
     return [f.target.name for f in w.plan(demand, **limits).candidates]
 
 
 def reasons(w, demand=None, **limits):
+    """Why the others are none."""
     return {r.facts.target.name: r.reason for r in w.plan(demand, **limits).explain() if isinstance(r, Rejection)}
 
 
@@ -141,7 +143,9 @@ def test_a_model_for_embeddings_gets_no_chat(world, make) -> None:
     assert order(world(make("a/vec", embeds=8), make("a/m"))) == ["a/m"]
 
 
-@pytest.mark.parametrize(("pin", "served"), [(Pin("a", "m"), {"a/m"}), (Pin(None, "m"), {"a/m", "b/m"}), (Pin("a", "x"), set())])
+@pytest.mark.parametrize(
+    ("pin", "served"), [(Pin("a", "m"), {"a/m"}), (Pin(None, "m"), {"a/m", "b/m"}), (Pin("a", "x"), set())]
+)
 def test_a_pin_is_that_model_and_no_other(world, make, pin: Pin, served: set[str]) -> None:
     """All of its credentials and nothing else; a whole id means every provider that has it."""
     w = world(make("a/m", key="k1"), make("a/m", key="k2"), make("b/m"), make("b/n"))
@@ -156,3 +160,11 @@ def test_the_lanes_of_equal_requests_are_built_once(world, make, want) -> None:
     one = w.state.lanes(w.roster, want("hi", tools=1), none, w.now)
     assert w.state.lanes(w.roster, want("ho", tools=3), none, w.now) is one
     assert w.state.lanes(w.roster, want("hi"), none, w.now) is not one
+
+
+def test_the_kinds_of_request_that_are_kept_are_bounded(world, make) -> None:
+    """Scopes of router keys are many: what is kept of their lanes is not."""
+    w = world(make("a/m"))
+    for i in range(1_200):
+        assert order(w, providers=frozenset({"a", f"p{i}"})) == ["a/m"]
+    assert len(w.state._book.view(w.roster).lanes) <= 512

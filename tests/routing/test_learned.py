@@ -6,6 +6,7 @@ from hermes_router.routing.learned import CAPABILITY_S, Learned
 
 
 def spec(value: Known, source: str = "declared") -> ModelSpec:
+    """A model of which this is known about tools."""
     return ModelSpec(ModelId("m"), capabilities={Capability.TOOLS: Claim(value, source)})  # type: ignore[arg-type]
 
 

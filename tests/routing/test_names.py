@@ -11,6 +11,7 @@ from hermes_router.routing.roster import Roster
 
 @pytest.fixture
 def roster(make):
+    """Three providers, each known in another way."""
     return Roster(
         [
             make("groq/openai/gpt-oss-120b", models=[ModelSpec(ModelId("qwen"))]),
@@ -23,7 +24,12 @@ def roster(make):
 
 @pytest.mark.parametrize(
     ("name", "profile"),
-    [("hermes-router", "main"), ("hermes-router:fast", "fast"), ("hermes-router:local", "local"), (" hermes-router ", "main")],
+    [
+        ("hermes-router", "main"),
+        ("hermes-router:fast", "fast"),
+        ("hermes-router:local", "local"),
+        (" hermes-router ", "main"),
+    ],
 )
 def test_profiles(roster, name: str, profile: str) -> None:
     """The router's own names are profiles, without a warning."""

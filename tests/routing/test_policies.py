@@ -6,6 +6,7 @@ import pytest
 
 from hermes_router.core.errors import ConfigError
 from hermes_router.routing.policies import POLICIES, policy_named
+from hermes_router.routing.roster import Roster
 
 
 def test_round_robin_spreads_over_keys_by_one(world, make) -> None:
@@ -25,8 +26,6 @@ def test_sequential_drains_the_first_key_of_the_first_provider(world, make) -> N
 
 def test_a_reload_keeps_everybodys_turn(world, make) -> None:
     """Turns are kept with the targets, so a new snapshot does not begin at the front again."""
-    from hermes_router.routing.roster import Roster
-
     facts = [make(f"p{i}/m") for i in range(3)]
     w = world(*facts)
     assert [w.who() for _ in range(2)] == ["p0/m#k1", "p1/m#k1"]

@@ -14,16 +14,21 @@ SCOPE = Scope(ProviderName("p"))
 
 
 def at(*parts: int) -> float:
+    """Epoch seconds of a UTC date."""
     return datetime(*parts, tzinfo=UTC).timestamp()
 
 
-def meter(unit: Unit = Unit.REQUESTS, window: Window = Window.MINUTE, limit: int | None = 10, origin: str = "owner") -> Meter:
+def meter(
+    unit: Unit = Unit.REQUESTS, window: Window = Window.MINUTE, limit: int | None = 10, origin: str = "owner"
+) -> Meter:
+    """A window with its limit."""
     made = Meter(SCOPE, unit, window)
     made.rule(limit, origin)  # type: ignore[arg-type]
     return made
 
 
 def charge(one: Meter, amount: int, now: float) -> tuple[Meter, int, int]:
+    """One request's claim, as the ledger makes it."""
     if now >= one.reset_at:
         one.roll(now)
     one.used += amount
@@ -31,6 +36,7 @@ def charge(one: Meter, amount: int, now: float) -> tuple[Meter, int, int]:
 
 
 def told(remaining: int | None, limit: int | None = None, reset_at: float | None = None) -> QuotaSeen:
+    """What a header says."""
     return QuotaSeen("provider", Unit.REQUESTS, Window.MINUTE, limit, remaining, reset_at)
 
 

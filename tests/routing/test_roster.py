@@ -30,7 +30,7 @@ def test_pinnable_holds_row_live_and_pool_once(make) -> None:
 def test_a_live_model_has_the_rows_price_class(make) -> None:
     """W16: nothing is assumed free because it was only seen in a list."""
     roster = Roster([make("a/x", price_class=PriceClass.SUBSCRIPTION)], live_models={"a": frozenset({"new"})})
-    assert dict((s.id, s.price_class) for _, s in roster.pinnable())[ModelId("new")] is PriceClass.SUBSCRIPTION
+    assert {s.id: s.price_class for _, s in roster.pinnable()}[ModelId("new")] is PriceClass.SUBSCRIPTION
 
 
 def test_a_pinned_model_gets_a_target_for_each_credential(make) -> None:
@@ -43,6 +43,12 @@ def test_a_pinned_model_gets_a_target_for_each_credential(make) -> None:
     assert {f.target.model for f in made} == {"other"}
     assert [f.quotas for f in made] == [(), (owner,)]
     assert Roster(facts).pinned("nobody", "m") == []
+
+
+def test_whoever_knows_the_settings_makes_the_pinned_targets(make) -> None:
+    """With a maker of pinned targets, it alone is asked."""
+    mine = make("a/other", tier=5)
+    assert Roster([make("a/x")], pinned=lambda provider, model: [mine]).pinned("a", "other") == [mine]
 
 
 def test_names_are_what_a_near_match_is_looked_for_in(make) -> None:

@@ -41,9 +41,6 @@ class Wire:
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
-    def gained(self, connection) -> None:
-        pass
-
     def lost(self, connection) -> None:
         self.calls.append("lost")
 

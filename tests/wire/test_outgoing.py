@@ -233,7 +233,8 @@ def tool(name="weather", parameters=None, **function):
 def turn(*ids, content=None):
     """An assistant turn with calls of these ids, and their results."""
     calls = [
-        {"id": each, "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}} for each in ids
+        {"id": each, "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+        for each in ids
     ]
     return [
         {"role": "assistant", "content": content, "tool_calls": calls},
@@ -313,25 +314,47 @@ GARBAGE = st.fixed_dictionaries(
         "reasoning_content": JSON, "reasoning_details": JSON, "function_call": JSON, "cache_control": JSON,
     },
 )  # fmt: skip
-GOOD_CALL = st.builds(lambda i, a: {"id": i, "type": "function", "function": {"name": "f", "arguments": a}}, IDS, st.sampled_from(["{}", "", "no json", "[1]"]))
+GOOD_CALL = st.builds(
+    lambda i, a: {"id": i, "type": "function", "function": {"name": "f", "arguments": a}},
+    IDS,
+    st.sampled_from(["{}", "", "no json", "[1]"]),
+)
 SOUND = st.one_of(
-    st.builds(lambda r, c: {"role": r, "content": c}, st.sampled_from(["system", "user", "developer"]), st.text(min_size=1, max_size=9)),
-    st.builds(lambda cs, c: {"role": "assistant", "content": c, "tool_calls": cs}, st.lists(GOOD_CALL, max_size=3), st.none() | st.just("x")),
+    st.builds(
+        lambda r, c: {"role": r, "content": c},
+        st.sampled_from(["system", "user", "developer"]),
+        st.text(min_size=1, max_size=9),
+    ),
+    st.builds(
+        lambda cs, c: {"role": "assistant", "content": c, "tool_calls": cs},
+        st.lists(GOOD_CALL, max_size=3),
+        st.none() | st.just("x"),
+    ),
     st.builds(lambda i: {"role": "tool", "tool_call_id": i, "content": "r"}, IDS),
 )
-TOOL = st.fixed_dictionaries({"type": st.just("function") | JSON, "function": st.fixed_dictionaries({"name": ODD, "parameters": JSON}, optional={"strict": JSON}) | JSON}) | JSON
+TOOL = (
+    st.fixed_dictionaries(
+        {
+            "type": st.just("function") | JSON,
+            "function": st.fixed_dictionaries({"name": ODD, "parameters": JSON}, optional={"strict": JSON}) | JSON,
+        }
+    )
+    | JSON
+)
 PARAMETERS = st.fixed_dictionaries(
     {},
-    optional={
-        key: JSON for key in ("tool_choice", "stop", "temperature", "top_p", "reasoning_effort", "reasoning", "n", "functions",
-                              "function_call", "response_format", "thinking", "parallel_tool_calls")
-    },
+    optional=dict.fromkeys(("tool_choice", "stop", "temperature", "top_p", "reasoning_effort", "reasoning", "n", "functions", "function_call", "response_format", "thinking", "parallel_tool_calls"), JSON),
 )  # fmt: skip
 ALL_QUIRKS = sorted(set(QUIRKS) | ELSEWHERE)
 MIXES = st.lists(st.sampled_from(ALL_QUIRKS), unique=True, max_size=12) | st.just(ALL_QUIRKS)
 
 
-@given(messages=st.lists(GARBAGE | JSON, max_size=4) | JSON, tools=st.lists(TOOL, max_size=2) | JSON, more=PARAMETERS, quirks=MIXES)
+@given(
+    messages=st.lists(GARBAGE | JSON, max_size=4) | JSON,
+    tools=st.lists(TOOL, max_size=2) | JSON,
+    more=PARAMETERS,
+    quirks=MIXES,
+)
 def test_garbage_raises_nothing_but_our_own_errors(messages, tools, more, quirks):
     """Valid JSON of any shape is rendered, or named as a bad request; and whatever goes out is valid JSON."""
     fields = fields_of({"messages": messages, "tools": tools, **more})
@@ -366,7 +389,9 @@ def test_every_call_leaves_with_exactly_one_result_behind_it(messages, quirks):
 
 # --- the rows against the sandbox -------------------------------------------------------------------
 
-CHAT_ROWS = sorted(name for name in ROWS if name in STRICTNESS and "openai_chat" in ROWS[name].endpoints and ROWS[name].models)
+CHAT_ROWS = sorted(
+    name for name in ROWS if name in STRICTNESS and "openai_chat" in ROWS[name].endpoints and ROWS[name].models
+)
 # What the sandbox refuses by model rather than by provider.
 FLAGS = {"gemini": {"signs": True}, "kimi": {"replays": True}, "nvidia": {"single_calls": True}}
 
@@ -412,7 +437,7 @@ def test_every_row_takes_what_real_clients_send(name):
         where = target(spec, model, spec.quirks | model.quirks, output_cap=model.max_output, levels=model.efforts)
         _, out = send(nasty(), where)
         fake = FakeModel(
-            model.id, max_output=model.max_output or 32_768, efforts=model.efforts, sees=True,
+            model.id, max_output=model.max_output or 10**9, efforts=model.efforts, sees=True,
             reasoner=Quirk.FIXED_SAMPLING in model.quirks, **FLAGS.get(name, {}),
         )  # fmt: skip
         asked = Asked(out, {}, fake, 100, {})

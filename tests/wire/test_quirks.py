@@ -29,7 +29,14 @@ def result(id_="abcDEF123", **more):
 
 
 def tool(parameters=None, name="f", **more):
-    return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object", "properties": {"a": {"type": "string"}}}, **more}}
+    return {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": parameters or {"type": "object", "properties": {"a": {"type": "string"}}},
+            **more,
+        },
+    }
 
 
 class Knows:

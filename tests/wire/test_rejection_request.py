@@ -68,6 +68,7 @@ def test_quota_words_are_never_an_overflow(message):
         ("Unsupported parameter: 'messages'", {}, None),
         ("'temperature' must be between 0 and 2", {}, None),
         ("Unknown error provided", {}, None),
+        ("x", {"code": "unknown_parameter", "param": "[0]"}, "[0]"),
         ("the `other` thing is unsupported", {}, None),
         ("Invalid type for 'messages[0].content'", {"param": "messages[0].content"}, None),
     ],

@@ -1,0 +1,135 @@
+"""Standing: what status says and what holds a target."""
+
+import pytest
+
+from hermes_router.core import errors as err
+from hermes_router.core.catalog import Capability, Known, PriceClass, QuotaRule
+from hermes_router.core.observations import QuotaSeen, Unit, Window
+from hermes_router.routing.standing import amounts, holds, too_small
+
+DAY = 86_400.0
+
+
+def test_ready_with_nothing_to_say(world, make) -> None:
+    """A target that nothing stands against is ready, with its capabilities."""
+    a = make("a/m", caps="tools=yes images=unknown")
+    found = world(a).status(a)
+    assert (found.state, found.reason, found.until) == ("ready", None, None)
+    assert found.capabilities == {"tools": "yes", "images": "unknown"}
+
+
+def test_learned_capabilities_are_shown(world, make) -> None:
+    """Status shows what is believed now, not what the row says."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.learn_capability("a", "m", Capability.TOOLS, Known.NO)
+    w.state.learn_capability("a", "m", Capability.IMAGES, Known.YES)
+    assert w.status(a).capabilities == {"tools": "no", "images": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason", "seconds"),
+    [
+        (err.RateLimited(), "cooling", "limited (inferred)", 5),
+        (err.QuotaExhausted(window=Window.DAY), "cooling", "limited_day (inferred)", 3_600),
+        (err.Overloaded(), "cooling", "overloaded (inferred)", 5),
+        (err.ModelGone(), "cooling", "gone (inferred)", DAY),
+        (err.CredentialRejected(), "paused", "rejected_key", 600),
+        (err.NoCredit(), "paused", "no_credit", 600),
+        (err.Invalid(), "ready", None, None),
+        (err.NetworkDown(), "ready", None, None),
+    ],
+)
+def test_each_failure_shows_what_is_wrong_and_until_when(  # noqa: PLR0917 - one column a parameter
+    world, make, error, state, reason, seconds
+) -> None:
+    """State, reason and instant of `GET /v1/status` after one failure."""
+    a = make("a/m")
+    w = world(a)
+    w.blame(a, error)
+    found = w.status(a)
+    assert (found.state, found.reason) == (state, reason)
+    assert found.until == (None if seconds is None else w.now + seconds)
+
+
+def test_a_disabled_target_says_why(world, make) -> None:
+    """Disabled stands above all else."""
+    a = make("a/m", disabled="GitHub retired the service")
+    w = world(a)
+    w.blame(a, err.CredentialRejected())
+    assert (w.status(a).state, w.status(a).reason) == ("disabled", "GitHub retired the service")
+
+
+def test_open_and_half_open(world, make) -> None:
+    """An open breaker shows its end; past it, the target waits for its probe."""
+    a = make("a/m")
+    w = world(a)
+    for _ in range(3):
+        w.blame(a, err.ServerFailed())
+    assert (w.status(a).state, w.status(a).until) == ("open", w.now + 30)
+    assert w.later(31).status(a).reason == "broken (half-open)"
+
+
+def test_a_day_of_refusals_is_revoked(world, make) -> None:
+    """Paused becomes revoked after a day."""
+    a = make("a/m")
+    w = world(a)
+    w.blame(a, err.CredentialRejected())
+    w.later(DAY + 1)
+    w.blame(a, err.CredentialRejected())
+    assert (w.status(a).state, w.status(a).until) == ("revoked", w.now + DAY)
+
+
+def test_a_spent_told_window_is_cooling(world, make) -> None:
+    """Remaining 0 shows as cooling until the reset that was told, with the window in the list."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.seen(a.target, [QuotaSeen("account_model", Unit.REQUESTS, Window.MINUTE, 30, 0, w.now + 12)], w.now)
+    found = w.status(a)
+    assert (found.state, found.reason, found.until) == ("cooling", "limited (told)", w.now + 12)
+    assert (found.quota[0].limit, found.quota[0].remaining, found.quota[0].reset_at) == (30, 0, w.now + 12)
+
+
+def test_a_status_before_any_plan(world, make) -> None:
+    """Status answers for targets that were never planned."""
+    a = make("a/m", quotas=[QuotaRule(Unit.REQUESTS, 5, Window.DAY)])
+    w = world(a)
+    found = w.state.status(a, w.now)
+    assert found.state == "ready"
+    assert (found.quota[0].remaining, found.quota[0].reset_at) == (5, None)
+
+
+def test_what_a_request_is_expected_to_take(world, make, want) -> None:
+    """Input by the model's factor, output by the caller's cap or the model's, money by its price."""
+    a = make("a/m", price=PriceClass.PAID, usd=2_000_000, output_cap=500)
+    w = world(a)
+    w.state.adopt(w.roster)
+    group = w.state.slot(a.target).group
+    demand = want(text_bytes=3_600, max_output_tokens=9_000)
+    inputs = demand.input_tokens
+    assert amounts(group, demand) == (1, inputs + 500, inputs, 500, (inputs + 500) * 2, 1)
+
+
+def test_holds_tell_quota_from_the_rest(world, make, want) -> None:
+    """Only quota holds are `limited`; a level returns within a second."""
+    a = make("a/m", quotas=[QuotaRule(Unit.CONCURRENCY, 1, Window.NONE, origin="owner")])
+    w = world(a)
+    held = w.take()
+    slot = w.state.slot(a.target)
+    assert [(h.reason, h.limited, h.until) for h in holds(slot, want(), w.now)] == [("limited", True, w.now + 1)]
+    w.settle(held)
+    w.blame(a, err.CredentialRejected())
+    assert [h.limited for h in holds(slot, want(), w.now)] == [False]
+    assert list(holds(slot, want(), w.now + 601)) == []  # a try is due
+
+
+def test_too_small_is_about_the_input(world, make, want) -> None:
+    """The output can be made smaller, so only the input decides whether a window could ever take a request."""
+    a = make("a/m", quotas=[QuotaRule(Unit.TOKENS, 2_000, Window.MINUTE, origin="owner")])
+    w = world(a)
+    w.state.adopt(w.roster)
+    slot = w.state.slot(a.target)
+    assert not too_small(slot, want(text_bytes=3_600, max_output_tokens=100_000))
+    assert too_small(slot, want(text_bytes=9_000))
