@@ -19,7 +19,7 @@ from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.exchange import Exchange, Question
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.sweep import Sweeper
-from hermes_router.routing.demand import Constraint, affinity_key, assess
+from hermes_router.routing.demand import Constraint, assess
 from hermes_router.routing.names import Pin
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
@@ -297,7 +297,9 @@ def muse(text: str) -> bytes:
     return chunk({"reasoning_content": text})
 
 
-def completion(text: str | None = "hello", finish: str = "stop", *, model: str = "up-model", **more: Any) -> dict[str, Any]:
+def completion(
+    text: str | None = "hello", finish: str = "stop", *, model: str = "up-model", **more: Any
+) -> dict[str, Any]:
     """A whole answer."""
     return {
         "id": "up-1", "object": "chat.completion", "created": 1_790_000_000, "model": model,
@@ -308,7 +310,11 @@ def completion(text: str | None = "hello", finish: str = "stop", *, model: str =
 
 def streams(text: str = "hello", *, model: str = "up-model") -> Turn:
     """A turn: a good stream."""
-    parts = (chunk({"role": "assistant", "content": ""}, model=model), say(text, model=model), chunk({}, "stop", model=model))
+    parts = (
+        chunk({"role": "assistant", "content": ""}, model=model),
+        say(text, model=model),
+        chunk({}, "stop", model=model),
+    )
     return lambda flight: flight.stream(*parts, USAGE, DONE)
 
 
@@ -476,8 +482,3 @@ class Run:
     def out(self) -> Reply:
         assert self.reply is not None
         return self.reply
-
-
-def key_of(request: Any) -> str | None:
-    """The affinity key of a question's request."""
-    return affinity_key(request, "rk")

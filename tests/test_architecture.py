@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import cache
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from hermes_router.core.settings import ProviderSettings, Settings
+from hermes_router.core.variables import DERIVED, GLOBALS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hermes_router"
@@ -45,17 +45,8 @@ REVEALS = ("upstream/auth.py", "store/", "engine/admission.py")
 # Where everything may be caught: a task's supervisor, and the border at which a bug becomes a 500.
 CATCHES_ALL = ("engine/tasks.py", "server/boundary.py")
 
-# Fields of Settings that no variable sets directly.
-NO_VARIABLE = {"default_key", "providers", "sources"}
-# Fields whose variable is not the field in capitals with _S spelled out.
-VARIABLES = {
-    "mode": "ROTATION_MODE",
-    "models": "MODEL",
-    "tools": "SUPPORTS_TOOLS",
-    "model_tools": "SUPPORTS_TOOLS",
-    "model_reasoning": "REASONING",
-    "skip_tokens_over": "SKIP_TOKENS_OVER",
-}
+# Modules of the standard library that our oldest Python does not have yet; imported under a version check.
+NEWER = {"compression"}
 
 
 def _path(module: Path) -> str:
@@ -217,19 +208,14 @@ def test_nothing_is_left_for_later() -> None:
     assert not found, found
 
 
-def _variable(field: str) -> str:
-    return VARIABLES.get(field, re.sub(r"_S$", "_SECONDS", field.upper()))
-
-
 def test_every_setting_is_documented() -> None:
-    """The man page has every variable of Settings, the derived ones of a provider included."""
+    """The man page has every variable, the endings of the derived ones included."""
     pages = [*(ROOT / "man").glob("*.[1-8]"), *(ROOT / "man").glob("*.md")]
     if not pages:
         pytest.skip("no man page yet: it comes with hr")
     text = "\n".join(p.read_text() for p in pages).replace("\\_", "_").replace("\\-", "-")
-    wanted = {_variable(f.name) for f in fields(Settings) if f.name not in NO_VARIABLE}
-    wanted |= {f"_{_variable(f.name)}" for f in fields(ProviderSettings)} | {"_API_KEY", "_API_KEYS"}
-    missing = sorted(w for w in wanted if not re.search(rf"{'' if w[0] == '_' else r'(?<![A-Z_])'}{w}(?![A-Z_])", text))
+    wanted = {v.name for v in (*GLOBALS, *DERIVED)} | {"_API_KEY", "_API_KEYS", "_LIMITS"}
+    missing = sorted(w for w in wanted if not re.search(rf"{'' if w[0] == '_' else '(?<![A-Z_])'}{w}(?![A-Z_])", text))
     assert not missing, missing
 
 
@@ -252,15 +238,36 @@ def test_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
+def _distribution(requirement: str) -> str:
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
 def test_each_dependency_has_its_reason() -> None:
     """Whatever pyproject.toml asks for is named, with why, in the ADR on dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     wanted += [d for extra in project["project"]["optional-dependencies"].values() for d in extra]
     reasons = (ROOT / "docs" / "adr" / "0004-dependencies.md").read_text().lower()
-    names = [re.split(r"[\[<>=!~; ]", w, maxsplit=1)[0].lower() for w in wanted]
+    names = [_distribution(w) for w in wanted]
     missing = [n for n in names if not re.search(rf"(?<![\w-]){re.escape(n)}(?![\w-])", reasons)]
     assert not missing, missing
+
+
+def test_each_foreign_import_is_a_declared_dependency() -> None:
+    """What the package imports from elsewhere is asked for in pyproject.toml, so a fresh clone has it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {_distribution(d) for d in project["dependencies"]}
+    by_top_level = packages_distributions()
+    found = set()
+    for kind in (ast.Import, ast.ImportFrom):
+        for module, node in _nodes(kind):
+            names = (
+                [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "") or ""]
+            )
+            for top in {n.partition(".")[0] for n in names} - {"", "hermes_router", *sys.stdlib_module_names, *NEWER}:
+                if not declared & {_distribution(d) for d in by_top_level.get(top, ())}:
+                    found.add(f"{_where(module, node)} {top}")
+    assert not found, sorted(found)
 
 
 def test_the_tripwire_refuses_what_is_not_loopback() -> None:

@@ -1,9 +1,10 @@
 """`hr demo`: the router on a sandbox of failing providers, shown at work.
 
-Owns the show: it starts the sandbox and a daemon as a user would, asks one streamed question through the public port, and
-tells who answered and who failed on the way. It must never use the owner's keys, files or providers.
+Owns the show: it starts the sandbox and a daemon as a user would, asks one streamed question through the public port,
+and tells who answered and who failed on the way. It must never use the owner's keys, files or providers.
 """
 
+import errno
 import http.client
 import json
 import os
@@ -27,10 +28,18 @@ _QUESTION = "In about forty words: what does a lighthouse keeper do on a night w
 
 
 @click.command()
-@click.option("--port", type=int, default=DEFAULT_PORT, show_default=True, help="Where the router listens.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Where the router listens; 0 = any free port.",
+)
 @click.option("--once", is_flag=True, help="Stop after the first answer (for scripts).")
 def demo(port: int, once: bool) -> None:
     """Show the router at work on fake providers: failures, failover, one whole answer."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # whatever ends the demo, its processes end with it
     with tempfile.TemporaryDirectory(prefix="hr-demo-") as home:
         show = Show(Path(home), _free(port))
         try:
@@ -41,25 +50,43 @@ def demo(port: int, once: bool) -> None:
                 show.wait()
         except KeyboardInterrupt:
             pass
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # of our own output: click ends quietly
+            raise click.ClickException(f"the router did not answer: {error}") from None
         finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
             show.stop()
     click.echo("\nThe demo is over; nothing of it remains.")
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _free(port: int) -> int:
-    """`port` if it can be had, else any other, said aloud."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """`port` if it can be had on both loopback addresses, else any other, said aloud."""
+    if port and _is_free(port):
+        return port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        found = int(other.getsockname()[1])
+    if port:
+        click.echo(f"Port {port} is taken; the demo listens on {found} instead.")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-            with socket.socket() as other:
-                other.bind(("127.0.0.1", 0))
-                found = int(other.getsockname()[1])
-            click.echo(f"Port {port} is taken; the demo listens on {found} instead.")
-            return found
-    return port
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+        except OSError as error:
+            if family == socket.AF_INET or error.errno == errno.EADDRINUSE:
+                return False  # else: a machine without IPv6
+    return True
 
 
 class Show:
@@ -83,8 +110,8 @@ class Show:
         click.echo("Starting the router …", nl=False)
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
         environment |= {"HOME": str(self._home), "PORT": str(self._port), "PROXY_API_KEYS": self._key, **variables}
-        self._daemon = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "hermes_router.daemon"],
+        self._daemon = subprocess.Popen(
+            [sys.executable, "-P", "-m", "hermes_router.daemon"],
             env=environment,
             cwd=self._home,
             stdin=subprocess.DEVNULL,
@@ -99,7 +126,7 @@ class Show:
     def _start_sandbox(self) -> dict[str, str]:
         port_file = self._home / "sandbox.json"
         self._sandbox = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "hermes_router.sandbox", "--port-file", str(port_file)],
+            [sys.executable, "-P", "-m", "hermes_router.sandbox", "--port-file", str(port_file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

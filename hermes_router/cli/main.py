@@ -5,6 +5,7 @@ and (from the control socket's issue on) talks to it.
 """
 
 import importlib
+import os
 
 import click
 
@@ -35,5 +36,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hr")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """hermes-router: one local endpoint backed by every model key you hold."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

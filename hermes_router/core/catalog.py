@@ -60,7 +60,7 @@ class PriceClass(enum.IntEnum):
 class Quirk(enum.StrEnum):
     """One upstream oddity each; the function of the same name is in `wire/quirks.py`, rows name it."""
 
-    # request: messages
+    # What a request's messages need.
     MERGE_SYSTEM = "merge_system"  # several leading system messages become one
     SYSTEM_TO_USER = "system_to_user"  # no system role at all (Gemma 3): folded into the first user turn
     DEVELOPER_TO_SYSTEM = "developer_to_system"
@@ -72,7 +72,7 @@ class Quirk(enum.StrEnum):
     USER_AFTER_TOOL_BRIDGE = "user_after_tool_bridge"  # Mistral: assistant turn between tool and user
     LAST_NOT_ASSISTANT = "last_not_assistant"  # Mistral: the last message is user or tool
     SINGLE_CALLS = "single_calls"  # NVIDIA: one tool call a turn, parallel_tool_calls false
-    # request: tools and parameters
+    # What tools and parameters need.
     CLEAN_SCHEMA_GEMINI = "clean_schema_gemini"
     CLEAN_SCHEMA_BASIC = "clean_schema_basic"  # without $schema and additionalProperties (Cohere)
     CLEAN_SCHEMA_KIMI = "clean_schema_kimi"  # no siblings of $ref; enum needs type
@@ -89,7 +89,7 @@ class Quirk(enum.StrEnum):
     EFFORT_LOW_MEDIUM_HIGH = "effort_low_medium_high"  # gpt-oss
     EFFORT_NONE_DEFAULT = "effort_none_default"  # Groq qwen
     MODEST_OUTPUT = "modest_output"  # Cerebras charges max_completion_tokens: always send a modest one
-    # replay: what makes a second turn work
+    # What makes a second turn work.
     REPLAY_SIGNATURE = "replay_signature"  # Gemini thought signatures, skip marker on a miss
     REPLAY_REASONING = "replay_reasoning"  # Kimi: reasoning_content with tool calls, note on a miss
     REPLAY_REASONING_IF_KNOWN = "replay_reasoning_if_known"  # Z.ai, DeepSeek: sent where we have it

@@ -31,8 +31,10 @@ class Finish(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer. `input_tokens` counts the whole prompt, cached part included; `output_tokens` includes
-    reasoning. `estimated` = counted by us, not reported.
+    """Tokens of one answer.
+
+    `input_tokens` counts the whole prompt, cached part included; `output_tokens` includes reasoning. `estimated` =
+    counted by us, not reported.
     """
 
     input_tokens: int = 0

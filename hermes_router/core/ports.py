@@ -91,8 +91,9 @@ class Flight(Protocol):
 
 
 class Transport(Protocol):
-    """HTTP towards providers. It never follows a redirect, never decompresses silently, never retries a request
-    of which a byte of the answer was seen.
+    """HTTP towards providers.
+
+    It never follows a redirect, and never repeats a request of which a byte of the answer was seen.
     """
 
     def send(self, request: Outbound, sink: Sink) -> Flight:

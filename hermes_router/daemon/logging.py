@@ -10,19 +10,27 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Protocol
+
+# structlog imports rich where it is installed: 60 ms at start, for tracebacks that print local variables. Never ours.
+if "rich" not in sys.modules:
+    sys.modules["rich"] = None  # type: ignore[assignment]
 
 import structlog
-from hermes_router.core.ids import Secret, scrubber
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>"}
+from hermes_router.core.ids import Secret, scrubber
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 _SECRET_KEYS = frozenset(
-    {"authorization", "x-api-key", "api_key", "access_token", "refresh_token", "id_token", "cookie", "password", "secret"}
-)
+    {
+        "authorization", "x-api-key", "api_key", "access_token", "refresh_token", "id_token", "cookie", "password",
+        "secret",
+    }
+)  # fmt: skip
 _SHAPES = re.compile(
-    r"(sk-[A-Za-z0-9_-]{6,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{6,}|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"(?<![A-Za-z0-9])(sk-[A-Za-z0-9_-]{6,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{6,}|eyJ[\w-]+\.[\w-]+\.[\w-]+"
     r"|AIza[\w-]{10,}|gsk_\w{6,}|hf_\w{6,}|nvapi-[\w-]{6,}|csk-\w{6,})"
 )
 
@@ -81,35 +89,78 @@ def _value(value: Any) -> str:
     return f'"{escaped}"'
 
 
-def set_up(level: str, redactor: Redactor, *, stream: TextIO | None = None, environ: Mapping[str, str]) -> Any:
-    """Configure structlog and the standard library's records; returns the daemon's log."""
-    out = stream or sys.stderr
+class Out(Protocol):
+    """What a log is written to: an Outlet, or a text stream of a test."""
+
+    def write(self, text: str, /) -> int:
+        """Take whole lines."""
+        ...
+
+    def flush(self) -> None:
+        """Bring them out."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor, or OSError."""
+        ...
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        ...
+
+
+def set_up(level: str, redactor: Redactor, *, out: Out, environ: Mapping[str, str]) -> Any:
+    """The daemon's log on `out`. Nothing global is changed, so several logs can live in one test."""
     journal = _is_journal(out, environ)
-    terminal = out.isatty() and "NO_COLOR" not in environ
-    processors: list[Processor] = [structlog.processors.add_log_level]
-    if not journal:
-        processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
-    processors += [structlog.processors.format_exc_info, _hide_fields]
-    if terminal:
-        processors.append(structlog.dev.ConsoleRenderer())
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        _hide_fields,
+    ]
+    if out.isatty():
+        processors += _for_a_person(colours=not environ.get("NO_COLOR"))
+    elif journal:
+        processors.append(Logfmt(("level", "event")))  # the journal has its own clock
     else:
-        order = ("level", "event") if journal else ("timestamp", "level", "event")
-        processors.append(Logfmt(order))
+        processors += [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            Logfmt(("timestamp", "level", "event")),
+        ]
     processors.append(redactor)
     if journal:
         processors.append(_prefix)
-    structlog.configure(
+    return structlog.wrap_logger(
+        structlog.WriteLogger(out),  # type: ignore[arg-type] # it writes and flushes, no more
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
-        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
-    )
-    log = structlog.get_logger()
-    _adopt_standard_logging(log)
-    return log
+    ).bind()
 
 
-def _is_journal(out: TextIO, environ: Mapping[str, str]) -> bool:
+def _for_a_person(*, colours: bool) -> list[Processor]:
+    return [
+        _harmless,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def _harmless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Control characters in what others say could move the cursor or forge a line; a traceback keeps its own lines."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            kept = "\n" if key == "exception" else ""
+            event[key] = "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in value)
+    return event
+
+
+def lost_line(out: Out, environ: Mapping[str, str]) -> str:
+    """The template of the line that says how many were lost; `{}` is the number."""
+    line = "level=warning event=log.lost lines={}"
+    return f"{_JOURNAL['warning']}{line}" if _is_journal(out, environ) else line
+
+
+def _is_journal(out: Out, environ: Mapping[str, str]) -> bool:
     """JOURNAL_STREAM alone is not enough: a pipe inside a unit inherits it (facts/os.md 6.1)."""
     try:
         found = os.fstat(out.fileno())
@@ -120,12 +171,12 @@ def _is_journal(out: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def _prefix(_logger: WrappedLogger, method: str, line: Any) -> str:
-    """journald takes `<3>` at the start of a line as its priority."""
+    """The journal takes `<3>` at the start of a line as its priority."""
     return _JOURNAL.get(method, "<6>") + str(line)
 
 
 class _Bridge(logging.Handler):
-    """Records of aiohttp and asyncio, as events of ours."""
+    """Records of aiohttp, asyncio and warnings, as events of ours."""
 
     def __init__(self, log: Any) -> None:
         super().__init__(logging.WARNING)
@@ -134,10 +185,19 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
         method = self._log.error if record.levelno >= logging.ERROR else self._log.warning
-        method("library.message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+        method("library.message", logger=record.name, message=_message(record), exc_info=record.exc_info or None)
 
 
-def _adopt_standard_logging(log: Any) -> None:
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):  # arguments that do not fit the text
+        return str(record.msg)
+
+
+def adopt_standard_logging(log: Any) -> None:
+    """From now on, what the standard library's loggers and warnings say in this process is an event of `log`."""
     root = logging.getLogger()
     root.handlers[:] = [_Bridge(log)]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)

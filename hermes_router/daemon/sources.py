@@ -10,7 +10,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 class SystemClock:
-    """Wall and monotonic time. `now` never goes back within a process: a clock set back stands still until it is passed."""
+    """Wall and monotonic time. `now` never goes back: set back, it stands still until that time is passed."""
 
     def __init__(self) -> None:
         self._latest = 0.0

@@ -1,13 +1,13 @@
 """The composition: edges to ports, a configuration to a generation.
 
-Owns the construction of everything, and the swap of generations. Nothing is built at import, so several daemons can live in
-one test.
+Owns the construction of everything, and the swap of generations. Nothing is built at import, so several daemons can
+live in one test.
 """
 
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from hermes_router.core.ids import ProviderName
 from hermes_router.core.ports import Clock, Transport
 from hermes_router.core.settings import Settings
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.scrub import InBand, Scrub, secrets_of
 from hermes_router.daemon.sources import RandomIds, SystemClock
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
@@ -29,14 +30,14 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 from hermes_router.server.access import Access
 from hermes_router.server.app import Runner, make_app
-from hermes_router.upstream.auth import HeaderAuthorizer
+from hermes_router.upstream.auth import HeaderAuthorizer, bearer
 from hermes_router.upstream.http import HttpTransport
 from hermes_router.upstream.local import discover
+from hermes_router.upstream.proxy import is_loopback
 from hermes_router.wire import ratelimit, rejection
 
-_LOOK_AGAIN_S = 30.0
+_LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection on loopback
 _LOOK_AGAIN_FOUND_S = 300.0
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Daemon:
     transport: HttpTransport
     gate: Gate
     live: dict[str, Sequence[ModelSpec]]
+    absent: set[str] = field(default_factory=set)
 
     def swap(self, loaded: Loaded) -> None:
         """Put a new generation in force; runtime state stays."""
@@ -64,25 +66,34 @@ class Daemon:
         self.gate.access = Access(loaded.settings)
         self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live)
         self.engine.authorizer = HeaderAuthorizer(loaded.vault)
+        self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
 
     async def look_for_local(self) -> None:
         """Read the real windows of keyless local servers, now and again: they come and go."""
         while True:
-            found = False
+            found = True
             for name, spec in self.loaded.catalog.items():
                 said = self.loaded.settings.provider(name)
                 if not spec.keyless or not is_on(spec, said):
                     continue
-                found = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
+                here = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
+                found = found and here
             await asyncio.sleep(_LOOK_AGAIN_FOUND_S if found else _LOOK_AGAIN_S)
 
     async def _discover(self, name: ProviderName, base: str, wanted: Sequence[str]) -> bool:
+        key = next((c for c in self.loaded.credentials if c.provider == name and c.kind == "api_key"), None)
+        headers = bearer(self.loaded.vault, key) if key is not None else {}
         try:
-            models = await discover(self.transport, base, wanted=wanted)
+            models = await discover(self.transport, base, wanted=wanted, headers=headers)
         except UpstreamError as error:
-            self.engine.log.info("local.absent", provider=name, url=base, said=error.excerpt[:100])
+            if name not in self.absent:  # said once, and once more when it is back
+                self.absent.add(name)
+                self.engine.log.warning("local.absent", provider=name, url=base, said=error.excerpt[:100])
             return False
+        if name in self.absent:
+            self.absent.discard(name)
+            self.engine.log.info("local.back", provider=name, url=base)
         if models != self.live.get(name):
             self.live[name] = models
             self.engine.log.info(
@@ -103,16 +114,28 @@ def generation(loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpe
     snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live)
     listed = {name: frozenset(str(model.id) for model in models) for name, models in live.items()}
     roster = Roster(snapshot.facts, live_models=listed, pinned=partial(pinned_facts, snapshot))
-    return Generation(number, loaded.settings, roster, loaded.settings.mode)
+    present = {facts.provider.name for facts in snapshot.facts}
+    awaits = any(
+        spec.keyless and is_on(spec, loaded.settings.provider(name)) and name not in present
+        for name, spec in loaded.catalog.items()
+    )
+    return Generation(number, loaded.settings, roster, loaded.settings.mode, awaits_local=awaits)
+
+
+def border(loaded: Loaded) -> tuple[Border, InBand]:
+    """The functions that read what providers say, with this configuration's secrets taken out of errors."""
+    scrub = Scrub(secrets_of(loaded))
+    return Border(ratelimit.seen, scrub.classify(rejection.classify)), scrub.in_band(rejection.in_band)
 
 
 def check_binding(settings: Settings) -> None:
     """Refuse to be open to strangers. Raises ConfigError."""
-    if settings.host and settings.host not in _LOOPBACK and settings.default_key:
+    if settings.host and settings.default_key and not is_loopback(settings.host):
         raise ConfigError(
-            f"HOST={settings.host} would open the router to the network with the default key. "
-            "Set PROXY_API_KEYS to a key of your own, or leave HOST unset.",
+            f"HOST={settings.host} would open the router to the network with the default key: "
+            "set PROXY_API_KEYS to a key of your own, or leave HOST unset",
             where=settings.sources.get("HOST", ""),
+            fatal=True,
         )
 
 
@@ -133,14 +156,15 @@ def build(
         loop, https_proxy=settings.https_proxy, http_proxy=settings.http_proxy, no_proxy=settings.no_proxy
     )
     first = generation(loaded, 1, {})
+    reads_heads, reads_frames = border(loaded)
     engine = Engine(
         snapshot=first,
         state=RoutingState(),
         transport=transport or http,
         authorizer=HeaderAuthorizer(loaded.vault),
         memory=Memory(clock),
-        border=Border(ratelimit.seen, rejection.classify),
-        in_band=rejection.in_band,
+        border=reads_heads,
+        in_band=reads_frames,
         sweeper=Sweeper(clock, loop.call_later),
         clock=clock,
         rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
@@ -152,5 +176,3 @@ def build(
     gate = Gate(Access(settings))
     app = make_app(engine, lambda: gate.access, __version__)
     return Daemon(loaded, engine, Runner(app, engine.ids), Supervisor(log), http, gate, {})
-
-

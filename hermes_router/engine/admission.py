@@ -33,17 +33,14 @@ class Admission:
 
     def admit(self, headers: Mapping[str, str]) -> Caller:
         """The caller of these request headers. Raises Unauthorized."""
-        presented = headers.get("authorization", "")
-        scheme, _, key = presented.partition(" ")
-        if not key or scheme.lower() != "bearer":
-            key = headers.get("x-api-key", "") or presented
-        if not key:
+        sent = _keys(headers)
+        if not sent:
             raise Unauthorized(
                 "No router key was sent. Send one of PROXY_API_KEYS as 'Authorization: Bearer …' or 'x-api-key'.",
                 code="invalid_api_key",
                 should_retry=False,
             )
-        caller = self._callers.get(_digest(key.strip()))
+        caller = next((found for key in sent if (found := self._callers.get(_digest(key))) is not None), None)
         if caller is None:
             raise Unauthorized(
                 "This router key is not known. Use one of PROXY_API_KEYS.",
@@ -51,6 +48,14 @@ class Admission:
                 should_retry=False,
             )
         return caller
+
+
+def _keys(headers: Mapping[str, str]) -> list[str]:
+    """What was sent as a key. Some clients send a placeholder in one header and the key in the other."""
+    presented = headers.get("authorization", "").strip()
+    scheme, _, rest = presented.partition(" ")
+    bearer = rest.strip() if scheme.lower() == "bearer" else presented
+    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
 
 
 def _digest(key: str) -> bytes:

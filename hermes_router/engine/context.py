@@ -18,12 +18,16 @@ from hermes_router.routing.state import RoutingState
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One configuration in force, indexed for routing. Swapped whole."""
+    """One configuration in force, indexed for routing. Swapped whole.
+
+    `awaits_local` = a local server is configured that has not answered yet, so its models are not known.
+    """
 
     number: int
     settings: Settings
     roster: Roster
     policy: str
+    awaits_local: bool = False
 
 
 @dataclass(slots=True)

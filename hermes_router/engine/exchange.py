@@ -111,14 +111,14 @@ class Exchange:
         try:
             rendered = await self._serve()
             outcome = "answered" if rendered is None or rendered.status == 200 else f"refused_{rendered.status}"
-            return rendered
         except HermesError as error:
             outcome = type(error).__name__
-            return await self._refuse(error)
+            rendered = await self._refuse(error)
         finally:
             engine.sweeper.forget(self)
             self._leave()
             self._report(outcome)
+        return rendered
 
     async def _serve(self) -> Rendered | None:
         """Plan and attempt until there is an answer; every plan is made anew on the current snapshot."""
@@ -190,7 +190,8 @@ class Exchange:
             return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
         if self._refusal is not None:
             return self._refusal
-        if not self._reports and planned.hopeless is not None:
+        awaited = self._engine.snapshot.awaits_local and self._q.demand.profile == "local"
+        if not self._reports and planned.hopeless is not None and not awaited:
             return planned.hopeless
         return NoTarget(
             limited=planned.limited, retry_at=planned.retry_at, attempts=self._reports, reasons=planned.reasons
@@ -259,7 +260,7 @@ class Exchange:
                 reserve_tokens=self._settings.reasoning_token_reserve,
                 reasoning=reasoning,
                 without=refused,
-                tool_history=self._q.inbound.request.tools > 0 or self._q.inbound.request.tool_results > 0,
+                traits=self._q.inbound.traits,
                 input_tokens=self._q.demand.input_tokens,
             ),
             engine.memory.recall_for(facts, self._q.caller.key),

@@ -7,7 +7,7 @@ disk: after a restart the fall-backs of `wire/quirks_replay` serve.
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +57,7 @@ class Memory:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()  # least recently used first
         self._by_id: _Index = {}
         self._by_content: _Index = {}
+        self._held: Counter[tuple[str, str]] = Counter()  # entries by scope and provider
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -96,6 +97,7 @@ class Memory:
             return
         self._entries[key] = entry
         self._bytes += entry.size
+        self._held[scope, provider] += 1
         for index, place in self._places(key):
             index.setdefault(place, []).append(key)
         self._evict(entry.at)
@@ -130,11 +132,17 @@ class Memory:
                 scope=scope,
             )
 
+    def holds(self, scope: str, provider: str) -> bool:
+        """Whether anything at all is remembered for a provider."""
+        return (scope, provider) in self._held
+
     def find(self, scope: str, provider: str, model: str | None, call: tuple[str, str, str]) -> "_Entry | None":
         """The entry of a call (id, name, arguments), the latest if several fit; a find is a use.
 
         `model` None = of any model of the provider.
         """
+        if not self.holds(scope, provider):
+            return None
         call_id, name, arguments = call
         content = _content(name, arguments)
         named = [key for key in self._by_id.get((scope, provider, call_id), ()) if model in (None, key[2])]
@@ -169,6 +177,10 @@ class Memory:
 
     def _drop(self, key: _Key) -> None:
         self._bytes -= self._entries.pop(key).size
+        held = key[0], key[1]
+        self._held[held] -= 1
+        if not self._held[held]:
+            del self._held[held]
         for index, place in self._places(key):
             keys = index[place]
             keys.remove(key)
@@ -186,6 +198,11 @@ class Remembered:
         self._provider = provider
         self._model = model
         self._scope = scope
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to look up."""
+        return self._memory.holds(self._scope, self._provider)
 
     def signature(self, call_id: str, name: str, arguments: str) -> str | None:
         """The thought signature that this model gave with the call."""

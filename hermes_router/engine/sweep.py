@@ -58,12 +58,15 @@ class Sweeper:
         """One round."""
         self._timer = None
         mono = self._clock.mono()
-        for what in tuple(self._watched):
-            what.tick(mono)
-        for flight in [f for f, until in self._lingering.items() if mono >= until]:
-            del self._lingering[flight]
-            flight.abort()
-        self._arm()
+        try:
+            for flight in [f for f, until in self._lingering.items() if mono >= until]:
+                del self._lingering[flight]
+                flight.abort()
+            for what in tuple(self._watched):
+                if what in self._watched:  # a tick may have forgotten it
+                    what.tick(mono)
+        finally:
+            self._arm()  # a bug in one tick must not end all time limits
 
     def _arm(self) -> None:
         if self._timer is None and (self._watched or self._lingering):

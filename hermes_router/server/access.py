@@ -1,7 +1,7 @@
 """Who may reach the public port at all: `Host`, `Origin`, and the router keys of this generation.
 
-Owns the defence against a browser that is talked into calling loopback (DNS rebinding, cross-site requests). It must never
-look at a body.
+Owns the defence against a browser that is talked into calling loopback (DNS rebinding, cross-site requests). It must
+never look at a body.
 """
 
 import re
@@ -59,7 +59,7 @@ class Access:
             self._good.add(host)
 
     def _is_arrival(self, name: str, request: web.Request) -> bool:
-        """Bound to every address: the one that this connection came in by is bound, too. No name can be rebound to it."""
+        """Bound to every address, the one that this connection came in by is ours; no foreign name is equal to it."""
         if not self._everywhere or request.transport is None:
             return False
         address = str(request.transport.get_extra_info("sockname")[0])

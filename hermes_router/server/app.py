@@ -4,6 +4,7 @@ Owns the table of paths (contract.md, Callers: with, without and with doubled `/
 state: two of them live in one test.
 """
 
+import asyncio
 import errno
 import logging
 import socket
@@ -23,6 +24,7 @@ from hermes_router.server.routes import Routes, wrong_method
 from hermes_router.wire.openai_errors import Rendered, render_error
 
 _BACKLOG = 1024
+_LEAST_DRAIN_S = 0.1  # aiohttp takes 0 for "for ever"
 _PREFIXES = ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic")
 
 
@@ -47,7 +49,7 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
 
 
 class _Paths:
-    """The known paths: each with its methods, OPTIONS among them; the other methods are 405 in JSON. GET answers HEAD."""
+    """The known paths, each with its methods and OPTIONS; GET answers HEAD, the other methods are 405 in JSON."""
 
     def __init__(self, app: web.Application, boundary: Boundary, routes: Routes) -> None:
         self._router = app.router
@@ -67,7 +69,7 @@ class _Paths:
         self._known[path] = table
 
     async def elsewhere(self, request: web.Request) -> web.StreamResponse:
-        """Any other path. With slashes too many (a base URL that ends in one) it is the path that it would be without."""
+        """Any other path; one with slashes too many (a base URL that ends in one) is what it would be without."""
         tidy = "/" + "/".join(filter(None, request.path.split("/")))
         table = self._known.get(tidy)
         if table is None:
@@ -81,6 +83,18 @@ class _Handler(RequestHandler):
     """aiohttp's connection, with its own errors (bad request lines, bad chunking) in our envelope."""
 
     __slots__ = ()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - overrides
+        """Wait for the request under way, then cancel it; aiohttp's own would wait for it twice."""
+        self._force_close = True  # no further request on this connection
+        if self._request_in_progress:
+            self._handler_waiter = done = self._loop.create_future()
+            await asyncio.wait((done,), timeout=timeout)
+            if not done.done():
+                self._handler_waiter = None
+                if self._task_handler is not None:
+                    self._task_handler.cancel()
+        await super().shutdown(_LEAST_DRAIN_S)
 
     def handle_error(
         self,
@@ -146,7 +160,7 @@ class Runner(web.AppRunner):
 
     async def shutdown_within(self, drain_s: float) -> None:
         """Stop accepting, let what runs end for at most `drain_s` seconds, then cancel it."""
-        self._shutdown_timeout = drain_s
+        self._shutdown_timeout = max(drain_s, _LEAST_DRAIN_S)
         await self.cleanup()
 
 

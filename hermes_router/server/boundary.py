@@ -24,7 +24,7 @@ _CALLER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class Visit:
-    """One request that was let in. `headers` go on its answer whatever that is; `reply` is set once a stream is begun."""
+    """One request that was let in. `headers` go on its answer, whatever that is; `reply` is where a stream goes."""
 
     caller: Caller
     request_id: str
@@ -59,7 +59,7 @@ class Boundary:
                 caller = access.admission.admit(request.headers)
                 visit = Visit(caller, headers["x-request-id"], headers, access.max_bytes)
                 response = await handler(request, visit)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the border
                 response = await self._failed(error, request, headers, visit.reply if visit else None)
             if not response.prepared:
                 response.headers.update(headers)
@@ -77,7 +77,7 @@ class Boundary:
                 access.check(request)
                 headers.update(access.cors(request))
                 response = await handler(request)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the border
                 response = await self._failed(error, request, headers, None)
             response.headers.update(headers)
             return response

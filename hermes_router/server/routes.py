@@ -20,7 +20,7 @@ from hermes_router.server.body import read_body
 from hermes_router.server.boundary import Visit, respond
 from hermes_router.server.streaming import SSEReply
 from hermes_router.wire.openai_chat import Inbound, parse_request
-from hermes_router.wire.openai_errors import Rendered
+from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.openai_models import ModelRow, render_list, render_one
 
 _JSON = msgspec.json.Encoder()
@@ -131,7 +131,10 @@ class Routes:
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/responses: a websocket is refused so that the agent falls back to POST."""
         if request.headers.get("upgrade", "").lower() == "websocket":
-            raise UpgradeRefused("Websockets are not served here; use POST.", code="upgrade_refused")
+            error = UpgradeRefused("Websockets are not served here; use POST.", code="upgrade_refused")
+            response = respond(render_error(error, now=0.0))
+            response.headers["upgrade"] = "HTTP/1.1"  # RFC 9110, 15.5.22: a 426 says what is served
+            return response
         raise NotFound(_NO_PATH.format(request.method, request.path[:200]), code="not_found")
 
     async def unknown(self, request: web.Request) -> web.StreamResponse:

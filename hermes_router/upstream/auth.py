@@ -7,10 +7,12 @@ here is ever logged.
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
+from hermes_router import __version__
 from hermes_router.core.catalog import Quirk, TargetFacts
+from hermes_router.core.ids import Credential
 from hermes_router.core.ports import Vault
 
-OUR_AGENT = "hermes-router/0.1"
+OUR_AGENT = f"hermes-router/{__version__}"
 
 
 class HeaderAuthorizer:
@@ -44,3 +46,8 @@ class HeaderAuthorizer:
             case "none":
                 pass
         return headers
+
+
+def bearer(vault: Vault, credential: Credential) -> Mapping[str, str]:
+    """The header that asks a local server for its models with the owner's key. Raises KeyError where it is gone."""
+    return {"authorization": f"Bearer {vault.reveal(credential).reveal()}"}

@@ -13,6 +13,7 @@ import msgspec
 
 from hermes_router.core.errors import Malformed
 from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Opened
+from hermes_router.wire.chat_frames import sendable
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class CallAssembler:
             name = _string(function.get("name"))
             arguments = function.get("arguments")
             if isinstance(arguments, dict | list):
-                arguments = msgspec.json.encode(arguments).decode()
+                arguments = msgspec.json.encode(sendable(arguments)).decode()
             arguments = _string(arguments)
             if not name and not arguments and not raw.get("id"):
                 continue  # nothing said
@@ -88,7 +89,7 @@ class CallAssembler:
                 call.name = call.name or name
                 extra = raw.get("extra_content", extra_content)
                 if extra is not None:
-                    call.extras["extra_content"] = extra
+                    call.extras["extra_content"] = sendable(extra)
             # Some proxies send the whole arguments once more at the end (providers.md 6).
             if arguments and not (arguments.startswith("{") and call.complete and arguments == call.text):
                 call.arguments.append(arguments)

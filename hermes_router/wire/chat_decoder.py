@@ -1,8 +1,8 @@
 """Chat Completions streams, inward: chunks to neutral events, every upstream oddity straightened once.
 
 Owns the decoding of one upstream answer (providers.md 6, 7, 12.6 and 12.10): tool calls without index, ids or
-names are numbered and named, reasoning in any of its fields becomes one block, error objects inside a 200 become errors,
-and a missing end is never an end. It must never know who is being answered.
+names are numbered and named, reasoning in any of its fields becomes one block, error objects inside a 200 become
+errors, and a missing end is never an end. It must never know who is being answered.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ from hermes_router.wire.chat_frames import (
     finish_word,
     flatten,
     parse_usage,
+    sendable,
 )
 from hermes_router.wire.thinking import TagSplitter
 
@@ -157,7 +158,7 @@ class ChatDecoder:
             self._usage(chunk.usage, out)
             return out
         if not self.started:
-            self._start(chunk, out)
+            out.append(self.start(chunk))
         self._usage(chunk.usage if chunk.usage is not None else choice.usage, out)
         delta = choice.delta or choice.message
         before = len(out)
@@ -171,12 +172,13 @@ class ChatDecoder:
             self.finish = word
         return out
 
-    def _start(self, chunk: ChunkFrame, out: list[ChatEvent]) -> None:
+    def start(self, chunk: ChunkFrame) -> Started:
+        """Take the identity of the stream from its first chunk; what is missing is made up."""
         self.started = True
         self.model = chunk.model if isinstance(chunk.model, str) and chunk.model else self.model
-        self.created = int(chunk.created) if count(chunk.created) else self._now
+        self.created = count(chunk.created) or self._now
         self.id = chunk.id if isinstance(chunk.id, str) and chunk.id else self._new_id("chatcmpl-")
-        out.append(Started(self.id, self.model, self.created))
+        return Started(self.id, self.model, self.created)
 
     def _delta(self, delta: DeltaFrame, out: list[ChatEvent], *, whole: bool) -> None:
         reasoning, text = flatten(delta.content)
@@ -185,7 +187,7 @@ class ChatDecoder:
                 reasoning = field
                 break
         if reasoning or delta.reasoning_details:
-            extras = {"reasoning_details": delta.reasoning_details} if delta.reasoning_details else {}
+            extras = {"reasoning_details": sendable(delta.reasoning_details)} if delta.reasoning_details else {}
             self._say(BlockKind.REASONING, reasoning, out, extras)
         if isinstance(delta.refusal, str):
             text += delta.refusal
@@ -281,7 +283,7 @@ class ChatDecoder:
             return out
         self.over = True
         if not self.started:
-            self._start(ChunkFrame(), out)
+            out.append(self.start(ChunkFrame()))
         if self._splitter is not None:
             for kind, part in self._splitter.finish():
                 self._say(kind, part, out)

@@ -1,8 +1,8 @@
 """Chat Completions streams, outward: neutral events to chunks that the OpenAI SDK accumulates without harm.
 
-Owns the frames that we write ourselves (providers.md 12.10): one role, tool calls numbered 0, 1, 2 with id and name sent
-once, `reasoning_content`, one finish, usage only where it was asked for. It must never know who answered, beyond the
-model name that it shows.
+Owns the frames that we write ourselves (providers.md 12.10): one role, tool calls numbered 0, 1, 2 with id and name
+sent once, `reasoning_content`, one finish, usage only where it was asked for. It must never know who answered, beyond
+the model name that it shows.
 """
 
 from typing import Any, assert_never
@@ -150,7 +150,7 @@ def render_answer(answer: Answer, usage: Usage) -> bytes:
             function = {"name": block.name, "arguments": block.text}
             calls.append({"id": block.call_id, "type": "function", "function": function, **block.extras})
         else:
-            message.update(block.extras)
+            _merge(message, block.extras)
     if calls:
         message["tool_calls"] = calls
     finish = answer.finish or Finish.STOP
@@ -164,3 +164,10 @@ def render_answer(answer: Answer, usage: Usage) -> bytes:
             "usage": usage_object(usage),
         }
     )
+
+
+def _merge(message: dict[str, Any], extras: dict[str, object]) -> None:
+    """Lists that came in pieces are one list in the whole message."""
+    for key, value in extras.items():
+        old = message.get(key)
+        message[key] = [*old, *value] if isinstance(old, list) and isinstance(value, list) else value

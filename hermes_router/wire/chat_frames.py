@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from hermes_router.core.errors import Malformed
 from hermes_router.core.events import Finish, Usage
 
 
@@ -105,8 +106,18 @@ def flatten(content: Any) -> tuple[str, str]:
     return reasoning, text
 
 
+def sendable(value: Any) -> Any:
+    """A foreign value that goes on to the caller. Raises Malformed where it cannot be written as JSON again."""
+    try:
+        msgspec.json.encode(value)
+    except (ValueError, OverflowError, RecursionError) as error:  # nesting without end, a number of a thousand digits
+        raise Malformed("a value that cannot be sent on") from error
+    return value
+
+
 def count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    """A number of tokens or seconds; 0 for anything else, and for more than 64 bits hold."""
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**63 else 0
 
 
 def parse_usage(raw: dict[str, Any]) -> Usage:

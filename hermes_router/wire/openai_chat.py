@@ -1,8 +1,8 @@
-"""The Chat Completions dialect, inward: what a caller's body asks for, and our errors in its envelope.
+"""The Chat Completions dialect, inward: what a caller's body asks for.
 
-Owns parsing a request into a `ChatRequest` beside its raw top-level fields, and rendering errors and model lists. The
-body's tree is never built: `messages` and `tools` stay raw, only what routing needs is decoded
-(facts: providers.md 12, clients.md 5-7). It must never know a target.
+Owns parsing a request into a `ChatRequest` beside its raw top-level fields. The body's tree is never built: `messages`
+and `tools` stay raw, only what routing needs is decoded (facts: providers.md 12, clients.md 5-7). It must never know a
+target.
 """
 
 import hashlib
@@ -15,86 +15,92 @@ from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.traits import NOTHING, LooseMessage, Message, Messages, decode_messages, traits_of
 
 _LAST_USER_MAX = 8_000
-_SEED_MAX = 16_384
-
-
-class _Message(msgspec.Struct):
-    # Strings are built, not skipped: it costs a copy, and proves that they are UTF-8.
-    role: Any = None
-    content: str | list[Any] | None = None
+_SEED_MAX = 4_096  # characters: enough to tell conversations apart, and cheap to digest
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
-_MESSAGES = msgspec.json.Decoder(list[_Message])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
+_NULL = Raw(b"null")
+_BRACE = ord("{")
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _NULLABLE_CONTENT = frozenset({"assistant", "function"})
+_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A parsed request: the neutral outline, and the caller's own fields, undecoded."""
+    """A parsed request: the neutral outline, the caller's own fields undecoded, and what its messages are like."""
 
     request: ChatRequest
     fields: Mapping[str, Raw]
+    traits: int
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     """Parse a Chat Completions body. Raises BadRequest with the path of the field that is wrong."""
     fields = _top_level(body)
-    messages = _outline(fields)
-    if "tools" in fields:
-        tools, tools_bytes = _tools(fields["tools"])
-    else:
-        tools, tools_bytes = _legacy_functions(fields)
+    seen = _outline(fields)
+    tools, tools_bytes = _tools(fields)
+    last_user = seen.last_user
     request = ChatRequest(
         model=_string(fields, "model") or "",
         stream=_boolean(fields, "stream"),
-        include_usage=_include_usage(fields),
+        include_usage="stream_options" in fields and _include_usage(fields),
         max_output_tokens=_cap(fields),
         effort=_effort(fields),
         choices=_integer(fields, "n", 1, 128) or 1,
         tools=tools,
-        tool_forced=tools > 0 and _forced(fields),
-        images=messages.images,
-        image_urls=messages.image_urls,
-        audio=messages.audio or b'"audio"' in bytes(fields.get("modalities", b"")),
-        files=messages.files,
-        json_format=_json_format(fields),
+        tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
+        images=seen.images,
+        image_urls=seen.image_urls,
+        audio=seen.audio or ("modalities" in fields and b'"audio"' in bytes(fields["modalities"])),
+        files=seen.files,
+        json_format=_json_format(fields) if "response_format" in fields else "text",
         logprobs=_boolean(fields, "logprobs"),
-        messages=messages.count,
-        assistant_turns=messages.assistant_turns,
-        tool_results=messages.tool_results,
-        text_bytes=messages.text_bytes + tools_bytes,
-        last_user=messages.last_user[:_LAST_USER_MAX],
-        last_user_chars=len(messages.last_user),
-        conversation=messages.conversation,
+        messages=seen.count,
+        assistant_turns=seen.assistant_turns,
+        tool_results=seen.tool_results,
+        text_bytes=max(0, seen.text_bytes) + tools_bytes,
+        last_user=last_user[:_LAST_USER_MAX],
+        last_user_chars=len(last_user),
+        conversation=seen.conversation,
         session=_session(fields, headers),
     )
-    _check_sampling(fields)
-    return Inbound(request, fields)
+    for name in _NUMBERS:
+        if name in fields:
+            _check_number(fields, name)
+    return Inbound(request, fields, seen.traits)
 
 
 def _top_level(body: bytes) -> dict[str, Raw]:
-    if not body.strip():
+    if not body or body.isspace():
         raise BadRequest("the request body is empty; send a JSON object")
     try:
+        if not body.isascii():
+            body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
         return _FIELDS.decode(body)
     except msgspec.ValidationError:
         raise BadRequest("the request body must be a JSON object") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeError:
+        raise BadRequest("the request body is not valid UTF-8") from None
+    except RecursionError:
+        raise BadRequest("the request body is nested too deeply") from None
+    except msgspec.DecodeError as error:
         raise BadRequest(f"the request body is not valid JSON: {error}") from None
 
 
 def _decode(raw: Raw, param: str) -> Any:
     try:
         return _ANY.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"{param} is not valid JSON: {error}", param=param) from None
+    except RecursionError:
+        raise BadRequest(f"{param} is nested too deeply", param=param) from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
 
 
 def _given(fields: Mapping[str, Raw], name: str) -> Any:
@@ -132,15 +138,15 @@ def _integer(fields: Mapping[str, Raw], name: str, low: int, high: int) -> int |
 
 def _cap(fields: Mapping[str, Raw]) -> int | None:
     """The caller's output cap: `max_completion_tokens` wins over `max_tokens` (providers.md 12.8)."""
+    older = _integer(fields, "max_tokens", 1, 2**31)
     newer = _integer(fields, "max_completion_tokens", 1, 2**31)
-    return newer if newer is not None else _integer(fields, "max_tokens", 1, 2**31)
+    return newer if newer is not None else older
 
 
-def _check_sampling(fields: Mapping[str, Raw]) -> None:
-    for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty"):
-        value = _given(fields, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadRequest(f"{name} must be a number", param=name)
+def _check_number(fields: Mapping[str, Raw], name: str) -> None:
+    value = _given(fields, name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise BadRequest(f"{name} must be a number", param=name)
 
 
 def _include_usage(fields: Mapping[str, Raw]) -> bool:
@@ -149,7 +155,11 @@ def _include_usage(fields: Mapping[str, Raw]) -> bool:
         return False
     if not isinstance(options, dict):
         raise BadRequest("stream_options must be an object", param="stream_options")
-    return bool(options.get("include_usage"))
+    wanted = options.get("include_usage")
+    if wanted is not None and not isinstance(wanted, bool):
+        path = "stream_options.include_usage"
+        raise BadRequest(f"{path} must be true or false", param=path)
+    return bool(wanted)
 
 
 def _effort(fields: Mapping[str, Raw]) -> str | None:
@@ -177,38 +187,35 @@ def _json_format(fields: Mapping[str, Raw]) -> JsonFormat:
     raise BadRequest("response_format.type must be text, json_object or json_schema", param="response_format.type")
 
 
-def _tools(raw: Raw) -> tuple[int, int]:
-    """How many tools, and their size in bytes; wrong types are named."""
-    if bytes(raw) == b"null":
-        return 0, 0
-    try:
-        tools = _RAWS.decode(raw)
-    except msgspec.DecodeError:
-        raise BadRequest("tools must be a list", param="tools") from None
-    for index, tool in enumerate(tools):
-        if bytes(memoryview(tool)[:1]) != b"{":
-            raise BadRequest(f"tools[{index}] must be an object", param=f"tools[{index}]")
-    return len(tools), memoryview(raw).nbytes if tools else 0
-
-
-def _legacy_functions(fields: Mapping[str, Raw]) -> tuple[int, int]:
-    raw = fields.get("functions")
-    if raw is None:
-        return 0, 0
-    functions = _decode(raw, "functions")
-    if functions is not None and not isinstance(functions, list):
-        raise BadRequest("functions must be a list", param="functions")
-    return len(functions or ()), len(bytes(raw))
+def _tools(fields: Mapping[str, Raw]) -> tuple[int, int]:
+    """How many tools, and their size in bytes; wrong types are named. The older `functions` count the same."""
+    for name in ("tools", "functions"):
+        raw = fields.get(name)
+        if raw is None or raw == _NULL:
+            continue
+        try:
+            tools = _RAWS.decode(raw)
+        except msgspec.ValidationError:
+            raise BadRequest(f"{name} must be a list", param=name) from None
+        except RecursionError:
+            raise BadRequest(f"{name} is nested too deeply", param=name) from None
+        for index, tool in enumerate(tools):
+            if memoryview(tool)[0] != _BRACE:
+                raise BadRequest(f"{name}[{index}] must be an object", param=f"{name}[{index}]")
+        return len(tools), memoryview(raw).nbytes if tools else 0
+    return 0, 0
 
 
 def _forced(fields: Mapping[str, Raw]) -> bool:
     choice = _given(fields, "tool_choice")
+    if choice is not None and not isinstance(choice, str | dict):
+        raise BadRequest("tool_choice must be a string or an object", param="tool_choice")
     return isinstance(choice, dict) or choice == "required"
 
 
 def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | None:
     """An explicit id of the conversation (clients.md 7.18), None where the caller sends none."""
-    key = _given(fields, "prompt_cache_key")
+    key = _given(fields, "prompt_cache_key") if "prompt_cache_key" in fields else None
     if isinstance(key, str) and key:
         return key[:200]
     for name in ("x-session-affinity", "x-session-id", "session-id"):
@@ -232,17 +239,19 @@ class _Seen:
     files: bool = False
     last_user: str = ""
     conversation: str = ""
+    traits: int = NOTHING
 
 
 def _outline(fields: Mapping[str, Raw]) -> _Seen:
     raw = fields.get("messages")
-    if raw is None or bytes(raw) == b"null":
+    if raw is None or raw == _NULL:
         raise BadRequest("messages is required: a list of message objects", param="messages")
     messages = _decode_messages(raw)
-    seen = _Seen(count=len(messages), text_bytes=memoryview(raw).nbytes)
+    seen = _Seen(count=len(messages), text_bytes=memoryview(raw).nbytes, traits=traits_of(messages))
     last_user: str | list[Any] | None = None
     first_system = first_user = ""
-    for index, message in enumerate(messages):
+    for index in range(len(messages)):
+        message: Message | LooseMessage = messages[index]
         role, content = message.role, message.content
         if not isinstance(role, str) or role not in _ROLES:
             raise BadRequest(
@@ -270,16 +279,19 @@ def _outline(fields: Mapping[str, Raw]) -> _Seen:
     return seen
 
 
-def _decode_messages(raw: Raw) -> list[_Message]:
+def _decode_messages(raw: Raw) -> Messages:
     try:
-        messages = _MESSAGES.decode(raw)
+        messages = decode_messages(raw)
     except msgspec.ValidationError as error:
-        where = str(error).rpartition("`$")[2].rstrip("`") if "`$" in str(error) else ""
+        # "… - at `$[0].content`"; keys of objects show as `[...]`, and say nothing.
+        where = str(error).partition("`$")[2].rstrip("`").partition("[...]")[0]
         wanted = {"": "a list of message objects", "content": "a string or a list of parts"}
         what = wanted.get(where.rpartition(".")[2], "a message object")
         raise BadRequest(f"messages{where} must be {what}", param=f"messages{where}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"messages is not valid JSON: {error}", param="messages") from None
+    except RecursionError:
+        raise BadRequest("messages is nested too deeply", param="messages") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BadRequest(f"messages cannot be read: {error}", param="messages") from None
     if not messages:
         raise BadRequest("messages must hold at least one message", param="messages")
     return messages

@@ -23,6 +23,8 @@ from hermes_router.core.errors import (
 
 _JSON = msgspec.json.Encoder()
 _MAX_RETRY_HEADER_S = 60
+_NEVER_S = 86_400.0
+_UNKNOWN_RETURN_S = 10.0
 UNAVAILABLE = "All providers are temporarily unavailable."
 
 
@@ -58,7 +60,7 @@ def render_error(error: HermesError, *, now: float) -> Rendered:
 
 
 def _out_of_pool(error: NoTarget, now: float) -> Rendered:
-    retry_at = error.retry_at if error.retry_at is not None else now + 10
+    retry_at = error.retry_at if error.retry_at is not None else now + _UNKNOWN_RETURN_S
     headers = _retry_headers(retry_at, now)
     wait = headers["retry-after"]
     message = f"{UNAVAILABLE} The next one is expected back in {wait} s."
@@ -71,6 +73,8 @@ def _out_of_pool(error: NoTarget, now: float) -> Rendered:
 
 def _retry_headers(retry_at: float, now: float) -> dict[str, str]:
     """`Retry-After` is always true; above a minute, SDKs that would sleep for hours are told not to."""
+    if not math.isfinite(retry_at):
+        retry_at = now + _NEVER_S
     wait = max(1, math.ceil(retry_at - now))
     headers = {"retry-after": str(wait)}
     if wait > _MAX_RETRY_HEADER_S:
@@ -86,6 +90,8 @@ def _envelope(
     code: str | None,
     attempts: Sequence[AttemptReport] = (),
 ) -> bytes:
+    # Texts may quote a path or a header with bytes that are no UTF-8.
+    message = message.encode(errors="replace").decode()
     error: dict[str, object] = {"message": message, "type": kind, "param": param, "code": code}
     if attempts:
         error["attempts"] = [{"target": a.target, "class": a.wire_class, "retry_at": a.retry_at} for a in attempts]
@@ -99,5 +105,3 @@ def error_event(error: HermesError, *, now: float) -> bytes:
     else:
         body = render_error(error, now=now).body
     return b"data: " + body + b"\n\n"  # no [DONE]: this is no good end
-
-

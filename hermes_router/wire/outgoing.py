@@ -20,7 +20,7 @@ from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire import quirks_history as history
-from hermes_router.wire.quirks import QUIRKS, Step
+from hermes_router.wire.quirks import QUIRKS
 from hermes_router.wire.quirks_draft import Draft, NoRecall, Recall, open_messages
 from hermes_router.wire.quirks_messages import instruct
 from hermes_router.wire.quirks_parameters import (
@@ -33,6 +33,7 @@ from hermes_router.wire.quirks_parameters import (
     unify_effort,
 )
 from hermes_router.wire.quirks_tools import ALWAYS, ToolPress, chosen_tools, legacy_tools
+from hermes_router.wire.traits import EVERYTHING, NOTHING, Trait, decode_messages, traits_of
 
 __all__ = ["NO_RECALL", "Options", "Recall", "Recipe", "Rendered", "recipe_for", "render"]
 
@@ -53,8 +54,7 @@ class Options:
         without: keys that this provider and model have refused before: dropped with a warning.
         default_output_tokens: the cap to send where the caller gave none; None = send none.
         input_tokens: the prompt as estimated, if known: the cap then fits what is left of the context.
-        tool_history: False only if the messages are known to hold no tool calls and no results: the search for
-            something to repair is then left out (it costs 0.4 us per KB).
+        traits: what the messages are like (`traits.traits_of`), None where nobody has looked.
     """
 
     stream: bool
@@ -63,7 +63,7 @@ class Options:
     without: frozenset[str] = frozenset()
     default_output_tokens: int | None = None
     input_tokens: int | None = None
-    tool_history: bool = True
+    traits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +96,16 @@ class Recipe:
         self.context = model.context
         self.levels = facts.effort_levels or model.efforts
         rules = [rule for quirk, rule in QUIRKS.items() if quirk in self.quirks]
-        steps = [(quirk in _REPLAYS, QUIRKS[quirk].messages) for quirk in QUIRKS if quirk in self.quirks]
-        self.replay: tuple[Step, ...] = tuple(step for first, step in steps if first and step is not None)
-        self.steps: tuple[Step, ...] = tuple(step for first, step in steps if not first and step is not None)
+        steps = [(quirk in _REPLAYS, QUIRKS[quirk]) for quirk in QUIRKS if quirk in self.quirks]
+        self.replay = tuple((rule, rule.messages) for first, rule in steps if first and rule.messages is not None)
+        self.steps = tuple((rule, rule.messages) for first, rule in steps if not first and rule.messages is not None)
         self.parameters = tuple((rule.keys, rule.parameters) for rule in rules if rule.parameters is not None)
-        triggers = [rule.trigger for rule in rules if rule.trigger]
-        twice = [rule.twice for rule in rules if rule.twice]
-        self._scan = _pattern(triggers, twice)
-        self._scan_with_history = _pattern([history.TRIGGER, *triggers], twice)
-        self._scan_tools = _pattern([ALWAYS, *(rule.tools_trigger for rule in rules if rule.tools_trigger)], [])
+        self._looks_at = Trait.BROKEN
+        self._remembered = NOTHING
+        for rule in rules:
+            self._looks_at |= rule.when
+            self._remembered |= rule.remembered
+        self._scan_tools = _pattern([ALWAYS, *(rule.tools_trigger for rule in rules if rule.tools_trigger)])
         self.press = ToolPress(
             tuple(rule.tools for rule in rules if rule.tools is not None), strict_row=self.strict_row
         )
@@ -114,13 +115,15 @@ class Recipe:
         self.bare_stream_head = b'{"model":' + name + b',"stream":true'
         self.stream_head = self.bare_stream_head + usage
 
-    def opens_messages(self, raw: Raw, *, tool_history: bool) -> bool:
-        """Whether a quirk of this row, or a repair, may have something to do in these messages."""
-        return _found(self._scan_with_history if tool_history else self._scan, raw)
+    def opens_messages(self, traits: int, recall: Recall) -> bool:
+        """Whether a quirk of this row, or a repair, may have something to do in messages like these."""
+        if self._looks_at & traits:
+            return True
+        return bool(self._remembered & traits) and recall.holds
 
     def opens_tools(self, raw: Raw) -> bool:
-        """The same for tools."""
-        return _found(self._scan_tools, raw)
+        """Whether a quirk of this row may have something to do in these tools."""
+        return self._scan_tools.search(raw) is not None
 
 
 _REPLAYS = frozenset({
@@ -150,7 +153,7 @@ def render(fields: Mapping[str, Raw], facts: TargetFacts, options: Options, reca
         reasoning_off = _fit_parameters(draft, recipe)
         cap_key, cap = _fit_cap(draft, recipe, options, reasoning_off=reasoning_off)
         _fit_keys(draft, recipe.rename)
-        messages = _fit_messages(draft, recipe, fields.get("messages"), tool_history=options.tool_history)
+        messages = _fit_messages(draft, recipe, fields.get("messages"), options.traits)
         body = _joined(draft, _head(recipe, options), cap_key, cap, messages)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise BadRequest("the request holds values that cannot be sent on") from error
@@ -224,20 +227,28 @@ def _fit_keys(draft: Draft, rename: Mapping[str, str]) -> None:
             params.setdefault(new, value)
 
 
-def _fit_messages(draft: Draft, recipe: Recipe, raw: Raw | None, *, tool_history: bool) -> bytes | None:
+def _fit_messages(draft: Draft, recipe: Recipe, raw: Raw | None, traits: int | None) -> bytes | None:
     if raw is None:
         return None
-    if not draft.instruction and not recipe.opens_messages(raw, tool_history=tool_history):
+    if traits is None:
+        traits = _traits(raw)
+    if not draft.instruction and not recipe.opens_messages(traits, draft.recall):
         return raw
     draft.messages = open_messages(raw)
-    history.legacy_functions(draft)
-    for step in recipe.replay:
-        step(draft)
-    history.repair(draft)
+    # Traits are those of the caller's own messages: once they are repaired or added to, every quirk looks again.
+    if traits & Trait.BROKEN or draft.instruction:
+        traits = EVERYTHING
+        history.legacy_functions(draft)
+    for rule, step in recipe.replay:
+        if (rule.when | rule.remembered) & traits:
+            step(draft)
+    if traits & Trait.BROKEN:
+        history.repair(draft)
     if draft.instruction:
         instruct(draft, draft.instruction)
-    for step in recipe.steps:
-        step(draft)
+    for rule, step in recipe.steps:
+        if rule.when & traits:
+            step(draft)
     return _ENCODER.encode(draft.messages) if draft.messages_changed else raw
 
 
@@ -264,20 +275,14 @@ def _key(key: str) -> bytes:
     return b"," + _ENCODER.encode(key) + b":"
 
 
-def _pattern(triggers: list[bytes], twice: list[bytes]) -> re.Pattern[bytes] | None:
-    """One search for all triggers behind an opening quote; group 1 holds what counts only when met twice."""
-    alternatives = list(dict.fromkeys(triggers))
-    if twice:
-        alternatives.append(b"(" + b"|".join(dict.fromkeys(twice)) + b")")
-    return re.compile(b'"(?:' + b"|".join(alternatives) + b")") if alternatives else None
+def _pattern(triggers: list[bytes]) -> re.Pattern[bytes]:
+    """One search for all triggers behind an opening quote."""
+    return re.compile(b'"(?:' + b"|".join(dict.fromkeys(triggers)) + b")")
 
 
-def _found(pattern: re.Pattern[bytes] | None, raw: Raw) -> bool:
-    if pattern is None:
-        return False
-    first = pattern.search(raw)
-    if first is None:
-        return False
-    if first.lastindex is None:
-        return True
-    return pattern.search(raw, first.end()) is not None
+def _traits(raw: Raw) -> int:
+    """The traits of messages that nobody has looked at."""
+    try:
+        return traits_of(decode_messages(raw))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return EVERYTHING  # whatever is wrong, opening them names it

@@ -1,17 +1,25 @@
-"""The lane of a stream whose two sides speak the same dialect: text frames go through as they came.
+"""The lanes of a stream whose two sides speak the same dialect: text frames go through as they came.
 
 Owns the relay's pure half for Chat to Chat: bytes in, the caller's bytes out. Each frame is decoded by a small typed
-struct, so that the text shown is known exactly; a frame that is nothing but text of the open block is forwarded raw, any
-other is straightened (decode, splice, encode). It must never know a target or a transport.
+struct, so that the text shown is known exactly; a frame that is nothing but text of the open block is forwarded raw,
+any other is straightened (decode, splice, encode). It must never know a target or a transport.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Opened, Usage
-from hermes_router.wire.chat_decoder import ChatDecoder, ChunkFrame, DeltaFrame
+from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Usage
+from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.chat_frames import ChunkFrame, DeltaFrame, finish_word
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
+
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_JSON = msgspec.json.Encoder()
+_CHUNK = "chat.completion.chunk"
 
 
 class Lane(Protocol):
@@ -44,18 +52,20 @@ class Lane(Protocol):
         ...
 
 
-class StreamLane:
-    """The lane of one answer (`n` = 1)."""
+class _Framed:
+    """What both lanes share: events out of bytes, one verdict, and nothing but UpstreamErrors as reasons."""
 
-    def __init__(self, splice: Splice, decoder: ChatDecoder, *, tap: bool = False) -> None:
+    def __init__(self, splice: Splice, decoder: ChatDecoder) -> None:
         self._sse = SSEDecoder()
         self._splice = splice
-        self._tap = tap
-        self.tapped: list[ChatEvent] = []  # all but plain text, for what a later turn must replay
         self.decoder = decoder
-        self.began = False
         self.error: UpstreamError | None = None
         self.over = False
+
+    @property
+    def began(self) -> bool:
+        """Whether the model has said anything; text and calls that are shown are this attempt's, or it would not be."""
+        return self.decoder.has_reasoning or not self._splice.shown.only_reasoning
 
     @property
     def committed(self) -> bool:
@@ -67,12 +77,18 @@ class StreamLane:
         """What the upstream reported."""
         return self.decoder.usage
 
+    @property
+    def _settled(self) -> bool:
+        return self.over or self.error is not None
+
     def feed(self, chunk: bytes) -> bytes:
         """Upstream bytes in, caller's bytes out; sets `over` at a good end, `error` at a bad one."""
         try:
             frames = self._sse.feed(chunk)
         except OversizedEvent as error:
             self.error = Malformed(str(error))
+            return b""
+        if not frames:
             return b""
         return self._frames(frames)
 
@@ -82,62 +98,126 @@ class StreamLane:
             data = frame.data
             if not data:
                 continue
-            if data == b"[DONE]":
+            if data.startswith(b"[DONE]"):
                 out.append(self._finish(clean=True))
                 break
             try:
-                self._frame(data, frame.name, out)
+                if frame.name == b"error":
+                    raise self.decoder.named_error(data)
+                self._frame(data, out)
             except UpstreamError as error:
                 self.error = error
                 break
             if self.over:
                 break
-        return b"".join(out) if len(out) != 1 else out[0]
-
-    def _frame(self, data: bytes, name: bytes, out: list[bytes]) -> None:
-        chunk = self.decoder.parse(data)
-        if name == b"error":
-            raise self.decoder.named_error(data)
-        splice = self._splice
-        if splice.raw_lane and self.decoder.in_plain_text and (text := plain_text(chunk, self.decoder.model)):
-            splice.shown.add(text)
-            out.append(b"data: %s\n\n" % data)
-            return
-        events = self.decoder.events(chunk)
-        if not self.began:
-            self.began = any(isinstance(event, Opened) for event in events)
-        if self._tap:
-            self.tapped.extend(events)
-        out.append(splice.admit(events))
-        if splice.capped:
-            self.over = True
-            out.append(splice.admit([Finished(Finish.LENGTH, "length")]))
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self, *, clean: bool) -> bytes:
         """The body ended, by its framing (`clean`) or not."""
-        if self.over or self.error is not None:
+        if self._settled:
             return b""
         out = self._frames(self._sse.finish())
-        if not self.over and self.error is None:
-            out += self._finish(clean=clean)
+        if self.over:
+            return out
+        error = self.error
+        if error is not None and not isinstance(error, Malformed):
+            return out
+        # The last line had no end: a frame that was cut says nothing of those before it.
+        self.error = None
+        return out + self._finish(clean=clean and error is None)
+
+    def _frame(self, data: bytes, out: list[bytes]) -> None:
+        raise NotImplementedError
+
+    def _finish(self, *, clean: bool) -> bytes:
+        raise NotImplementedError
+
+
+class StreamLane(_Framed):
+    """The lane of one answer (`n` = 1)."""
+
+    def __init__(self, splice: Splice, decoder: ChatDecoder, *, tap: bool = False) -> None:
+        super().__init__(splice, decoder)
+        self._tap = tap
+        self._plain = False  # asked once per frame that is taken apart, since nothing else changes it
+        self.tapped: list[ChatEvent] = []  # all but plain text, for what a later turn must replay
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Upstream bytes in, caller's bytes out; sets `over` at a good end, `error` at a bad one."""
+        # The hot path: one whole event, of text. Everything else takes the long way round.
+        data = self._sse.single(chunk) if self._plain else None
+        if data is None:
+            return super().feed(chunk)
+        try:
+            parsed = self.decoder.parse(data)
+        except UpstreamError:
+            return self._frames([Frame(data)])  # `[DONE]`, or an error: the second look tells
+        text = plain_text(parsed, self.decoder)
+        if text is not None:
+            self._splice.shown.add(text)
+            return chunk
+        try:
+            return self._take(parsed)
+        except UpstreamError as error:
+            self.error = error
+            return b""
+
+    def _frame(self, data: bytes, out: list[bytes]) -> None:
+        chunk = self.decoder.parse(data)
+        text = plain_text(chunk, self.decoder) if self._plain else None
+        if text is not None and b"\n" not in data:
+            self._splice.shown.add(text)
+            out.append(b"data: %b\n\n" % data)
+        else:
+            out.append(self._take(chunk))
+
+    def _take(self, chunk: ChunkFrame) -> bytes:
+        """Take a frame apart and write anew what of it may be seen."""
+        decoder, splice = self.decoder, self._splice
+        events = decoder.events(chunk)
+        if self._tap:
+            self.tapped.extend(events)
+        out = splice.admit(events)
+        self._plain = decoder.in_plain_text and splice.raw_lane
+        if splice.capped:
+            out += self._end_well([Finished(Finish.LENGTH, "length")])
+        return out
+
+    def _end_well(self, events: list[ChatEvent]) -> bytes:
+        """The answer is over, unless all that could be shown of it is white space."""
+        out = self._splice.admit(events)
+        if self._splice.committed:
+            self.over = True
+        else:
+            self.error = EmptyReply("white space up to the caller's cap")
         return out
 
     def _finish(self, *, clean: bool) -> bytes:
         events: list[ChatEvent] = self.decoder.finish_stream(clean=clean)
-        for event in events:
-            if isinstance(event, Failed):
-                self.error = event.error
-                return b""
-        self.over = True
+        last = events[-1] if events else None
+        if isinstance(last, Failed):
+            self.error = last.error
+            return b""
         if self._tap:
             self.tapped.extend(events)
-        return self._splice.admit(events)
+        return self._end_well(events)
 
 
-def plain_text(chunk: ChunkFrame, model: str) -> str | None:
-    """The text of a frame that holds nothing but text for the open block, else None."""
+def plain_text(chunk: ChunkFrame, decoder: ChatDecoder) -> str | None:
+    """The text of a frame that holds nothing but text for the open block, under the stream's own identity, else None.
+
+    What the SDKs cannot do without must be there: a frame without `index` or `finish_reason` is written anew.
+    """
     choices = chunk.choices
-    if choices is None or len(choices) != 1 or chunk.usage is not None or chunk.model != model:
+    if (
+        choices is None
+        or len(choices) != 1
+        or chunk.usage is not None
+        or chunk.id != decoder.id
+        or chunk.model != decoder.model
+        or chunk.created != decoder.created
+        or chunk.object != _CHUNK
+    ):
         return None
     choice = choices[0]
     delta = choice.delta
@@ -161,73 +241,52 @@ def _only_content(delta: DeltaFrame) -> bool:
     )
 
 
-class ManyLane:
-    """The lane of `n` > 1: frames go through as they came, held until the first content; every choice must finish."""
+class ManyLane(_Framed):
+    """The lane of `n` > 1, or of anything that lies beside the text (logprobs): choices go through as they came.
+
+    They are held until the first content, under one identity and without usage; every choice must finish.
+    """
 
     def __init__(self, splice: Splice, decoder: ChatDecoder, choices: int) -> None:
-        self._sse = SSEDecoder()
-        self._splice = splice
-        self._decoder = decoder
+        super().__init__(splice, decoder)
         self._unfinished = set(range(choices))
-        self._held: list[bytes] = []
-        self.error: UpstreamError | None = None
-        self.over = False
+        self._held: list[dict[str, Any]] = []
 
-    @property
-    def began(self) -> bool:
-        """Whether a choice has had content."""
-        return self._splice.committed
-
-    @property
-    def committed(self) -> bool:
-        """Whether the caller sees something of this exchange."""
-        return self._splice.committed
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the upstream reported."""
-        return self._decoder.usage
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Upstream bytes in, caller's bytes out."""
-        out: list[bytes] = []
-        for frame in self._sse.feed(chunk):
-            if frame.data == b"[DONE]":
-                out.append(self.end(clean=True))
-                break
-            if not frame.data:
-                continue
-            try:
-                parsed = self._decoder.parse(frame.data)
-            except UpstreamError as error:
-                self.error = error
-                break
-            out.append(self._one(parsed, frame.data))
-        return b"".join(out)
-
-    def _one(self, chunk: ChunkFrame, data: bytes) -> bytes:
-        self._decoder.note_usage(chunk)
-        content = False
-        for choice in chunk.choices or ():
-            if choice.finish_reason is not None:
-                self._unfinished.discard(choice.index)
-            delta = choice.delta
-            content = content or bool(delta is not None and (delta.content or delta.tool_calls))
+    def _frame(self, data: bytes, out: list[bytes]) -> None:
+        chunk = self.decoder.parse(data)
+        self.decoder.note_usage(chunk)
         if not chunk.choices:
-            return b""  # usage: the exchange writes its own, if it was asked for
-        self._held.append(b"data: %s\n\n" % data)
-        if not self.committed and not content:
-            return b""
+            return  # usage: the exchange writes its own, if it was asked for
+        content = False
+        for choice in chunk.choices:
+            if finish_word(choice.finish_reason) and type(choice.index) is int:
+                self._unfinished.discard(choice.index)
+            content = self._note(choice.delta) or content
+        self._held.append(_FIELDS.decode(data))
         if not self.committed:
-            self._splice.committed = True
-            self._splice.shown.add("…")
-            self._splice.encoder.identify(str(chunk.id or ""), str(chunk.model or ""), int(chunk.created or 0))
-        out = b"".join(self._held)
+            if not content:
+                return
+            self._splice.commit(self.decoder.start(chunk))
+        out.extend(map(self._render, self._held))
         self._held.clear()
-        return out
 
-    def end(self, *, clean: bool) -> bytes:  # noqa: ARG002 - the port's shape; what counts is every choice's finish
-        """The body is over: good only if every choice has finished."""
+    def _note(self, delta: DeltaFrame | None) -> bool:
+        """Whether a delta shows something; text is counted."""
+        if delta is None:
+            return False
+        if isinstance(delta.content, str):
+            self._splice.shown.add(delta.content)
+            if delta.content.strip():
+                return True
+        return bool(delta.tool_calls or delta.reasoning_content or delta.reasoning)
+
+    def _render(self, fields: dict[str, Any]) -> bytes:
+        encoder = self._splice.encoder
+        fields.pop("usage", None)
+        fields |= {"id": encoder.id, "object": _CHUNK, "created": encoder.created, "model": encoder.model}
+        return b"data: %b\n\n" % _JSON.encode(fields)
+
+    def _finish(self, *, clean: bool) -> bytes:  # noqa: ARG002 - what counts is every choice's finish
         if self._unfinished:
             self.error = Truncated(f"choices {sorted(self._unfinished)} never finished")
         elif not self.committed:

@@ -16,6 +16,7 @@ from hermes_router.wire import quirks_replay as replay
 from hermes_router.wire import quirks_tools as tools
 from hermes_router.wire.quirks_draft import Draft
 from hermes_router.wire.quirks_tools import ToolStep
+from hermes_router.wire.traits import NOTHING, Trait
 
 Step = Callable[[Draft], None]
 
@@ -25,55 +26,53 @@ class Rule:
     """One quirk, on whichever parts of a request it touches.
 
     Attributes:
-        messages: edits the opened messages; runs only if `trigger` is found.
-        trigger: regular expression alternatives (bytes) that must follow an opening quote of the raw messages. JSON
-            escapes quotes within strings, so a key or a whole short value is met only where it is one.
-        twice: these alternatives trigger only when met twice.
+        messages: edits the opened messages; runs only where they have a trait of `when`, or were opened anyway.
+        when: the traits that give it something to do.
+        remembered: traits that do so only where the memory holds something for the target.
         tools: edits the tools; runs only if `tools_trigger` is found in the raw tools.
-        tools_trigger: as `trigger`, for the tools.
+        tools_trigger: regular expression alternatives (bytes) that must follow an opening quote of the raw tools. JSON
+            escapes quotes within strings, so a key or a whole short value is met only where it is one.
         parameters: edits top-level parameters; runs only if one of `keys` is there.
         keys: top-level keys; empty = always.
     """
 
     messages: Step | None = None
-    trigger: bytes = b""
-    twice: bytes = b""
+    when: int = NOTHING
+    remembered: int = NOTHING
     tools: ToolStep | None = None
     tools_trigger: bytes = b""
     parameters: Step | None = None
     keys: frozenset[str] = frozenset()
 
 
-_CALLS = rb'tool_calls"'
+_NOT_STRICT = Trait.FOREIGN | Trait.LISTS | Trait.EMPTY_TURN
 _EFFORT = frozenset({"reasoning_effort"})
-_FOREIGN_KEY = (
-    rb'(?!(?:role|content|name|tool_calls|tool_call_id)")[^"\\\s]{1,64}"\s*:'
-    rb'|content"\s*:\s*(?:""|null|\[)|(?:name|tool_call_id)"\s*:\s*null'
-)
 _FOREIGN_TOOL_KEY = rb'cache_control"|defer_loading"|eager_input_streaming"|input_examples"'
 
 QUIRKS: dict[Quirk, Rule] = {
     # replay first: what is remembered goes by the ids and shapes that the caller sends
-    Quirk.REPLAY_SIGNATURE: Rule(messages=replay.replay_signature, trigger=_CALLS),
-    Quirk.REPLAY_REASONING: Rule(messages=replay.replay_reasoning, trigger=_CALLS),
-    Quirk.REPLAY_REASONING_IF_KNOWN: Rule(messages=replay.replay_reasoning_if_known, trigger=_CALLS),
-    Quirk.REPLAY_DETAILS: Rule(messages=replay.replay_details, trigger=_CALLS),
+    Quirk.REPLAY_SIGNATURE: Rule(messages=replay.replay_signature, when=Trait.CALLS),
+    Quirk.REPLAY_REASONING: Rule(messages=replay.replay_reasoning, when=Trait.CALLS),
+    Quirk.REPLAY_REASONING_IF_KNOWN: Rule(
+        messages=replay.replay_reasoning_if_known, when=Trait.FOREIGN, remembered=Trait.CALLS
+    ),
+    Quirk.REPLAY_DETAILS: Rule(messages=replay.replay_details, remembered=Trait.CALLS),
     # roles, then keys, then content, then the order of turns, ids last
-    Quirk.DEVELOPER_TO_SYSTEM: Rule(messages=messages.developer_to_system, trigger=rb'developer"'),
-    Quirk.SYSTEM_TO_USER: Rule(messages=messages.system_to_user, trigger=rb'(?:system|developer)"'),
-    Quirk.MERGE_SYSTEM: Rule(messages=messages.merge_system, twice=rb'(?:system|developer)"'),
+    Quirk.DEVELOPER_TO_SYSTEM: Rule(messages=messages.developer_to_system, when=Trait.DEVELOPER),
+    Quirk.SYSTEM_TO_USER: Rule(messages=messages.system_to_user, when=Trait.SYSTEM),
+    Quirk.MERGE_SYSTEM: Rule(messages=messages.merge_system, when=Trait.SYSTEMS),
     Quirk.STRICT_MESSAGE_KEYS: Rule(
-        messages=messages.strict_message_keys, trigger=_FOREIGN_KEY, tools_trigger=_FOREIGN_TOOL_KEY
+        messages=messages.strict_message_keys, when=_NOT_STRICT, tools_trigger=_FOREIGN_TOOL_KEY
     ),
-    Quirk.DROP_MESSAGE_NAMES: Rule(messages=messages.drop_message_names, trigger=rb'name"'),
-    Quirk.FLATTEN_TEXT: Rule(messages=messages.flatten_text, trigger=rb'content"\s*:\s*\['),
+    Quirk.DROP_MESSAGE_NAMES: Rule(messages=messages.drop_message_names, when=Trait.NAMES),
+    Quirk.FLATTEN_TEXT: Rule(messages=messages.flatten_text, when=Trait.LISTS),
     Quirk.SINGLE_CALLS: Rule(
-        messages=calls.single_calls, trigger=_CALLS, parameters=calls.single_calls_parameter
+        messages=calls.single_calls, when=Trait.PARALLEL, parameters=calls.single_calls_parameter
     ),
-    Quirk.CONTENT_NEVER_NULL: Rule(messages=messages.content_never_null, trigger=_CALLS),
-    Quirk.USER_AFTER_TOOL_BRIDGE: Rule(messages=calls.user_after_tool_bridge, trigger=rb'tool"'),
-    Quirk.LAST_NOT_ASSISTANT: Rule(messages=calls.last_not_assistant, trigger=rb'assistant"'),
-    Quirk.CALL_IDS_9: Rule(messages=calls.call_ids_9, trigger=_CALLS),
+    Quirk.CONTENT_NEVER_NULL: Rule(messages=messages.content_never_null, when=Trait.NULL_CONTENT),
+    Quirk.USER_AFTER_TOOL_BRIDGE: Rule(messages=calls.user_after_tool_bridge, when=Trait.USER_AFTER_TOOL),
+    Quirk.LAST_NOT_ASSISTANT: Rule(messages=calls.last_not_assistant, when=Trait.OPEN_END),
+    Quirk.CALL_IDS_9: Rule(messages=calls.call_ids_9, when=Trait.ODD_IDS),
     # tools
     Quirk.CLEAN_SCHEMA_GEMINI: Rule(tools=tools.clean_schema_gemini, tools_trigger=rb'parameters"'),
     Quirk.CLEAN_SCHEMA_BASIC: Rule(

@@ -34,6 +34,11 @@ _LIST, _STRING = ord("["), ord('"')
 class Recall(Protocol):
     """What an earlier answer of this target left behind for a tool call (facts: providers.md 7, 12.9)."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything is remembered for this target at all."""
+        ...
+
     def signature(self, call_id: str, name: str, arguments: str) -> str | None:
         """The thought signature that came with the call, None where it is not known."""
         ...
@@ -49,6 +54,8 @@ class Recall(Protocol):
 
 class NoRecall:
     """A memory that holds nothing."""
+
+    holds = False
 
     def signature(self, call_id: str, name: str, arguments: str) -> str | None:  # noqa: ARG002
         """Nothing."""

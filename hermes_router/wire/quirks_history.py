@@ -14,9 +14,6 @@ from msgspec import Raw
 
 from hermes_router.wire.quirks_draft import Draft, Message, calls_of, text_of, thaw
 
-TRIGGER = rb'tool_calls"|tool_call_id"|tool"|function_call"|function"'
-"""What a history with tools holds, as alternatives behind an opening quote."""
-
 NO_RESULT = "No result provided."
 NO_NAME = "unnamed_tool"
 _ID_MAX = 56  # leaves room for a suffix below the 64 that all dialects take (providers.md 12.4)

@@ -8,23 +8,27 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Shown:
-    """All that is visible to the caller so far; `calls` counts tool calls begun. Text is kept in pieces."""
+    """All that is visible to the caller so far; `calls` counts tool calls begun. Text is kept in pieces.
+
+    `blank` = there is no text yet, or nothing but white space.
+    """
 
     started: bool = False
     reasoning: bool = False
     calls: int = 0
     pieces: list[str] = field(default_factory=list)
     chars: int = 0
+    blank: bool = True
 
     @property
     def anything(self) -> bool:
         """Whether anything of the answer itself is visible: failover would be seen."""
-        return self.reasoning or self.calls > 0 or self.chars > 0
+        return self.reasoning or self.calls > 0 or not self.blank
 
     @property
     def only_reasoning(self) -> bool:
         """Whether another attempt may start anew, if it does not show its reasoning."""
-        return self.calls == 0 and self.chars == 0
+        return self.calls == 0 and self.blank
 
     @property
     def text(self) -> str:
@@ -35,3 +39,5 @@ class Shown:
         """More text became visible."""
         self.pieces.append(text)
         self.chars += len(text)
+        if self.blank:
+            self.blank = not text.strip()

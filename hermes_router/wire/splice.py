@@ -1,9 +1,9 @@
 """How an attempt joins what the caller has seen: held back, shown, or suppressed.
 
-Owns the commit point of a stream and the rule for another attempt (design.md 2.14): nothing visible, and one clean stream
-starts; reasoning visible, and the next attempt goes on without showing reasoning again; text or calls visible, and this
-version ends with an error event (continuation is a later issue, and belongs here). One per exchange.
-It must never know a target.
+Owns the commit point of a stream and the rule for another attempt (design.md 2.14): nothing visible, and one clean
+stream starts; reasoning visible, and the next attempt goes on without showing reasoning again; text or calls visible,
+and this version ends with an error event (continuation is a later issue, and belongs here). One per exchange. It must
+never know a target.
 """
 
 from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Finish, Finished, Opened, Started
@@ -18,6 +18,7 @@ class Splice:
 
     `cap_tokens` is that cap where more was asked of the upstream than the caller allowed
     (REASONING_TOKEN_RESERVE); the visible text is measured at four characters a token, as the estimate is.
+    White space is no content: an answer that holds nothing else is a failure, and must not have been shown.
     """
 
     def __init__(self, encoder: ChatEncoder, *, cap_tokens: int | None = None) -> None:
@@ -36,13 +37,15 @@ class Splice:
         self.cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
         self._held.clear()
         self._kind = None
+        if not self.committed:  # an earlier attempt was held: nothing of it was ever seen
+            self.shown = Shown()
         self._suppress = self.shown.reasoning
         self.capped = False
 
     @property
     def may_restart(self) -> bool:
         """Whether another attempt may begin its answer anew."""
-        return self.shown.only_reasoning
+        return not self.committed or self.shown.only_reasoning
 
     @property
     def raw_lane(self) -> bool:
@@ -63,29 +66,32 @@ class Splice:
             if self.capped and not isinstance(event, Finished):
                 continue
             visible = self._one(event)
-            if visible is None:
-                continue
-            shown.append(visible)
-            if self.capped:
+            if visible is not None:
+                shown.append(visible)
+            if self.capped and self._kind is not None:
+                self._kind = None
                 shown.append(Closed())
         if not shown:
             return b""
         if not self.committed:
+            self._held.extend(shown)
             if not self.shown.anything:
-                self._held.extend(shown)
                 return b""
             self.committed = True
-            shown = [*self._held, *shown]
+            shown = [*self._held]
             self._held.clear()
         return self.encoder.encode(shown)
+
+    def commit(self, started: Started) -> None:
+        """From here on frames are shown that were not taken apart: the identity stands, and no other attempt joins."""
+        self.encoder.identify(started.id, started.model, started.created)
+        self.shown.started = self.committed = True
+        self.shown.calls += 1
 
     def _one(self, event: ChatEvent) -> ChatEvent | None:
         match event:
             case Started():
                 if self.shown.started:
-                    if not self.shown.anything:  # an earlier attempt was held: its identity was never shown
-                        self._held = [held for held in self._held if not isinstance(held, Started)]
-                        return event
                     self._own_identity = True
                     return None
                 self.shown.started = True
@@ -112,12 +118,14 @@ class Splice:
         if self._kind is BlockKind.REASONING:
             if self._suppress:
                 return None
-            self.shown.reasoning = True
+            self.shown.reasoning = self.shown.reasoning or bool(text.strip())
             return event
         if self._kind is BlockKind.TEXT:
             if self.cap_chars is not None and self.shown.chars + len(text) > self.cap_chars:
                 text = text[: max(0, self.cap_chars - self.shown.chars)]
                 self.capped = True
+                if not text:
+                    return None
                 event = Delta(text)
             self.shown.add(text)
         return event

@@ -31,18 +31,21 @@ class SSEDecoder:
         self._carriage = False  # a CR was seen: line ends are normalised from then on
         self._started = False
 
+    def single(self, chunk: bytes) -> bytes | None:
+        """The payload of a chunk that is one whole event of one `data: ` line, as nearly all are; None = feed it."""
+        if (
+            self._buffer
+            or not self._started
+            or chunk.find(b"\n") != len(chunk) - 2
+            or not chunk.endswith(b"\n\n")
+            or not chunk.startswith(b"data: ")
+            or b"\r" in chunk
+        ):
+            return None
+        return chunk[6:-2]
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """Return the events that `chunk` completes. Raises OversizedEvent."""
-        # Nearly all chunks are one whole event of one data line: the first line feed is the last but one byte.
-        if (
-            not self._buffer
-            and self._started
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk.endswith(b"\n\n")
-            and chunk.startswith(b"data: ")
-            and b"\r" not in chunk
-        ):
-            return [Frame(chunk[6:-2])]
         buffer = self._buffer + chunk if self._buffer else chunk
         if not self._started:
             if len(buffer) < len(_BOM) and _BOM.startswith(buffer):

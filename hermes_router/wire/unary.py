@@ -6,12 +6,18 @@ It must never know a target.
 
 from dataclasses import dataclass
 
-from hermes_router.core.errors import EmptyReply, Malformed
-from hermes_router.core.events import Answer, BlockKind, ChatEvent, Failed, Finish, Usage, fold
-from hermes_router.wire.chat_decoder import ChatDecoder, ChoiceFrame, ChunkFrame, DeltaFrame
-from hermes_router.wire.chat_encoder import render_answer
+import msgspec
+from msgspec import Raw
 
-_PLAIN_ENDS = frozenset({"stop", "length", "content_filter"})
+from hermes_router.core.errors import EmptyReply, Malformed, Truncated
+from hermes_router.core.events import Answer, Block, BlockKind, ChatEvent, Failed, Finish, Usage, fold
+from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.chat_encoder import render_answer, usage_object
+from hermes_router.wire.chat_frames import ChoiceFrame, ChunkFrame, DeltaFrame, finish_word
+
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_JSON = msgspec.json.Encoder()
+_PLAIN_ENDS = ("stop", "length", "content_filter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +49,28 @@ def read_answer(
     """Check a unary answer. Raises the UpstreamError that it really is.
 
     `plain` = the row needs no straightening of texts; `tap` = the folded answer is wanted (for replay);
-    `estimate` stands in where the upstream reports no usage; text beyond `cap_chars` is cut.
+    `estimate` (its prompt; the completion is counted here) stands in where the upstream reports no usage; text beyond
+    `cap_chars` is cut.
     """
     chunk = _parse(body, decoder)
     decoder.note_usage(chunk)
     if choices > 1:
-        _check_many(chunk)
-        return Whole(body, decoder.usage or estimate, str(chunk.model or ""), None)
+        _check_many(chunk, choices)
+        usage = _usage(decoder, estimate, "".join(_text(choice) for choice in chunk.choices or ()))
+        return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     choice = (chunk.choices or [ChoiceFrame()])[0]
-    if plain and not tap and decoder.usage is not None and _is_plain(choice, cap_chars):
-        return Whole(body, decoder.usage, str(chunk.model or ""), None)
+    as_it_came = plain and _is_ours(chunk) and _is_whole(choice, cap_chars)
+    if as_it_came and not tap and not _calls(choice) and _text(choice).strip():
+        usage = _usage(decoder, estimate, _text(choice))
+        return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     events = [*decoder.events(chunk), *decoder.finish_stream(clean=True)]
-    answer = fold(events)
     if isinstance(events[-1], Failed):
         raise events[-1].error
-    usage = decoder.usage or estimate
-    if plain and decoder.usage is not None and _is_whole(choice, cap_chars):
-        return Whole(body, usage, answer.model, answer)
+    answer = fold(events)
     _cap(answer, cap_chars)
-    return Whole(render_answer(answer, usage), usage, answer.model, answer)
+    usage = _usage(decoder, estimate, "".join(block.text for block in answer.blocks))
+    whole = _with_usage(body, usage) if as_it_came else render_answer(answer, usage)
+    return Whole(whole, usage, answer.model, answer)
 
 
 def _parse(body: bytes, decoder: ChatDecoder) -> ChunkFrame:
@@ -71,22 +80,53 @@ def _parse(body: bytes, decoder: ChatDecoder) -> ChunkFrame:
     return chunk
 
 
-def _is_plain(choice: ChoiceFrame, cap_chars: int | None) -> bool:
-    message = choice.message
+def _model(chunk: ChunkFrame) -> str:
+    return chunk.model if isinstance(chunk.model, str) else ""
+
+
+def _text(choice: ChoiceFrame) -> str:
+    content = choice.message.content if choice.message is not None else None
+    return content if isinstance(content, str) else ""
+
+
+def _calls(choice: ChoiceFrame) -> bool:
+    return choice.message is not None and choice.message.tool_calls is not None
+
+
+def _usage(decoder: ChatDecoder, estimate: Usage, text: str) -> Usage:
+    """What was reported, if it counts anything; else an estimate, marked as one."""
+    reported = decoder.usage
+    if reported is not None and reported.output_tokens:
+        return reported
+    tokens = max(1, estimate.output_tokens, len(text) // 4)
+    prompt = reported.input_tokens if reported is not None else 0
+    return Usage(prompt or estimate.input_tokens, tokens, estimated=True)
+
+
+def _with_usage(body: bytes, usage: Usage) -> bytes:
+    """The body as it came; with `usage` added where it has none that is worth the name."""
+    if not usage.estimated:
+        return body
+    fields: dict[str, object] = dict(_FIELDS.decode(body))
+    return _JSON.encode({**fields, "usage": usage_object(usage)})
+
+
+def _is_ours(chunk: ChunkFrame) -> bool:
+    """Whether everything is there that the SDKs read."""
     return (
-        message is not None
-        and isinstance(message.content, str)
-        and bool(message.content.strip())
-        and message.tool_calls is None
-        and _is_whole(choice, cap_chars)
-        and choice.finish_reason in _PLAIN_ENDS
+        isinstance(chunk.id, str)
+        and bool(chunk.id)
+        and isinstance(chunk.model, str)
+        and bool(chunk.model)
+        and type(chunk.created) is int
+        and chunk.object == "chat.completion"
     )
 
 
 def _is_whole(choice: ChoiceFrame, cap_chars: int | None) -> bool:
     """Whether the caller can be given the upstream's message as it is."""
     message = choice.message
-    if message is None or message.function_call is not None:
+    if message is None or message.role != "assistant" or choice.index != 0 or message.function_call is not None:
         return False
     if isinstance(message.content, list) or (message.reasoning and not message.reasoning_content):
         return False
@@ -94,8 +134,10 @@ def _is_whole(choice: ChoiceFrame, cap_chars: int | None) -> bool:
         return False
     calls = message.tool_calls
     if not calls:
-        return choice.finish_reason in _PLAIN_ENDS and calls is None
-    return choice.finish_reason == "tool_calls" and isinstance(calls, list) and all(map(_is_whole_call, calls))
+        return calls is None and choice.finish_reason in _PLAIN_ENDS
+    if choice.finish_reason != "tool_calls" or not isinstance(calls, list) or not all(map(_is_whole_call, calls)):
+        return False
+    return len({call["id"] for call in calls}) == len(calls)
 
 
 def _is_whole_call(call: object) -> bool:
@@ -111,22 +153,36 @@ def _is_whole_call(call: object) -> bool:
     )
 
 
-def _check_many(chunk: ChunkFrame) -> None:
-    for choice in chunk.choices or ():
+def _check_many(chunk: ChunkFrame, choices: int) -> None:
+    found = chunk.choices or []
+    for choice in found:
         message = choice.message or DeltaFrame()
-        if choice.finish_reason is None or not (message.content or message.tool_calls):
+        if not (message.content or message.tool_calls):
             raise EmptyReply("a choice without content")
+    ended = sum(1 for choice in found if finish_word(choice.finish_reason))
+    if ended < choices:
+        raise Truncated(f"{ended} of {choices} choices finished")
 
 
 def _cap(answer: Answer, cap_chars: int | None) -> None:
-    """Cut the visible text at the caller's own cap."""
+    """Cut the visible text at the caller's own cap; nothing comes behind the cut."""
     left = cap_chars
     if left is None:
         return
+    kept: list[Block] = []
     for block in answer.blocks:
+        kept.append(block)
         if block.kind is not BlockKind.TEXT:
             continue
         if len(block.text) > left:
             block.text = block.text[:left]
             answer.finish = Finish.LENGTH
+            break
         left -= len(block.text)
+    answer.blocks = kept
+    if (
+        answer.finish is Finish.LENGTH
+        and not any(b.kind is BlockKind.TOOL_CALL for b in kept)
+        and not answer.text().strip()
+    ):
+        raise EmptyReply("white space up to the caller's cap")

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from hermes_router.core.ids import CredentialId, ModelId, ProviderName, Secret, Target
+from hermes_router.core.ids import CredentialId, ModelId, ProviderName, Secret, Target, scrubber
 
 KEY = b"k" * 32
 
@@ -54,3 +54,10 @@ def test_a_target_has_one_string_form() -> None:
     assert one.name == "groq/a/b"
     assert one != two
     assert len({one, two}) == 2
+
+
+def test_ll13_known_secrets_are_replaced_in_any_text() -> None:
+    """The longer one first where one holds another; short ones are words and stay; none known, nothing changes."""
+    scrub = scrubber([Secret("sk-12345678"), Secret("sk-12345678-long"), Secret("short"), Secret("a.b*c(d+")])
+    assert scrub("Bearer sk-12345678-long, sk-12345678, short, a.b*c(d+!") == "Bearer ***, ***, short, ***!"
+    assert scrubber([])("sk-12345678") == "sk-12345678"

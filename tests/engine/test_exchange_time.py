@@ -86,7 +86,9 @@ async def test_reasoning_that_is_not_shown_again_is_life_all_the_same() -> None:
     world = World("a/m", "b/m", "c/m")
     run = world.start()
     await turns()
-    world.transport.last.head().data(ROLE, muse("so")).fail(Truncated("cut"))
+    first = world.transport.last.head().data(ROLE, muse("so"))
+    await turns()
+    first.fail(Truncated("cut"))
     await turns()
     second = world.transport.last.head()
     for _ in range(6):

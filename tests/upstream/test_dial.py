@@ -46,7 +46,12 @@ def test_dns_tells_a_wrong_name_from_a_dead_resolver() -> None:
 
 def test_refusals_resets_and_tls_blame_the_provider() -> None:
     """Refused, reset, certificates and labels that are no name: Unreachable, with a reason for the log."""
-    errors = [ConnectionRefusedError(errno.ECONNREFUSED, "x"), ConnectionResetError(), ssl.SSLError(1, "x"), UnicodeError()]
+    errors = [
+        ConnectionRefusedError(errno.ECONNREFUSED, "x"),
+        ConnectionResetError(),
+        ssl.SSLError(1, "x"),
+        UnicodeError(),
+    ]
     for error in errors:
         got = blame(error, "api.x.test", 443)
         assert isinstance(got, Unreachable)

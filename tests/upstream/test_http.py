@@ -5,11 +5,13 @@ import contextlib
 import gc
 import socket
 import ssl
+from urllib.parse import urlsplit
 
 import pytest
 
 from hermes_router.core.errors import ConfigError, Malformed, NetworkDown, TimedOut, Truncated, Unreachable
 from hermes_router.core.ports import Outbound
+from hermes_router.upstream.connection import Connection
 from hermes_router.upstream.fetch import fetch
 from hermes_router.upstream.http import HttpTransport
 
@@ -194,8 +196,11 @@ def test_an_idle_connection_that_the_server_closed_is_not_used(run, upstream) ->
         async with both(server) as transport:
             await ask(transport, server.url())
             (pool,) = transport._pools.values()
-            while pool.open:
+            await asyncio.wait_for(server.gone.get(), 5)
+            server.connections -= 1
+            for _ in range(20):
                 await asyncio.sleep(0)
+            assert pool.open == set()
             assert pool.idle == []
             assert (await ask(transport, server.url())).body == b"ok"
             assert len(server.requests) == 2
@@ -421,7 +426,7 @@ def test_an_untrusted_certificate_is_unreachable(run, upstream, certificate) -> 
 
     async def scenario() -> None:
         server = await upstream().start(tls=contexts(certificate)[1])
-        server._server._loop.set_exception_handler(lambda *_: None)
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         transport = HttpTransport(asyncio.get_running_loop())
         with pytest.raises(Unreachable, match="certificate") as caught:
             await ask(transport, server.url(scheme="https", host="localhost"))
@@ -433,14 +438,21 @@ def test_an_untrusted_certificate_is_unreachable(run, upstream, certificate) -> 
     run(scenario)
 
 
-def test_plain_http_is_no_tls(run, upstream) -> None:
+def test_plain_http_is_no_tls(run) -> None:
     """https towards a server that speaks no TLS: Unreachable."""
 
+    async def answer(_reader, writer) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
     async def scenario() -> None:
-        server = await upstream().start()
-        async with both(server) as transport:
-            with pytest.raises(Unreachable):
-                await ask(transport, server.url(scheme="https"))
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        transport = HttpTransport(asyncio.get_running_loop())
+        with pytest.raises(Unreachable, match="TLS"):
+            await ask(transport, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await transport.close()
+        server.close()
+        await server.wait_closed()
 
     run(scenario)
 
@@ -511,12 +523,12 @@ def test_http_through_a_proxy_is_absolute(run, upstream) -> None:
         url = f"http://me:p%25w@127.0.0.1:{proxy.port}"
         async with both(proxy, http_proxy=url, no_proxy=["direct.test"]) as transport:
             assert (await ask(transport, "http://api.x.test/v1?a=%20b")).body == b"ok"
-            with pytest.raises(Unreachable):
-                await ask(transport, "http://direct.test/")
-        assert proxy.requests == [
+            assert transport._pool(urlsplit("http://direct.test/")).origin.proxy is None
+        (request,) = proxy.requests
+        assert request == (
             b"POST http://api.x.test/v1?a=%20b HTTP/1.1\r\nhost: api.x.test\r\naccept-encoding: identity\r\n"
             b"proxy-authorization: Basic bWU6cCV3\r\nauthorization: Bearer s3cret\r\ncontent-length: 2\r\n\r\n{}"
-        ]
+        )
 
     run(scenario)
 
@@ -657,3 +669,38 @@ async def test_a_malformed_answer_of_a_real_server(upstream) -> None:
     async with both(server) as transport:
         with pytest.raises(Malformed):
             await ask(transport, server.url())
+
+
+async def test_a_connection_that_died_before_it_could_serve_is_unreachable(monkeypatch, seen) -> None:
+    """Opened and closed again before the request was written: told at once, kept nowhere."""
+    transport = HttpTransport(asyncio.get_running_loop())
+    pool = transport._pool(urlsplit("http://127.0.0.1:1/"))
+
+    async def dead(*_, **__):
+        return Connection(pool, 1000)
+
+    monkeypatch.setattr("hermes_router.upstream.http.dial", dead)
+    sink = seen()
+    transport.send(post("http://127.0.0.1:1/"), sink)
+    assert await sink.wait() == ["Unreachable"]
+    await transport.warm("http://127.0.0.1:1/")
+    assert (pool.idle, pool.open) == ([], set())
+    await transport.close()
+
+
+async def test_a_dial_that_breaks_leaves_nobody_waiting(monkeypatch, seen) -> None:
+    """A bug of ours while connecting is reported to the loop, and the attempt fails."""
+    reports = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reports.append(type(context["exception"])))
+
+    async def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hermes_router.upstream.http.dial", broken)
+    transport = HttpTransport(loop)
+    sink = seen()
+    transport.send(post("http://127.0.0.1:1/"), sink)
+    assert await sink.wait() == ["Unreachable"]
+    assert reports == [ZeroDivisionError]
+    await transport.close()

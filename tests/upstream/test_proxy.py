@@ -94,6 +94,4 @@ async def test_connect_opens_the_tunnel_or_says_why_not(answer, said) -> None:
             with pytest.raises(Unreachable, match=said):
                 await open_tunnel(loop, ours, "x.test:443", proxy)
         asked = theirs.recv(1000)
-    assert asked == (
-        b"CONNECT x.test:443 HTTP/1.1\r\nhost: x.test:443\r\nproxy-authorization: Basic abc\r\n\r\n"
-    )
+    assert asked == (b"CONNECT x.test:443 HTTP/1.1\r\nhost: x.test:443\r\nproxy-authorization: Basic abc\r\n\r\n")

@@ -19,6 +19,7 @@ from hermes_router.sandbox.strictness import STRICTNESS
 from hermes_router.sandbox.values import Asked, FakeModel
 from hermes_router.wire.outgoing import NO_RECALL, Options, recipe_for, render
 from hermes_router.wire.quirks import ELSEWHERE, QUIRKS
+from hermes_router.wire.traits import NOTHING
 
 TABLE = Path(__file__).parents[2] / "hermes_router" / "data" / "providers.toml"
 ROWS, _ = parse_rows(tomllib.loads(TABLE.read_text()), where="providers.toml")
@@ -76,16 +77,17 @@ def test_a_sound_tool_history_is_left_alone_byte_for_byte():
     assert bytes(fields["messages"]) in render(fields, facts(), STREAM, NO_RECALL).body
 
 
-def test_messages_are_not_decoded_unless_a_trigger_is_met():
-    """Messages that are no list at all pass a row without quirks: proof that they were not looked into."""
+def test_messages_without_a_trait_are_not_decoded():
+    """Messages that are no list at all pass where the parser found no trait: proof that they were not looked into."""
     fields = {"messages": msgspec.Raw(b'{"not":"a list"}')}
-    assert json.loads(render(fields, facts(), STREAM, NO_RECALL).body)["messages"] == {"not": "a list"}
+    sent = render(fields, facts(), Options(stream=True, traits=NOTHING), NO_RECALL)
+    assert json.loads(sent.body)["messages"] == {"not": "a list"}
 
 
-def test_tool_history_known_to_be_absent_saves_the_search():
-    """With `tool_history=False` a row without message quirks does not look for something to repair."""
+def test_a_history_that_nobody_has_looked_at_is_looked_at():
+    """Without traits the renderer reads them off the messages itself, and an orphan result is repaired."""
     body = {"messages": [USER, {"role": "tool", "tool_call_id": "x", "content": "y"}]}
-    assert send(body, facts(), Options(stream=True, tool_history=False))[1]["messages"] == body["messages"]
+    assert send(body, facts(), Options(stream=True, traits=NOTHING))[1]["messages"] == body["messages"]
     assert send(body, facts())[1]["messages"] != body["messages"]
 
 

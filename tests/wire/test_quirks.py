@@ -42,6 +42,8 @@ def tool(parameters=None, name="f", **more):
 class Knows:
     """A memory that knows every call."""
 
+    holds = True
+
     def signature(self, *_):
         return "sig"
 

@@ -14,6 +14,8 @@ from hermes_router.wire.quirks_replay import NO_REASONING, SKIP_SIGNATURE
 class Knows:
     """Remembers one call by its id, and notes what it was asked."""
 
+    holds = True
+
     def __init__(self, call_id="a"):
         self.call_id = call_id
         self.asked = []

@@ -1,0 +1,112 @@
+"""hermes_router/daemon/outlet.py: a log that nobody reads does not stop anything."""
+
+import os
+import pty
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hermes_router.daemon.outlet import Outlet
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for number in (reader, writer):
+        try:
+            os.close(number)
+        except OSError:
+            pass
+
+
+def _fill(outlet: Outlet) -> int:
+    lines = 0
+    while not outlet.lost:
+        outlet.write("x" * 999 + "\n")
+        lines += 1
+    return lines - 1
+
+
+def test_a_full_pipe_loses_lines_and_counts_them(pipe: tuple[int, int]) -> None:
+    """Who stopped reading does not block the writer; once there is room the count is said, and every line is whole."""
+    reader, writer = pipe
+    outlet = Outlet(writer)
+    kept = _fill(outlet)
+    outlet.write("lost, too\n")
+    assert outlet.lost == 2
+    taken = os.read(reader, 1_000_000)
+    outlet.write("after\n")
+    taken += os.read(reader, 1_000_000)
+    lines = taken.decode().splitlines()
+    assert lines.count("x" * 999) == kept
+    assert lines[-2:] == ["2 log lines were lost", "after"]
+    assert outlet.lost == 0
+
+
+def test_a_long_line_that_does_not_fit_does_not_run_into_the_next(pipe: tuple[int, int]) -> None:
+    """Half a line may be out; the next one begins on a line of its own."""
+    reader, writer = pipe
+    outlet = Outlet(writer)
+    outlet.write("y" * 1_000_000 + "\n")
+    assert outlet.lost == 1
+    os.read(reader, 2_000_000)
+    outlet.write("after\n")
+    assert os.read(reader, 100).decode().splitlines() == ["", "1 log lines were lost", "after"]
+
+
+def test_a_closed_reader_is_no_fault(pipe: tuple[int, int]) -> None:
+    """EPIPE is a lost line, as often as it comes."""
+    os.close(pipe[0])
+    outlet = Outlet(pipe[1])
+    for _ in range(3):
+        outlet.write("x\n")
+    assert outlet.lost == 3
+
+
+def test_a_closed_descriptor_is_no_fault(pipe: tuple[int, int]) -> None:
+    """So is a descriptor that is no more."""
+    outlet = Outlet(pipe[1])
+    os.close(pipe[1])
+    outlet.write("x\n")
+    outlet.flush()
+    assert outlet.lost == 1
+    assert not outlet.isatty()
+
+
+def test_a_file_takes_everything_at_once(tmp_path: Path) -> None:
+    """A file never blocks; what is not UTF-8 is escaped rather than refused."""
+    path = tmp_path / "log"
+    with path.open("w") as file:
+        outlet = Outlet(file.fileno())
+        outlet.write("ä" * 100_000 + "\n")
+        outlet.write("lone \ud800\n")
+        assert outlet.fileno() == file.fileno()
+    assert path.read_text().splitlines() == ["ä" * 100_000, "lone \\ud800"]
+
+
+def test_a_full_disk_is_no_fault() -> None:
+    """ENOSPC is a lost line."""
+    with Path("/dev/full").open("w") as full:
+        outlet = Outlet(full.fileno())
+        outlet.write("x\n")
+        assert outlet.lost == 1
+
+
+def test_a_socket_that_nobody_reads_is_not_waited_for() -> None:
+    """The journal is a socket: when it is stuck, lines are lost and the writer goes on."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert _fill(Outlet(ours.fileno())) > 0
+
+
+def test_a_terminal_that_nobody_reads_is_not_waited_for() -> None:
+    """Nor is a terminal whose other end sleeps."""
+    theirs, ours = pty.openpty()
+    outlet = Outlet(ours)
+    assert outlet.isatty()
+    assert _fill(outlet) >= 0
+    os.close(ours)
+    os.close(theirs)

@@ -1,0 +1,133 @@
+"""Neutral events to chunks, read back by the OpenAI SDK's own accumulator."""
+
+import json
+from typing import Any
+
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from hermes_router.core.errors import Truncated
+from hermes_router.core.events import (
+    Answer,
+    Block,
+    BlockKind,
+    ChatEvent,
+    Closed,
+    Delta,
+    Failed,
+    Finish,
+    Finished,
+    Opened,
+    Started,
+    Usage,
+    UsageSeen,
+)
+from hermes_router.wire.chat_encoder import DONE, ChatEncoder, render_answer
+
+from .grammar import check_caller, frames_of
+
+CALLS: list[ChatEvent] = [
+    Opened(BlockKind.TOOL_CALL, "a", "f"),
+    Delta('{"x":'),
+    Delta("1}"),
+    Closed(),
+    Opened(BlockKind.TOOL_CALL, "b", "g", {"extra_content": {"google": {"thought_signature": "s"}}}),
+    Delta("{}"),
+    Closed(),
+]
+EVENTS: list[ChatEvent] = [
+    Started("id-1", 'm"1', 1_790_000_000),
+    Opened(BlockKind.REASONING),
+    Delta("hm"),
+    Closed(),
+    Opened(BlockKind.TEXT),
+    Delta("he"),
+    UsageSeen(Usage(1, 1)),
+    Delta("llo \u2028 é"),
+    Closed(),
+    *CALLS,
+    Finished(Finish.TOOL_CALLS),
+]
+
+
+def encode(events: list[ChatEvent], *, include_usage: bool = False) -> bytes:
+    encoder = ChatEncoder(include_usage=include_usage)
+    return encoder.encode(events) + encoder.end(Usage(10, 5, 4, 2))
+
+
+def accumulate(sse: bytes) -> Any:
+    """What the SDK makes of the frames."""
+    state: Any = ChatCompletionStreamState()
+    for frame in frames_of(sse):
+        state.handle_chunk(ChatCompletionChunk.model_validate(frame, strict=True))
+    return state.get_final_completion()
+
+
+def test_the_sdk_accumulates_the_same_answer() -> None:
+    """Text, reasoning and parallel calls come out of the openai SDK as they went in (providers.md 12.10)."""
+    sse = encode(EVENTS)
+    check_caller(sse)
+    final = accumulate(sse)
+    message = final.choices[0].message
+    assert (final.id, final.model) == ("id-1", 'm"1')
+    assert message.content == "hello \u2028 é"
+    assert message.reasoning_content == "hm"
+    assert [(c.id, c.function.name, c.function.arguments) for c in message.tool_calls] == [
+        ("a", "f", '{"x":1}'),
+        ("b", "g", "{}"),
+    ]
+    assert message.tool_calls[1].extra_content == {"google": {"thought_signature": "s"}}
+    assert final.choices[0].finish_reason == "tool_calls"
+
+
+def test_usage_goes_out_only_where_it_was_asked_for() -> None:
+    """In a chunk of its own behind the finish, the total computed; otherwise in none (clients.md 7.6)."""
+    assert not any(frame.get("usage") for frame in frames_of(encode(EVENTS)))
+    assert encode(EVENTS).endswith(DONE)
+    sse = encode(EVENTS, include_usage=True)
+    assert sse.endswith(DONE)
+    last = frames_of(sse)[-1]
+    assert last["choices"] == []
+    assert last["id"] == "id-1"
+    assert last["usage"] == {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": 15,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    assert accumulate(sse).usage.total_tokens == 15
+
+
+def test_reasoning_details_go_out_beside_the_text() -> None:
+    """What only the dialect understands is a delta of its own (providers.md 7)."""
+    details: list[Any] = [{"type": "reasoning.encrypted", "data": "x"}]
+    frames = frames_of(encode([EVENTS[0], Opened(BlockKind.REASONING, extras={"reasoning_details": details}), Closed()]))
+    assert frames[1]["choices"][0]["delta"] == {"reasoning_details": details}
+
+
+def test_failures_are_not_rendered_here() -> None:
+    """The exchange decides whether a failure is seen."""
+    encoder = ChatEncoder(include_usage=False)
+    assert encoder.encode([Failed(Truncated())]) == b""
+    assert not encoder.finished
+
+
+def test_a_whole_answer_is_what_the_sdk_reads() -> None:
+    """Every required member is there, content is null beside calls, reasoning has its field."""
+    details = [
+        Block(BlockKind.REASONING, "h", extras={"reasoning_details": [1]}),
+        Block(BlockKind.REASONING, "m", extras={"reasoning_details": [2]}),
+    ]
+    answer = Answer("id-1", "m-1", 5, [*details, Block(BlockKind.TOOL_CALL, "{}", "a", "f")], None, Finish.TOOL_CALLS)
+    body = json.loads(render_answer(answer, Usage(3, 4)))
+    completion = ChatCompletion.model_validate(body, strict=True)
+    message = completion.choices[0].message
+    assert (message.content, message.role, completion.choices[0].finish_reason) == (None, "assistant", "tool_calls")
+    assert body["choices"][0]["message"]["reasoning_content"] == "hm"
+    assert body["choices"][0]["message"]["reasoning_details"] == [1, 2]
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == 7
+    text = json.loads(render_answer(Answer("i", "m", 5, [Block(BlockKind.TEXT, "x")], None, Finish.LENGTH), Usage(1, 1)))
+    assert text["choices"][0]["message"] == {"role": "assistant", "content": "x"}
+    assert text["choices"][0]["finish_reason"] == "length"
