@@ -14,6 +14,15 @@ def _prose(words: int, start: int) -> str:
     return " ".join(_WORDS[(start + 7 * i) % len(_WORDS)] for i in range(words))
 
 
+def _code(lines: int, start: int) -> str:
+    """What agents read all day: short indented lines with quotes, and now and then a character beyond ASCII."""
+    made = []
+    for line in range(start, start + lines):
+        word = _WORDS[(7 * line) % len(_WORDS)]
+        made.append(f'{"    " * (line % 4)}if {word}_{line} == "{word}" and count[{line}] > 0:  # {_prose(3, line)}')
+    return "\n".join(made) + ("\n# — ünïcode\n" if start % 4 == 0 else "\n")
+
+
 def _tool(number: int) -> dict[str, object]:
     properties = {f"field_{i}": {"type": "string", "description": _prose(14, number + i)} for i in range(8)} | {
         "count": {"type": "integer", "minimum": 0},
@@ -40,7 +49,7 @@ def _turn(number: int) -> list[dict[str, object]]:
     }
     return [
         {"role": "assistant", "content": _prose(30, number), "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": call["id"], "content": _prose(500, number) + '\n"quoted"\t— ünïcode'},
+        {"role": "tool", "tool_call_id": call["id"], "content": _code(70, number)},
     ]
 
 
@@ -51,11 +60,14 @@ def small() -> bytes:
     ).encode()
 
 
-def agent() -> bytes:
-    """What a coding agent sends at its fortieth turn: system text, history with tool results, 25 tools."""
+def agent(conversation: int = 0) -> bytes:
+    """What a coding agent sends at its fortieth turn: system text, history with tool results, 25 tools.
+
+    Conversations differ in their first user turn: a router with affinity keeps each on one provider.
+    """
     head: list[dict[str, object]] = [
         {"role": "system", "content": _prose(3000, 1)},
-        {"role": "user", "content": _prose(200, 2)},
+        {"role": "user", "content": _prose(200, 2 + 11 * conversation)},
     ]
     body = {"model": "hermes-router", "messages": head, "tools": [_tool(i) for i in range(25)], "tool_choice": "auto"}
     size, number = len(json.dumps(body)), 0

@@ -196,7 +196,7 @@ async def _first_answer(gateway: Gateway, limit_s: float = 20.0) -> None:
         if gateway.process.poll() is not None:
             raise RuntimeError(f"{gateway.name} ended with {gateway.process.returncode}:\n{gateway.last_words()}")
         try:
-            tally = await load.unary(gateway.port, body, 1, limit_s=5)
+            tally = await load.unary(gateway.port, [body], 1, limit_s=5)
         except OSError:
             await asyncio.sleep(0.005)
             continue

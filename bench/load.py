@@ -5,7 +5,7 @@ for a fast one. It must never know which gateway it talks to.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -133,8 +133,13 @@ async def _connect(caller: asyncio.Protocol, port: int) -> None:
     await asyncio.get_running_loop().create_connection(lambda: caller, HOST, port)
 
 
-async def unary(port: int, body: bytes, count: int, connections: int = 16, limit_s: float = 60.0) -> Tally:
-    """Send `count` requests over keep-alive connections, each as soon as the one before it is answered."""
+async def unary(
+    port: int, bodies: Sequence[bytes], count: int, connections: int = 16, limit_s: float = 60.0
+) -> Tally:
+    """Send `count` requests over keep-alive connections, each as soon as the one before it is answered.
+
+    Each connection sends one of `bodies`, again and again: an agent in its conversation.
+    """
     tally, left = Tally(), count
 
     def take() -> bool:
@@ -142,7 +147,7 @@ async def unary(port: int, body: bytes, count: int, connections: int = 16, limit
         left -= 1
         return left >= 0 and tally.bad < 5
 
-    callers = [Unary(request(port, body), take, tally) for _ in range(min(connections, count))]
+    callers = [Unary(request(port, bodies[i % len(bodies)]), take, tally) for i in range(min(connections, count))]
     await asyncio.gather(*(_connect(c, port) for c in callers))
     _, late = await asyncio.wait([c.done for c in callers], timeout=limit_s)
     if late:

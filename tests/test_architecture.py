@@ -31,10 +31,6 @@ MOST_LINES = 600
 
 # Modules without a test file of their own, and where they are proved instead (relative to tests/).
 PARENTS = {
-    # because an error class is its place in the failover matrix
-    "core/errors.py": "routing/test_failover.py",
-    # because events are proved by the grammar check of whoever makes them
-    "core/events.py": "wire/test_chat_decoder.py",
     # because an outline of a request is proved by the parser that fills it
     "core/chat.py": "wire/test_openai_chat.py",
     # because a scope is proved where evidence is turned into one

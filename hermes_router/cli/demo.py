@@ -8,6 +8,7 @@ import errno
 import http.client
 import json
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ _QUESTION = "In about forty words: what does a lighthouse keeper do on a night w
 @click.option("--once", is_flag=True, help="Stop after the first answer (for scripts).")
 def demo(port: int, once: bool) -> None:
     """Show the router at work on fake providers: failures, failover, one whole answer."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _heeded():
         signal.signal(number, _interrupt)  # whatever ends the demo, its processes end with it
     with tempfile.TemporaryDirectory(prefix="hr-demo-") as home:
         show = Show(Path(home), _free(port))
@@ -55,14 +57,44 @@ def demo(port: int, once: bool) -> None:
                 raise  # of our own output: click ends quietly
             raise click.ClickException(f"the router did not answer: {error}") from None
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-            show.stop()
+            try:
+                _ignore()
+            finally:
+                show.stop()
     click.echo("\nThe demo is over; nothing of it remains.")
 
 
+def _heeded() -> list[signal.Signals]:
+    """The signals that end the demo, without those that its parent had switched off (nohup)."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _ignore() -> None:
+    for number in _heeded():
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(_number: int, _frame: object) -> None:
+    _ignore()  # a second Ctrl-C while the first is obeyed would leave processes behind
     raise KeyboardInterrupt
+
+
+class _Later:
+    """Keeps those signals waiting while a process is made: one that came in between would lose sight of it."""
+
+    def __enter__(self) -> None:
+        self._came = False
+        self._before = {number: signal.signal(number, self._note) for number in _heeded()}
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self._came = True
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._came:
+            _interrupt(signal.SIGINT, None)
 
 
 def _free(port: int) -> int:
@@ -98,7 +130,8 @@ class Show:
         self._key = f"sk-demo-{secrets.token_hex(6)}"
         self._sandbox: subprocess.Popen[bytes] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
-        self._log: list[str] = []
+        self._log: deque[str] = deque(maxlen=1_000)
+        self._fresh: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
@@ -110,14 +143,15 @@ class Show:
         click.echo("Starting the router …", nl=False)
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
         environment |= {"HOME": str(self._home), "PORT": str(self._port), "PROXY_API_KEYS": self._key, **variables}
-        self._daemon = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hermes_router.daemon"],
-            env=environment,
-            cwd=self._home,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with _Later():
+            self._daemon = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hermes_router.daemon"],
+                env=environment,
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
         self._await_health()
@@ -125,12 +159,13 @@ class Show:
 
     def _start_sandbox(self) -> dict[str, str]:
         port_file = self._home / "sandbox.json"
-        self._sandbox = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-P", "-m", "hermes_router.sandbox", "--port-file", str(port_file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with _Later():
+            self._sandbox = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-P", "-m", "hermes_router.sandbox", "--port-file", str(port_file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if self._sandbox.poll() is not None:
@@ -147,7 +182,7 @@ class Show:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if self._daemon is not None and self._daemon.poll() is not None:
-                raise click.ClickException("the router did not start:\n" + "\n".join(self._log[-5:]))
+                raise click.ClickException("the router did not start:\n" + self._last_words())
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
             try:
                 connection.request("GET", "/health")
@@ -163,7 +198,9 @@ class Show:
         assert self._daemon is not None
         assert self._daemon.stderr is not None
         for line in self._daemon.stderr:
-            self._log.append(line.decode(errors="replace").rstrip())
+            text = line.decode(errors="replace").rstrip()
+            self._log.append(text)
+            self._fresh.put(text)
 
     def ask(self, question: str) -> None:
         """One streamed chat through the public port, shown as it comes."""
@@ -199,7 +236,7 @@ class Show:
     def _line_of(self, request_id: str) -> str:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            for line in reversed(self._log):
+            for line in reversed(tuple(self._log)):
                 if "exchange.done" in line and request_id in line:
                     return line
             time.sleep(0.02)
@@ -220,14 +257,19 @@ class Show:
     def wait(self) -> None:
         """Serve until Ctrl-C, and show each exchange."""
         click.echo("Serving; Ctrl-C ends it.")
-        seen = len(self._log)
+        while not self._fresh.empty():
+            self._fresh.get()
         while self._daemon is not None and self._daemon.poll() is None:
-            for line in self._log[seen:]:
-                if "exchange.done" in line:
-                    click.echo(f"  {_field(line, 'outcome'):<12} {_field(line, 'attempts')}")
-            seen = len(self._log)
-            time.sleep(0.1)
-        raise click.ClickException("the router ended:\n" + "\n".join(self._log[-5:]))
+            try:
+                line = self._fresh.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if "exchange.done" in line:
+                click.echo(f"  {_field(line, 'outcome'):<12} {_field(line, 'attempts')}")
+        raise click.ClickException("the router ended:\n" + self._last_words())
+
+    def _last_words(self) -> str:
+        return "\n".join(tuple(self._log)[-5:])
 
     def stop(self) -> None:
         """End both processes."""
@@ -242,7 +284,7 @@ class Show:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._reader is not None:
+        if self._reader is not None and self._reader.is_alive():
             self._reader.join(2)
         if self._daemon is not None and self._daemon.stderr is not None:
             self._daemon.stderr.close()

@@ -22,6 +22,7 @@ from hermes_router import __version__
 from hermes_router.control.places import Places, make_directories, user_places
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.settings import Settings
+from hermes_router.daemon import allocator
 from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.logging import Redactor, adopt_standard_logging, lost_line, set_up
 from hermes_router.daemon.outlet import Outlet
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     _fill_descriptors()
     os.umask(0o077)
+    allocator.settle()
     places = user_places(os.environ, env_file=options.env_file)
     problems = _make_places(places)
     loaded = load(places, os.environ, cwd=_cwd())

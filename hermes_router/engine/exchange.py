@@ -7,7 +7,7 @@ bytes go to the caller from within the transport's callback. It must never know 
 import asyncio
 from dataclasses import dataclass, replace
 
-from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
+from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import (
     AttemptReport,
@@ -16,42 +16,31 @@ from hermes_router.core.errors import (
     CredentialRejected,
     DeadlinePassed,
     HermesError,
-    Malformed,
     NoTarget,
     RequestRejected,
     TimedOut,
     Unsupported,
     UpstreamError,
 )
-from hermes_router.core.events import Failed, Usage, fold
+from hermes_router.core.events import Usage
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Outbound, ReplyStream
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.context import Engine
+from hermes_router.engine.delivery import Delivery
+from hermes_router.engine.reading import Reading
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import Candidate, Choice, Plan, plan
 from hermes_router.routing.window import advertised_context
-from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.chat_encoder import ChatEncoder
 from hermes_router.wire.openai_chat import Inbound
-from hermes_router.wire.openai_errors import Rendered, error_event, render_error
+from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.outgoing import Options, render
-from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
-from hermes_router.wire.splice import Splice
-from hermes_router.wire.unary import events_of, read_answer
+from hermes_router.wire.passthrough import Lane
 
-KEEP_ALIVE_S = 10.0
-HEAD_S = 15.0
-_PRESSURE_BYTES = 262_144
-_RELIEF_BYTES = 65_536
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
-_REPLAY = frozenset(
-    {Quirk.REPLAY_SIGNATURE, Quirk.REPLAY_REASONING, Quirk.REPLAY_REASONING_IF_KNOWN, Quirk.REPLAY_DETAILS}
-)
-_TAGS = {Quirk.THINK_TAGS: ("<think>", "</think>"), Quirk.THOUGHT_TAGS: ("<thought>", "</thought>")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,6 @@ class Exchange:
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
         self._engine = engine
         self._q = question
-        self._reply = reply
         self._settings = engine.snapshot.settings
         self._arrived_mono = engine.clock.mono()
         self._deadline_mono = self._arrived_mono + self._settings.request_deadline_s
@@ -82,22 +70,14 @@ class Exchange:
         self._reports: list[AttemptReport] = []
         self._trail: list[str] = []
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
-        self._encoder = ChatEncoder(include_usage=question.inbound.request.include_usage)
-        self._splice = Splice(self._encoder)
+        self._delivery = None if reply is None else Delivery(question.inbound.request, reply, engine.clock, engine.ids)
         self._attempt: Attempt | None = None
         self._candidate: Candidate | None = None
-        self._lane: Lane | None = None
         self._dropped: frozenset[str] = frozenset()
         self._refusal: RequestRejected | None = None  # what the caller gets back where nobody else can be asked
         self._altered = False
         self._cap_tokens: int | None = None
-        self._live = False
-        self._pending: list[bytes] = []
-        self._wrote_mono = self._arrived_mono
-        self._want_head = False
-        self._head: dict[str, str] = {}  # what the head told of the answer
         self._paused = False  # the upstream waits for the caller
-        self._closed = False  # the last byte for the caller is written
         self._wake: asyncio.Future[None] | None = None
         self._usage = Usage()
 
@@ -128,11 +108,12 @@ class Exchange:
             if error is None:
                 return rendered
             self._note_failure(candidate.facts, error)
-            if not self._live:
-                self._start_over()
-            if not self._splice.may_restart:
-                raise error
-            if not self._splice.committed and self._engine.clock.mono() >= self._deadline_mono:
+            delivery = self._delivery
+            if delivery is not None:
+                delivery.start_over()
+                if not delivery.splice.may_restart:
+                    raise error
+            if not self._committed and self._engine.clock.mono() >= self._deadline_mono:
                 raise DeadlinePassed(self._reports)
             self._follow(candidate, error)
 
@@ -155,11 +136,9 @@ class Exchange:
             self._dropped |= {step.drop}
             self._refusal = None  # it is answered by leaving the field out
 
-    def _start_over(self) -> None:
-        """Nothing has left for the caller yet: whatever was held back was never shown."""
-        self._pending.clear()
-        self._encoder = ChatEncoder(include_usage=self._q.inbound.request.include_usage)
-        self._splice = Splice(self._encoder)
+    @property
+    def _committed(self) -> bool:
+        return self._delivery is not None and self._delivery.committed
 
     def _next(self) -> Candidate:
         """The next candidate, its quota reserved in the same step. Raises what the caller gets if there is none."""
@@ -211,24 +190,27 @@ class Exchange:
         self._candidate = candidate
         self._attempt = None
         facts = candidate.facts
-        streaming = self._reply is not None
+        delivery = self._delivery
+        reading = Reading(engine, facts, self._q.inbound.request, self._q.caller.key)
         try:
-            request = self._outbound(facts, streaming=streaming)
+            request = self._outbound(facts)
         except KeyError:
             error: UpstreamError = CredentialRejected("the credential is gone")
             error.target = facts.target
             self._settle(sent=False)
             return error, None
-        self._splice.begin(self._cap_tokens)
-        self._lane = self._new_lane(facts) if streaming else None
+        lane: Lane | None = None
+        if delivery is not None:
+            delivery.splice.begin(self._cap_tokens)
+            lane = reading.lane(delivery.splice)
         attempt = self._attempt = Attempt(
             facts,
             self,
-            self._lane,
+            lane,
             clock=engine.clock,
             border=engine.border,
             sweeper=engine.sweeper,
-            first_token_limit_s=self._first_token_limit(facts, streaming=streaming),
+            first_token_limit_s=self._first_token_limit(facts),
             stall_s=self._settings.stall_s,
         )
         attempt.send(engine.transport, request)
@@ -237,7 +219,7 @@ class Exchange:
         if attempt.error is not None:
             return attempt.error, None
         try:
-            rendered = await self._deliver(facts, attempt)
+            rendered = await self._deliver(reading, attempt, lane)
         except UpstreamError as error:
             attempt.overrule(error)
             return error, None
@@ -246,7 +228,7 @@ class Exchange:
 
     # -- one attempt, prepared -------------------------------------------------------------------------
 
-    def _outbound(self, facts: TargetFacts, *, streaming: bool) -> Outbound:
+    def _outbound(self, facts: TargetFacts) -> Outbound:
         """The request as it leaves. Raises KeyError where the secret is gone."""
         engine = self._engine
         asked = self._q.inbound.request.max_output_tokens
@@ -256,7 +238,7 @@ class Exchange:
             self._q.inbound.fields,
             facts,
             Options(
-                stream=streaming,
+                stream=self._delivery is not None,
                 reserve_tokens=self._settings.reasoning_token_reserve,
                 reasoning=reasoning,
                 without=refused,
@@ -274,29 +256,10 @@ class Exchange:
         headers = engine.authorizer.headers(facts, caller_agent=agent if agent.isascii() else "")
         return Outbound("POST", f"{facts.base_url}/chat/completions", headers, rendered.body)
 
-    def _new_decoder(self, facts: TargetFacts) -> ChatDecoder:
-        engine = self._engine
-        family = facts.provider.rejection
-        now = engine.clock.now()
-        return ChatDecoder(
-            lambda error: engine.in_band(family, error, now),
-            new_id=engine.ids.new,
-            now=int(now),
-            think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
-        )
-
-    def _new_lane(self, facts: TargetFacts) -> Lane:
-        choices = self._q.inbound.request.choices
-        decoder = self._new_decoder(facts)
-        if choices > 1:
-            return ManyLane(self._splice, decoder, choices)
-        tap = bool(facts.quirks & _REPLAY)
-        return StreamLane(self._splice, decoder, tap=tap)
-
-    def _first_token_limit(self, facts: TargetFacts, *, streaming: bool) -> float:
+    def _first_token_limit(self, facts: TargetFacts) -> float:
         """Silence limit of the attempt in seconds. The deadline is looked at apart: what it cuts is nobody's fault."""
         limit = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
-        if not streaming:
+        if self._delivery is None:
             # All of it comes at once: the time of writing is part of the silence.
             tokens = self._q.inbound.request.max_output_tokens or _UNARY_TOKENS
             limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
@@ -304,58 +267,26 @@ class Exchange:
 
     # -- the answer ------------------------------------------------------------------------------------
 
-    async def _deliver(self, facts: TargetFacts, attempt: Attempt) -> Rendered | None:
+    async def _deliver(self, reading: Reading, attempt: Attempt, lane: Lane | None) -> Rendered | None:
         """Hand the answer over. Raises the UpstreamError that a 200 turns out to be."""
-        lane = self._lane
-        if self._reply is None:
-            return self._whole(facts, attempt)
-        if lane is None or not lane.over:
-            lane = None
-            self._replay(facts, attempt)  # a whole answer to a stream request
-        await self._open_reply(facts)
-        self._usage = self._final_usage(lane.usage if lane is not None else self._usage)
-        self._write(self._late_comment(facts) + self._encoder.end(self._usage))
-        self._closed = True
-        await self._reply.end()
-        if isinstance(lane, StreamLane) and lane.tapped:
-            self._remember(facts, lane)
+        facts, delivery, prompt = attempt.facts, self._delivery, self._q.demand.input_tokens
+        if delivery is None:
+            whole = reading.whole(attempt.body, prompt_tokens=prompt, cap_tokens=self._cap_tokens)
+            self._usage = whole.usage
+            return Rendered(200, {"content-type": "application/json", **self._headers(facts)}, whole.body)
+        if lane is not None and lane.over:
+            usage = lane.usage
+        else:
+            out, usage = reading.streamed(attempt.body, delivery.splice)
+            delivery.push(out)
+        headers = self._headers(facts)
+        await delivery.open(headers)
+        counted = usage is not None and usage.output_tokens > 0
+        self._usage = usage if usage and counted else reading.estimate(prompt, delivery.splice.shown.chars)
+        await delivery.finish(headers, self._usage)
+        if lane is not None:
+            reading.remember(lane)
         return None
-
-    def _whole(self, facts: TargetFacts, attempt: Attempt) -> Rendered:
-        request = self._q.inbound.request
-        whole = read_answer(
-            attempt.body,
-            self._new_decoder(facts),
-            estimate=self._estimate(""),
-            cap_chars=self._cap_tokens * 4 if self._cap_tokens is not None else None,
-            choices=request.choices,
-            tap=bool(facts.quirks & _REPLAY),
-            plain=not any(quirk in facts.quirks for quirk in _TAGS),
-        )
-        self._usage = whole.usage
-        if whole.answer is not None and facts.quirks & _REPLAY:
-            self._engine.memory.keep_answer(facts, whole.answer, self._q.caller.key)
-        return Rendered(200, {"content-type": "application/json", **self._headers(facts)}, whole.body)
-
-    def _replay(self, facts: TargetFacts, attempt: Attempt) -> None:
-        """The upstream answered whole although a stream was asked for: make the stream of it."""
-        decoder = self._new_decoder(facts)
-        events = events_of(attempt.body, decoder)
-        if isinstance(events[-1], Failed):
-            raise events[-1].error
-        self._usage = decoder.usage or Usage()
-        self.emit(self._splice.admit(events))
-        if not self._splice.committed:
-            raise Malformed("an answer that shows nothing")
-
-    def _remember(self, facts: TargetFacts, lane: StreamLane) -> None:
-        self._engine.memory.keep_answer(facts, fold(lane.tapped), self._q.caller.key)
-
-    def _final_usage(self, reported: Usage | None) -> Usage:
-        return reported if reported is not None and reported.output_tokens else self._estimate(self._splice.shown.text)
-
-    def _estimate(self, text: str) -> Usage:
-        return Usage(self._q.demand.input_tokens, max(1, len(text) // 4), estimated=True)
 
     def _headers(self, facts: TargetFacts) -> dict[str, str]:
         headers = {
@@ -366,35 +297,19 @@ class Exchange:
             headers["x-hermes-warnings"] = ",".join(self._notices)[:1_000]
         return headers
 
-    def _late_comment(self, facts: TargetFacts) -> bytes:
-        """What was not known when the head went out, or is no longer true (contract.md, Answers)."""
-        if self._head == self._headers(facts):
-            return b""
-        warnings = f" warnings={','.join(self._notices)}" if self._notices else ""
-        text = f": hermes target={facts.target.name} attempts={len(self._reports) + 1}{warnings}\n\n"
-        return text.encode("ascii", "replace")
-
     # -- pushed ----------------------------------------------------------------------------------------
 
     def emit(self, data: bytes) -> None:
         """Bytes for the caller, from within the transport's callback."""
-        if not data:
+        delivery = self._delivery
+        if not data or delivery is None:
             return
-        if not self._live:
-            self._pending.append(data)
+        slow = delivery.push(data)
+        if not delivery.live:
             self.wake()
-            return
-        self._write(data)
-        reply = self._reply
-        assert reply is not None
-        if reply.waiting_bytes() > _PRESSURE_BYTES and self._attempt is not None:
+        elif slow and self._attempt is not None:
             self._paused = True
             self._attempt.pause()
-
-    def _write(self, data: bytes) -> None:
-        assert self._reply is not None
-        self._reply.write(data)
-        self._wrote_mono = self._engine.clock.mono()
 
     def wake(self) -> None:
         """Something changed: let `run` look."""
@@ -422,8 +337,8 @@ class Exchange:
         """Until something changed; then open the reply, where that is what is needed."""
         attempt = self._attempt
         assert attempt is not None
-        if self._reply is not None and not self._live and (self._pending or self._want_head):
-            await self._open_reply(attempt.facts)
+        if self._delivery is not None and self._delivery.opens:
+            await self._delivery.open(self._headers(attempt.facts))
             return
         self._wake = asyncio.get_running_loop().create_future()
         try:
@@ -431,44 +346,20 @@ class Exchange:
         finally:
             self._wake = None
 
-    async def _open_reply(self, facts: TargetFacts) -> None:
-        if self._live:
-            return
-        assert self._reply is not None
-        known = self._splice.committed
-        self._head = self._headers(facts) if known else {}
-        await self._reply.start(self._head)
-        self._live = True
-        if self._pending:
-            self._write(b"".join(self._pending))
-            self._pending.clear()
-        elif not known:
-            self._keep_alive()  # the caller has heard nothing for 15 s
-
-    def _keep_alive(self) -> None:
-        clock, model = self._engine.clock, self._q.inbound.request.model
-        self._write(self._splice.keep_alive(self._engine.ids.new("chatcmpl-"), model, int(clock.now())))
-
     def tick(self, mono: float) -> None:
         """All time limits of the exchange, and the relief of an upstream that was paused."""
-        attempt, reply = self._attempt, self._reply
+        attempt, delivery = self._attempt, self._delivery
         if attempt is not None and not attempt.over:
-            if self._paused and reply is not None and reply.waiting_bytes() <= _RELIEF_BYTES:
+            if self._paused and delivery is not None and delivery.relieved:
                 self._paused = False
                 attempt.resume()
-            if mono >= self._deadline_mono and not self._splice.committed:
+            if mono >= self._deadline_mono and not self._committed:
                 attempt.abort()
                 attempt.failed(TimedOut("deadline"))
             else:
                 attempt.tick(mono)
-        if reply is None or self._closed:
-            return
-        if not self._live:
-            if not self._want_head and mono - self._arrived_mono >= HEAD_S:
-                self._want_head = True
-                self.wake()
-        elif mono - self._wrote_mono >= KEEP_ALIVE_S:
-            self._keep_alive()
+        if delivery is not None and delivery.tick(mono):
+            self.wake()
 
     # -- what is learnt, and the end -------------------------------------------------------------------
 
@@ -535,15 +426,13 @@ class Exchange:
 
     async def _refuse(self, error: HermesError) -> Rendered | None:
         """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""
-        now = self._engine.clock.now()
-        if self._reply is None or not self._live:
-            rendered = render_error(error, now=now)
-            headers = {"content-type": "application/json", "x-hermes-attempts": str(len(self._reports))}
-            return replace(rendered, headers={**headers, **rendered.headers})
-        self._write(error_event(error, now=now))
-        self._closed = True
-        await self._reply.end()
-        return None
+        delivery = self._delivery
+        if delivery is not None and delivery.live:
+            await delivery.fail(error)
+            return None
+        rendered = render_error(error, now=self._engine.clock.now())
+        headers = {"content-type": "application/json", "x-hermes-attempts": str(len(self._reports))}
+        return replace(rendered, headers={**headers, **rendered.headers})
 
     def _report(self, outcome: str) -> None:
         engine = self._engine
@@ -554,7 +443,7 @@ class Exchange:
             "exchange.done",
             request_id=self._q.request_id,
             outcome=outcome,
-            stream=self._reply is not None,
+            stream=self._delivery is not None,
             attempts=" ".join(self._trail),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,

@@ -186,8 +186,10 @@ class ChatDecoder:
             if isinstance(field, str) and field:
                 reasoning = field
                 break
-        if reasoning or delta.reasoning_details:
-            extras = {"reasoning_details": sendable(delta.reasoning_details)} if delta.reasoning_details else {}
+        details = delta.reasoning_details
+        details = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else None
+        if reasoning or details:
+            extras: dict[str, object] = {"reasoning_details": sendable(details)} if details else {}
             self._say(BlockKind.REASONING, reasoning, out, extras)
         if isinstance(delta.refusal, str):
             text += delta.refusal

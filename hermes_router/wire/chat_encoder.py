@@ -35,6 +35,7 @@ class ChatEncoder:
         self._include_usage = include_usage
         self._prefix = b""
         self._calls = -1
+        self._entries = 0
         self._kind: BlockKind | None = None
         self._usage: Usage | None = None
         self.id = ""
@@ -98,8 +99,21 @@ class ChatEncoder:
             call.update(event.extras)
             return self._chunk(_TEXT.encode({"tool_calls": [call]}))
         if event.extras:
-            return self._chunk(_TEXT.encode(event.extras))
+            return self._chunk(_TEXT.encode({key: self._indexed(value) for key, value in event.extras.items()}))
         return b""
+
+    def _indexed(self, value: object) -> object:
+        """Objects in a streamed list have an `index`: the SDK's accumulator fails on any that lacks one."""
+        if not isinstance(value, list):
+            return value
+        entries = []
+        for entry in value:
+            if isinstance(entry, dict) and type(entry.get("index")) is not int:
+                entries.append({**entry, "index": self._entries})
+            else:
+                entries.append(entry)
+            self._entries += 1
+        return entries
 
     def _delta(self, text: str) -> bytes:
         match self._kind:

@@ -6,7 +6,7 @@ target.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,14 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.wire.traits import NOTHING, LooseMessage, Message, Messages, decode_messages, traits_of
 
 _LAST_USER_MAX = 8_000
-_SEED_MAX = 4_096  # characters: enough to tell conversations apart, and cheap to digest
+_SEED_MAX = 4_096  # bytes: enough to tell conversations apart, and cheap to digest
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
 _NULL = Raw(b"null")
-_BRACE = ord("{")
+_BRACE, _BRACKET, _QUOTE = b'{["'
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _NULLABLE_CONTENT = frozenset({"assistant", "function"})
@@ -248,35 +248,45 @@ def _outline(fields: Mapping[str, Raw]) -> _Seen:
         raise BadRequest("messages is required: a list of message objects", param="messages")
     messages = _decode_messages(raw)
     seen = _Seen(count=len(messages), text_bytes=memoryview(raw).nbytes, traits=traits_of(messages))
-    last_user: str | list[Any] | None = None
-    first_system = first_user = ""
+    last_user: Raw | None = None
+    first_system: list[Raw] = []
+    first_user: Raw | None = None
     for index in range(len(messages)):
         message: Message | LooseMessage = messages[index]
         role, content = message.role, message.content
-        if not isinstance(role, str) or role not in _ROLES:
-            raise BadRequest(
-                f"messages[{index}].role must be one of system, developer, user, assistant, tool",
-                param=f"messages[{index}].role",
-            )
-        if content is None and role not in _NULLABLE_CONTENT:
-            raise BadRequest(
-                f"messages[{index}].content is required: a string or a list of parts",
-                param=f"messages[{index}].content",
-            )
-        if isinstance(content, list):
-            _check_parts(content, index, seen)
+        _check_shape(role, content, index, seen)
         if role == "user":
             last_user = content
-            first_user = first_user or _text_of(content)[:_SEED_MAX]
+            first_user = first_user or content
         elif role == "assistant":
             seen.assistant_turns += 1
-        elif role in ("tool", "function"):
+        elif role == "tool" or role == "function":  # noqa: PLR1714 - on the hot path
             seen.tool_results += 1
-        elif not first_user:
-            first_system += _text_of(content)[:_SEED_MAX]
-    seen.conversation = _digest(first_system, first_user)
-    seen.last_user = _text_of(last_user)
+        elif first_user is None:
+            first_system.append(content)
+    seen.conversation = _digest([*first_system, first_user or Raw(b"")])
+    seen.last_user = "" if last_user is None else _text_of(last_user)
     return seen
+
+
+def _check_shape(role: Any, content: Raw, index: int, seen: _Seen) -> None:
+    """Name a wrong role or content; look into lists of parts."""
+    if not isinstance(role, str) or role not in _ROLES:
+        raise BadRequest(
+            f"messages[{index}].role must be one of system, developer, user, assistant, tool",
+            param=f"messages[{index}].role",
+        )
+    first = memoryview(content)[0] if len(content) else 0
+    if first == _QUOTE:
+        return
+    at = f"messages[{index}].content"
+    if first == _BRACKET:
+        _check_parts(content, index, seen)
+    elif len(content) == 0 or content == _NULL:
+        if role not in _NULLABLE_CONTENT:
+            raise BadRequest(f"{at} is required: a string or a list of parts", param=at)
+    else:
+        raise BadRequest(f"{at} must be a string or a list of parts", param=at)
 
 
 def _decode_messages(raw: Raw) -> Messages:
@@ -297,10 +307,11 @@ def _decode_messages(raw: Raw) -> Messages:
     return messages
 
 
-def _check_parts(parts: list[Any], index: int, seen: _Seen) -> None:
+def _check_parts(content: Raw, index: int, seen: _Seen) -> None:
     """Name wrong parts; count images without their payload."""
-    for position, part in enumerate(parts):
+    for position, raw in enumerate(_RAWS.decode(content)):
         path = f"messages[{index}].content[{position}]"
+        part = _decode(raw, path)
         if not isinstance(part, dict):
             raise BadRequest(f"{path} must be an object with a type", param=path)
         kind = part.get("type")
@@ -329,12 +340,16 @@ def _count_image(part: dict[str, Any], path: str, seen: _Seen) -> None:
         seen.image_urls += 1
 
 
-def _text_of(content: str | list[Any] | None) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content or () if part.get("type") == "text")
+def _text_of(content: Raw) -> str:
+    value = _ANY.decode(content)
+    if isinstance(value, str):
+        return value
+    return "\n".join(part["text"] for part in value or () if part.get("type") == "text")
 
 
-def _digest(system: str, user: str) -> str:
-    seed = f"{system}\0{user}".encode(errors="surrogatepass")
-    return hashlib.blake2b(seed, digest_size=12).hexdigest()
+def _digest(parts: Sequence[Raw]) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(memoryview(part)[:_SEED_MAX])
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -108,7 +108,7 @@ class _Framed:
             except UpstreamError as error:
                 self.error = error
                 break
-            if self.over:
+            if self._settled:
                 break
         return out[0] if len(out) == 1 else b"".join(out)
 

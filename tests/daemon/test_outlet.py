@@ -1,5 +1,6 @@
 """hermes_router/daemon/outlet.py: a log that nobody reads does not stop anything."""
 
+import contextlib
 import os
 import pty
 import socket
@@ -16,10 +17,8 @@ def pipe() -> Iterator[tuple[int, int]]:
     reader, writer = os.pipe()
     yield reader, writer
     for number in (reader, writer):
-        try:
+        with contextlib.suppress(OSError):
             os.close(number)
-        except OSError:
-            pass
 
 
 def _fill(outlet: Outlet) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from hermes_router.control.places import Places
 from hermes_router.core.errors import Unreachable
-from hermes_router.daemon.config import load
+from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.wiring import Daemon, build
 
 KEY = "sk-caller-0123456789"
@@ -48,7 +47,14 @@ def whole(text: str = "hello") -> Turn:
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
     return Turn(chunks=(json.dumps(body).encode(),))
 
 
@@ -184,7 +190,13 @@ class Wire:
 
 
 def request(
-    method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, version: str = "1.1", key: str | None = KEY
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    version: str = "1.1",
+    key: str | None = KEY,
 ) -> bytes:
     """The bytes of a request; a header of None is left out."""
     fields = {"Host": "localhost"}
@@ -211,7 +223,9 @@ class Router:
         self._wires.append(Wire(*await asyncio.open_connection("127.0.0.1", self.port)))
         return self._wires[-1]
 
-    async def ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **more: Any) -> Answer:
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **more: Any
+    ) -> Answer:
         """One request on a connection of its own."""
         wire = await self.wire()
         wire.send(request(method, path, body, headers, **more))
@@ -232,18 +246,29 @@ class Router:
 Serve = Callable[..., Awaitable[Router]]
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "c", tmp_path / "d", tmp_path / "s", tmp_path / "c" / ".env", tmp_path / "s" / "control.sock")
+@pytest.fixture(scope="session")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loaded]:
+    """Configurations by environment; each is read once, since rows take a while and values are frozen."""
+    home = tmp_path_factory.mktemp("places")
+    places = Places(home, home, home, home / ".env", home / "control.sock")
+    made: dict[tuple[tuple[str, str], ...], Loaded] = {}
+
+    def configuration(**environ: str) -> Loaded:
+        key = tuple(sorted(environ.items()))
+        if key not in made:
+            made[key] = load(places, environ)
+        return made[key]
+
+    return configuration
 
 
 @pytest.fixture
-async def serve(places: Places) -> AsyncIterator[Serve]:
-    """Start a router: `await serve(turn, …, SETTING="value")`."""
+async def serve(configured: Callable[..., Loaded]) -> AsyncIterator[Serve]:
+    """A starter of routers: turns of the provider first, settings by name."""
     running: list[Router] = []
 
     async def start(*turns: Turn, **environ: str) -> Router:
-        loaded = load(places, {"PROXY_API_KEYS": KEY, **GROQ, **environ})
+        loaded = configured(**{"PROXY_API_KEYS": KEY, **GROQ, **environ})
         assert not loaded.problems
         notes, providers = Notes(), Providers(*turns)
         daemon = build(loaded, asyncio.get_running_loop(), notes, transport=providers)

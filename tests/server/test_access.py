@@ -68,7 +68,9 @@ async def test_bound_to_everything_the_address_of_arrival_is_bound(serve: Any) -
     writer.close()
 
 
-@pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000", "null", "http://127.0.0.1:8319", "chrome-extension://abc"])
+@pytest.mark.parametrize(
+    "origin", [PAGE, "http://localhost:3000", "null", "http://127.0.0.1:8319", "chrome-extension://abc"]
+)
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
 async def test_an_origin_is_refused_by_default(serve: Any, speak: Any, method: str, origin: str) -> None:
     """No web page may call, our own address included; 403 names CORS_ORIGINS and grants nothing."""

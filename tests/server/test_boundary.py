@@ -130,7 +130,7 @@ async def test_an_exception_in_a_running_stream_is_its_error_event(
 ) -> None:
     """Once the head is out a bug ends the stream with an error event: no second head, no [DONE], and it is logged."""
     router = await serve(speak.stream("hello"))
-    monkeypatch.setattr("hermes_router.engine.exchange.Exchange._final_usage", lambda *_: 1 / 0)
+    monkeypatch.setattr("hermes_router.engine.delivery.Delivery._late", lambda *_: 1 / 0)
     wire = await router.wire()
     wire.send(speak.request("POST", CHAT, json.dumps({**speak.ask, "stream": True}).encode()))
     answer = await wire.answer()
@@ -163,7 +163,9 @@ async def test_a_bug_in_an_open_route_is_503(serve: Any, monkeypatch: pytest.Mon
     assert answer.error["message"] == "All providers are temporarily unavailable."
 
 
-@pytest.mark.parametrize("chunk", [b"nonsense\r\n", b"5\r\nab", b"-1\r\n\r\n", b"ffffffffffffffffff\r\n", b"2\r\nabXX0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "chunk", [b"nonsense\r\n", b"5\r\nab", b"-1\r\n\r\n", b"ffffffffffffffffff\r\n", b"2\r\nabXX0\r\n\r\n"]
+)
 async def test_broken_chunking_is_one_400_and_the_end(serve: Any, speak: Any, chunk: bytes) -> None:
     """A chunked body that breaks its framing gets one answer, 400 JSON, or none if it just stops; then the end."""
     router = await serve()

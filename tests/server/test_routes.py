@@ -117,7 +117,9 @@ async def test_models_list_what_can_be_named(serve: Any) -> None:
     assert {"object", "created", "owned_by"} <= set(pinnable)
 
 
-@pytest.mark.parametrize("name", ["hermes-router", "hermes-router:fast", "groq/openai/gpt-oss-20b", "groq%2Fopenai%2Fgpt-oss-20b"])
+@pytest.mark.parametrize(
+    "name", ["hermes-router", "hermes-router:fast", "groq/openai/gpt-oss-20b", "groq%2Fopenai%2Fgpt-oss-20b"]
+)
 async def test_one_model_is_found_by_its_id(serve: Any, name: str) -> None:
     """Ids hold slashes and colons, escaped or not."""
     router = await serve()
@@ -149,7 +151,9 @@ async def test_status_shows_every_target_and_no_secret(serve: Any) -> None:
 
 async def test_a_failure_shows_in_status(serve: Any, speak: Any) -> None:
     """A revoked key is paused, with a reason and a time, and readiness is gone with the only target."""
-    router = await serve(speak.turn(status=401, chunks=(b'{"error":{"message":"Invalid API Key","code":"invalid_api_key"}}',)))
+    router = await serve(
+        speak.turn(status=401, chunks=(b'{"error":{"message":"Invalid API Key","code":"invalid_api_key"}}',))
+    )
     assert (await router.chat()).status == 503
     report = (await router.ask("GET", "/v1/status")).json
     target = report["targets"][0]

@@ -7,7 +7,7 @@ import pytest
 from hermes_router import __version__
 from hermes_router.core.catalog import ModelSpec, ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Secret, Target
-from hermes_router.upstream.auth import HeaderAuthorizer
+from hermes_router.upstream.auth import HeaderAuthorizer, bearer
 
 KEY = "sk-the-secret-itself"
 
@@ -85,6 +85,11 @@ def test_the_callers_agent_is_shown_where_the_row_asks_for_it():
     assert authorizer.headers(kimi, caller_agent="claude-cli/2")["user-agent"] == "claude-cli/2"
     assert authorizer.headers(kimi, caller_agent="")["user-agent"] == ours
     assert authorizer.headers(_facts(), caller_agent="claude-cli/2")["user-agent"] == ours
+
+
+def test_a_bearer_header_can_be_had_without_a_target():
+    """Discovery of a local server with a key sends it before there is a target."""
+    assert bearer(Vault(), _facts().credential) == {"authorization": f"Bearer {KEY}"}
 
 
 def test_the_vault_is_not_shown_by_the_authorizer():

@@ -1,5 +1,6 @@
 """What every stream must be: the grammar of neutral events, and that of the frames a Chat caller is sent."""
 
+import itertools
 import json
 from typing import Any
 
@@ -38,7 +39,7 @@ def check_events(events: list[ChatEvent]) -> None:
                 raise AssertionError(f"{event} in the middle")
     assert not is_open, "the last block never closed"
     usages = [event.usage for event in events if isinstance(event, UsageSeen)]
-    for before, after in zip(usages, usages[1:], strict=False):
+    for before, after in itertools.pairwise(usages):
         assert after.output_tokens >= before.output_tokens
         assert after.input_tokens >= before.input_tokens
 

@@ -1,4 +1,4 @@
-"""Chat streams to feed and lanes to feed them to; `tr` feeds each sample whole, byte by byte, and cut at random."""
+"""Chat streams to feed and lanes to feed them to; `tr` feeds each sample in many ways."""
 
 import itertools
 import json
@@ -49,7 +49,9 @@ def say(*texts: str) -> list[dict[str, Any]]:
     return [chunk({"role": "assistant", "content": ""}), *(chunk({"content": text}) for text in texts)]
 
 
-def call(index: int | None, call_id: str | None, name: str | None, arguments: Any = None, **more: Any) -> dict[str, Any]:
+def call(
+    index: int | None, call_id: str | None, name: str | None, arguments: Any = None, **more: Any
+) -> dict[str, Any]:
     """A delta with one piece of a tool call; None = the key is absent."""
     function = {k: v for k, v in (("name", name), ("arguments", arguments)) if v is not None}
     one = {k: v for k, v in (("index", index), ("id", call_id), ("type", "function")) if v is not None}
@@ -129,10 +131,17 @@ def cuts(body: bytes, rng: random.Random) -> list[bytes]:
     return pieces
 
 
+def events(body: bytes) -> list[bytes]:
+    """The body in pieces of one event each, as most upstreams send it: what the fast path is made for."""
+    *whole, rest = body.split(b"\n\n")
+    return [*(piece + b"\n\n" for piece in whole), *([rest] if rest else [])]
+
+
 def ways(body: bytes, *, seed: int = 7) -> list[list[bytes]]:
-    """A body whole, byte by byte, and cut at random three times."""
+    """A body whole, byte by byte, event by event, and cut at random three times."""
     rng = random.Random(seed)
-    return [[body], [body[i : i + 1] for i in range(len(body))], *(cuts(body, rng) for _ in range(3))]
+    byte_by_byte = [body[i : i + 1] for i in range(len(body))]
+    return [[body], byte_by_byte, events(body), *(cuts(body, rng) for _ in range(3))]
 
 
 def tr(body: bytes, **kwargs: Any) -> Played:

@@ -212,8 +212,10 @@ def test_garbage_is_malformed(garbage: list[Any]) -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["a", "b", "f", A, A[:4], A[4:]]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["index", "id", "function", "name", "arguments"]), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["index", "id", "function", "name", "arguments"]), inner, max_size=5)
+    ),
     max_leaves=12,
 )
 

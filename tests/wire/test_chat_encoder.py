@@ -100,10 +100,14 @@ def test_usage_goes_out_only_where_it_was_asked_for() -> None:
 
 
 def test_reasoning_details_go_out_beside_the_text() -> None:
-    """What only the dialect understands is a delta of its own (providers.md 7)."""
-    details: list[Any] = [{"type": "reasoning.encrypted", "data": "x"}]
-    frames = frames_of(encode([EVENTS[0], Opened(BlockKind.REASONING, extras={"reasoning_details": details}), Closed()]))
-    assert frames[1]["choices"][0]["delta"] == {"reasoning_details": details}
+    """What only the dialect understands is a delta of its own; without an index the SDK would fail on it (7)."""
+    details: list[Any] = [{"type": "reasoning.encrypted", "data": "x", "index": 4}, {"type": "reasoning.text"}]
+    opened = [Opened(BlockKind.REASONING, extras={"reasoning_details": details}), Closed()]
+    sse = encode([EVENTS[0], *opened, *opened, *EVENTS[1:]])
+    shown = frames_of(sse)[1]["choices"][0]["delta"]
+    assert shown == {"reasoning_details": [details[0], {**details[1], "index": 1}]}
+    assert "index" not in details[1]  # what is remembered for the next turn stays as it came
+    assert accumulate(sse).choices[0].message.content == "hello \u2028 é"
 
 
 def test_failures_are_not_rendered_here() -> None:
@@ -128,6 +132,8 @@ def test_a_whole_answer_is_what_the_sdk_reads() -> None:
     assert body["choices"][0]["message"]["reasoning_details"] == [1, 2]
     assert completion.usage is not None
     assert completion.usage.total_tokens == 7
-    text = json.loads(render_answer(Answer("i", "m", 5, [Block(BlockKind.TEXT, "x")], None, Finish.LENGTH), Usage(1, 1)))
+    text = json.loads(
+        render_answer(Answer("i", "m", 5, [Block(BlockKind.TEXT, "x")], None, Finish.LENGTH), Usage(1, 1))
+    )
     assert text["choices"][0]["message"] == {"role": "assistant", "content": "x"}
     assert text["choices"][0]["finish_reason"] == "length"

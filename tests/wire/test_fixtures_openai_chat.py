@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from .grammar import check_caller
-from .streams import DONE, tr
+from hermes_router.core.errors import UpstreamError
+from hermes_router.core.events import ChatEvent
+from hermes_router.wire.sse import SSEDecoder
+
+from .grammar import check_caller, check_events
+from .streams import DONE, decoder, tr
 
 ROOT = Path(__file__).parent / "fixtures" / "openai_chat"
 CASES = sorted(path.name for path in ROOT.iterdir())
@@ -40,6 +44,20 @@ def test_a_misbehaving_stream_becomes_what_the_caller_should_see(case: str) -> N
     reasons = [c["finish_reason"] for f in frames for c in f["choices"] if c["finish_reason"]]
     assert reasons == ([meta["finish"]] if "finish" in meta else [])
     assert played.sse.endswith(DONE) == ("finish" in meta)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_its_events_keep_the_grammar(case: str) -> None:
+    """Started Block* (Finished | Failed), up to the frame that is an error, if one is (design.md 2.4)."""
+    one, sse = decoder(), SSEDecoder()
+    events: list[ChatEvent] = []
+    try:
+        for frame in [*sse.feed((ROOT / case / "upstream.sse").read_bytes()), *sse.finish()]:
+            if frame.data and frame.data != b"[DONE]":
+                events.extend(one.events(one.parse(frame.data)))
+    except UpstreamError:
+        pass
+    check_events([*events, *one.finish_stream(clean=True)])
 
 
 @pytest.mark.parametrize("case", CASES)

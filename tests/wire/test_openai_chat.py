@@ -96,6 +96,12 @@ def test_images_audio_and_files_are_seen_and_images_cost_no_bytes() -> None:
     assert parse(modalities=["text", "audio"]).request.audio
 
 
+def test_json_formats_are_told_apart() -> None:
+    """text, json_object, json_schema (clients.md 7.2)."""
+    for kind in ("text", "json_object", "json_schema"):
+        assert parse(response_format={"type": kind}).request.json_format == kind
+
+
 def test_long_user_turns_are_cut_but_counted() -> None:
     """Difficulty needs the length and the beginning, not all of it."""
     request = parse(messages=[{"role": "user", "content": "x" * 20_000}]).request
@@ -109,7 +115,10 @@ def test_a_conversation_keeps_its_digest_as_it_grows() -> None:
     digest = parse(messages=start).request.conversation
     assert parse(messages=grown).request.conversation == digest
     assert parse(messages=[{"role": "system", "content": "t"}, USER]).request.conversation != digest
-    assert parse(messages=[{"role": "system", "content": "s"}, {"role": "user", "content": "b"}]).request.conversation != digest
+    assert (
+        parse(messages=[{"role": "system", "content": "s"}, {"role": "user", "content": "b"}]).request.conversation
+        != digest
+    )
 
 
 def test_an_explicit_session_is_read_from_body_and_headers() -> None:
@@ -138,7 +147,9 @@ def test_effort_is_read_in_both_spellings() -> None:
 
 def test_fields_stay_raw_and_the_last_of_two_equal_keys_counts() -> None:
     """What is forwarded is the caller's own bytes; JSON parsers take the last of duplicates, and so do we."""
-    inbound = parse_request(b'{"x": {"a" : 1e5},"n":9,"messages":[],"messages":[{"role":"user","content":"b"}],"n":1}', {})
+    inbound = parse_request(
+        b'{"x": {"a" : 1e5},"n":9,"messages":[],"messages":[{"role":"user","content":"b"}],"n":1}', {}
+    )
     assert bytes(inbound.fields["x"]) == b'{"a" : 1e5}'
     assert (inbound.request.choices, inbound.request.last_user) == (1, "b")
 
@@ -188,6 +199,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"response_format": "json"}, "response_format"),
     ({"response_format": {}}, "response_format.type"),
     ({"response_format": {"type": []}}, "response_format.type"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
     ({"reasoning_effort": 5}, "reasoning_effort"),
     ({"logprobs": "x"}, "logprobs"),
 ]
@@ -275,13 +287,18 @@ def test_any_json_is_a_request_or_a_bad_one(body: dict[str, Any]) -> None:
     try:
         inbound = parse_request(json.dumps(body).encode(), {})
     except BadRequest as error:
-        assert error.param is None or _PATH.fullmatch(error.param), error.param
+        path = error.param
+    else:
+        assert inbound.request.messages == len(body["messages"]) > 0
+        assert inbound.request.text_bytes >= 0
         return
-    assert inbound.request.messages == len(body["messages"]) > 0
-    assert inbound.request.text_bytes >= 0
+    assert path is None or _PATH.fullmatch(path), path
 
 
-@given(st.binary(max_size=100) | st.binary(max_size=30).map(lambda b: b'{"messages":[{"role":"user","content":"' + b + b'"}]}'))
+@given(
+    st.binary(max_size=100)
+    | st.binary(max_size=30).map(lambda b: b'{"messages":[{"role":"user","content":"' + b + b'"}]}')
+)
 def test_any_bytes_are_a_request_or_a_bad_one(body: bytes) -> None:
     """Whatever arrives at the port."""
     try:

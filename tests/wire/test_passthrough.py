@@ -20,7 +20,7 @@ from hermes_router.wire.openai_errors import error_event
 from hermes_router.wire.passthrough import ManyLane, StreamLane
 
 from .grammar import check_caller, frames_of
-from .streams import DONE, call, chunk, cuts, decoder, drive, new_splice, play, say, sse, tr
+from .streams import DONE, call, chunk, cuts, decoder, drive, events, new_splice, play, say, sse, tr
 from .test_calls import NAMELESS_IDS, ODDITIES
 from .test_chat_decoder import chunks
 
@@ -104,6 +104,18 @@ def test_white_space_behind_reasoning_does_not_make_an_empty_answer_of_a_good_on
     assert text_of(played.sse) == "\nyes"
 
 
+def test_a_text_event_that_comes_alone_is_forwarded_as_the_same_bytes() -> None:
+    """The hot path copies nothing; what is no plain text, an error or the end, is told apart all the same."""
+    lane = StreamLane(new_splice(), decoder())
+    for frame in say("a"):
+        lane.feed(sse(frame, done=False))
+    plain = sse(chunk({"content": "b"}), done=False)
+    assert lane.feed(plain) is plain
+    assert frames_of(lane.feed(sse(chunk({"role": "assistant", "content": "c"}), done=False)))
+    assert lane.feed(sse(chunk({"tool_calls": "x"}), done=False)) == b""
+    assert isinstance(lane.error, Malformed)
+
+
 # --- endings ---------------------------------------------------------------------------------------
 
 
@@ -128,7 +140,9 @@ def test_ha2_9r10_pk1_a_stream_without_a_finish_reason_is_never_a_good_end() -> 
             assert all(f["choices"][0]["finish_reason"] is None for f in frames_of(played.sse))
 
 
-@pytest.mark.parametrize("tail", [b"", b"data: [DONE]", b"data: [DONE]\n", b'data: {"id":"x","choices":[],"usa', b"data"])
+@pytest.mark.parametrize(
+    "tail", [b"", b"data: [DONE]", b"data: [DONE]\n", b'data: {"id":"x","choices":[],"usa', b"data"]
+)
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_finish_reason_is_an_end_whatever_follows(tail: bytes, clean: bool) -> None:
     """No `[DONE]`, half a frame, a reset: what was said before stands (providers.md 6)."""
@@ -176,7 +190,9 @@ def test_an_endless_event_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_usage_is_forwarded_only_where_asked_and_the_last_counts() -> None:
     """Usage in every chunk and in a last one (CP-8): one chunk of ours with the last, or none."""
     counted = [chunk({"content": t}, usage={"prompt_tokens": 3, "completion_tokens": n}) for n, t in enumerate("abc")]
-    body = sse(*say("x"), *counted, STOP, {"id": "x", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}})
+    body = sse(
+        *say("x"), *counted, STOP, {"id": "x", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
+    )
     assert not any(f.get("usage") for f in frames_of(tr(body).sse))
     played = tr(body, include_usage=True)
     usages = [f["usage"] for f in frames_of(played.sse) if f.get("usage")]
@@ -234,7 +250,7 @@ def accumulate(out: bytes) -> Any:
     state: Any = ChatCompletionStreamState()
     for frame in frames_of(out):
         state.handle_chunk(ChatCompletionChunk.construct(**frame))
-    return state.get_final_completion()
+    return state.current_completion_snapshot  # the final one is the same, but raises where it was cut or filtered
 
 
 @pytest.mark.parametrize("oddity", [*ODDITIES, *NAMELESS_IDS])
@@ -299,10 +315,13 @@ def test_any_stream_cut_anyhow_is_a_stream_the_caller_can_read(
     """The output never depends on the cuts, keeps the caller's grammar, and ends well only if the upstream did."""
     body = sse(*frames, done=clean)
     tags = ("<think>", "</think>") if seed % 2 else None
-    whole = play(body, clean=clean, cap_tokens=cap, think_tags=tags, include_usage=True)
-    again = play(body, cuts(body, random.Random(seed)), clean=clean, cap_tokens=cap, think_tags=tags, include_usage=True)
-    assert again.sse == whole.sse
-    assert type(again.error) is type(whole.error)
+    whole, *others = [
+        play(body, pieces, clean=clean, cap_tokens=cap, think_tags=tags, include_usage=True)
+        for pieces in ([body], events(body), cuts(body, random.Random(seed)))
+    ]
+    for again in others:
+        assert again.sse == whole.sse
+        assert type(again.error) is type(whole.error)
     check_caller(whole.sse)
     assert (whole.error is None) == whole.sse.endswith(DONE)
     if whole.error is None:
@@ -324,7 +343,9 @@ def test_garbage_bytes_only_ever_set_the_error(body: bytes, clean: bool) -> None
 
 def many(index: int, delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
     """A chunk of one of several choices."""
-    return chunk(choices=[{"index": index, "delta": delta, "finish_reason": finish, "logprobs": {"content": []}}], **more)
+    return chunk(
+        choices=[{"index": index, "delta": delta, "finish_reason": finish, "logprobs": {"content": []}}], **more
+    )
 
 
 def many_lane(body: bytes, choices: int = 2) -> tuple[ManyLane, bytes]:

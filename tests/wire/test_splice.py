@@ -9,9 +9,9 @@ from hermes_router.core.events import (
     Finished,
     Opened,
     Started,
+    Usage,
     UsageSeen,
 )
-from hermes_router.core.events import Usage as U
 
 from .grammar import check_caller, frames_of
 from .streams import new_splice
@@ -38,7 +38,7 @@ def said(sse: bytes, field: str = "content") -> str:
 def test_everything_is_held_until_the_first_content() -> None:
     """Role, usage, empty blocks and white space are no content: failover behind them is invisible (design 2.14)."""
     splice = new_splice()
-    for events in ([START], [UsageSeen(U(1, 0))], [Opened(BlockKind.TEXT), Delta("\n")], [Closed()], thought(" ")):
+    for events in ([START], [UsageSeen(Usage(1, 0))], [Opened(BlockKind.TEXT), Delta("\n")], [Closed()], thought(" ")):
         assert splice.admit(events) == b""
         assert not splice.committed
         assert splice.may_restart

@@ -73,7 +73,9 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         decoder.feed(b"x" * 1_001)
 
 
-_pieces = st.sampled_from([b"data: ", b"data:", b"a", b"{}", b"\n", b"\r", b"\r\n", b"\n\n", b":", b"event: e", b"\xff"])
+_pieces = st.sampled_from(
+    [b"data: ", b"data:", b"a", b"{}", b"\n", b"\r", b"\r\n", b"\n\n", b":", b"event: e", b"\xff"]
+)
 
 
 @given(st.lists(_pieces, max_size=30).map(b"".join), st.integers(0, 2**32))
