@@ -133,9 +133,7 @@ async def _connect(caller: asyncio.Protocol, port: int) -> None:
     await asyncio.get_running_loop().create_connection(lambda: caller, HOST, port)
 
 
-async def unary(
-    port: int, bodies: Sequence[bytes], count: int, connections: int = 16, limit_s: float = 60.0
-) -> Tally:
+async def unary(port: int, bodies: Sequence[bytes], count: int, connections: int = 16, limit_s: float = 60.0) -> Tally:
     """Send `count` requests over keep-alive connections, each as soon as the one before it is answered.
 
     Each connection sends one of `bodies`, again and again: an agent in its conversation.

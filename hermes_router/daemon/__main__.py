@@ -6,6 +6,7 @@ Owns start, signals and the drained stop. It must never decide anything about re
 import argparse
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ from hermes_router.daemon.outlet import Outlet
 from hermes_router.daemon.scrub import secrets_of
 from hermes_router.daemon.wiring import Daemon, build, check_binding
 from hermes_router.server.app import listen
+
+_GC_THRESHOLD = 5_000  # new objects between two looks; a request makes a few hundred
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,6 +157,9 @@ async def _serve(loaded: Loaded, sockets: Sequence[socket.socket], log: Any) -> 
     _announce(daemon, log, [sock.getsockname() for sock in sockets])
     if daemon.has_local:
         daemon.supervisor.keep("local", daemon.look_for_local)
+    gc.collect()
+    gc.freeze()  # what lives for ever is not looked at again: it is most of what there is
+    gc.set_threshold(_GC_THRESHOLD)
     await stop
     drain_s = loaded.settings.drain_s
     log.info("daemon.stopping", drain_s=drain_s)
