@@ -6,9 +6,9 @@ inferred is short and ends with the first success; a refusal of ours changes not
 
 from typing import Literal
 
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import AttemptClass, Overloaded, QuotaExhausted, UpstreamError
 from hermes_router.core.observations import Window
-from hermes_router.routing.quota import next_reset
 
 Source = Literal["told", "inferred"]
 
@@ -131,7 +131,7 @@ def _deadline(error: UpstreamError, now: float, resets: str | None) -> tuple[flo
     if not isinstance(error, QuotaExhausted):
         return None, every_s
     if error.window is Window.MONTH:
-        return next_reset(Window.MONTH, resets or "utc", now), every_s
+        return next_reset(resets or "utc", Window.MONTH, now), every_s
     if error.window is Window.DAY and resets is not None and resets != "rolling":
-        return next_reset(Window.DAY, resets, now), every_s
+        return next_reset(resets, Window.DAY, now), every_s
     return now + BLIND_DAY_S, every_s

@@ -5,10 +5,9 @@ published one is a prior that only ranks. It must never choose a target, and nev
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Meter:
         if self.once:
             self.once = False
             self.rule(None, "published")
-        self.reset_at = next_reset(self.window, self.resets, now)
+        self.reset_at = next_reset(self.resets, self.window, now)
 
     def fits(self, amount: int, now: float) -> bool:
         """Whether `amount` more fits into the window."""
@@ -159,22 +158,3 @@ def settle(entries: Sequence[tuple[Meter, int, int]], actual: Amounts | None) ->
             meter.used = max(0, meter.used - reserved)
         elif actual[meter.code] >= 0:
             meter.used = max(0, meter.used + actual[meter.code] - reserved)
-
-
-def next_reset(window: Window, resets: str, now: float) -> float:
-    """When a window that begins `now` ends, epoch seconds. An unknown time zone counts as UTC."""
-    if resets == "rolling" or window in (Window.PLAN, Window.NONE):
-        return now + WINDOW_SECONDS[window]
-    if window not in (Window.DAY, Window.MONTH):
-        span = WINDOW_SECONDS[window]
-        return (now // span + 1) * span
-    zone: tzinfo = UTC
-    if resets != "utc":
-        try:
-            zone = ZoneInfo(resets)
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = UTC
-    midnight = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    if window is Window.DAY:
-        return (midnight + timedelta(days=1)).timestamp()
-    return (midnight.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()

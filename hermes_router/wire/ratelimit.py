@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
-from hermes_router.wire.resets import bounded, next_reset, parse_reset
+from hermes_router.wire.resets import bounded, parse_reset
 
 __all__ = ["HEADER_FAMILIES", "next_reset", "parse_reset", "retry_after", "seen"]
 

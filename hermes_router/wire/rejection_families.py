@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import (
     ContentFiltered,
     CredentialRejected,
@@ -27,7 +28,7 @@ from hermes_router.wire.ratelimit import retry_after
 from hermes_router.wire.rejection_body import Said, scalar
 from hermes_router.wire.rejection_generic import fail, limited, overloaded, told_at, window_of
 from hermes_router.wire.rejection_request import filtered, incapable, overflow, too_long
-from hermes_router.wire.resets import next_reset, parse_reset
+from hermes_router.wire.resets import parse_reset
 
 Family = Callable[[Said], UpstreamError | None]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import (
     CredentialRejected,
     Invalid,
@@ -27,7 +28,7 @@ from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
 from hermes_router.wire.ratelimit import HEADER_FAMILIES, retry_after, seen
 from hermes_router.wire.rejection_body import Said
 from hermes_router.wire.rejection_request import GONE_NAMES, about_request, filtered, gone, overflow
-from hermes_router.wire.resets import next_reset, parse_reset, told_in_text
+from hermes_router.wire.resets import parse_reset, told_in_text
 
 CREDIT_NAMES: Final = frozenset({
     "insufficient_quota", "billing_hard_limit_reached", "billing_error", "exceeded_current_quota_error",

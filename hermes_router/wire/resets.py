@@ -1,4 +1,4 @@
-"""When a limit ends: the one parser of reset times, and the calendar of day and month windows.
+"""When a limit ends: the one parser of reset times.
 
 Owns every form in which providers write an instant or a wait. It must never know who wrote it, keep anything
 between calls, or add jitter: randomness is the engine's.
@@ -7,9 +7,6 @@ between calls, or add jitter: randomness is the engine's.
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
-from zoneinfo import ZoneInfo
-
-from hermes_router.core.observations import WINDOW_SECONDS, Window
 
 _ANY_CASE: Final = re.IGNORECASE | re.ASCII  # else the long s of old print counts as a second's s
 MAX_WAIT_S: Final = 31 * 86400.0
@@ -116,51 +113,3 @@ def told_in_text(text: str, now: float, *, naive_offset_s: float = 0.0) -> float
             if at is not None:
                 found.append(at)
     return max(found, default=None)
-
-
-def _nth_sunday(year: int, month: int, nth: int) -> int:
-    first = datetime(year, month, 1, tzinfo=UTC).weekday()
-    return 1 + (6 - first) % 7 + 7 * (nth - 1)
-
-
-def _pacific_offset_s(at: float) -> float:
-    """Los Angeles by the rule of 2007: second Sunday of March to first of November, at two o'clock."""
-    year = datetime.fromtimestamp(at, UTC).year
-    begins = datetime(year, 3, _nth_sunday(year, 3, 2), 10, tzinfo=UTC).timestamp()
-    ends = datetime(year, 11, _nth_sunday(year, 11, 1), 9, tzinfo=UTC).timestamp()
-    return -25200.0 if begins <= at < ends else -28800.0
-
-
-def _offset_s(clock: str, at: float) -> float:
-    """Seconds east of UTC on `clock` at that instant. A small VPS may lack tzdata; an unknown zone is UTC."""
-    if clock == "utc":
-        return 0.0
-    if clock == "Asia/Shanghai":
-        return 28800.0
-    try:
-        shift = datetime.fromtimestamp(at, ZoneInfo(clock)).utcoffset()
-    except (KeyError, ValueError, OSError):
-        return _pacific_offset_s(at) if clock == "America/Los_Angeles" else 0.0
-    return shift.total_seconds() if shift is not None else 0.0
-
-
-def next_reset(clock: str, window: Window, now: float) -> float:
-    """When a window that began before `now` ends, in epoch seconds.
-
-    `clock` is `rolling` (now plus the window's length), `utc` or a time zone: then days end at local
-    midnight, daylight saving included, months on the 1st, shorter windows at the next full one
-    (facts/providers.md 4.3).
-    """
-    if clock == "rolling" or window in (Window.PLAN, Window.NONE):
-        return now + WINDOW_SECONDS[window]
-    if window not in (Window.DAY, Window.MONTH):
-        length = WINDOW_SECONDS[window]
-        return (now // length + 1) * length
-    offset = _offset_s(clock, now)
-    local = datetime.fromtimestamp(now + offset, UTC)
-    if window is Window.DAY:
-        edge = datetime(local.year, local.month, local.day, tzinfo=UTC) + timedelta(days=1)
-    else:
-        edge = datetime(local.year + local.month // 12, local.month % 12 + 1, 1, tzinfo=UTC)
-    # The offset at the edge may differ from today's: clocks change in between.
-    return edge.timestamp() - _offset_s(clock, edge.timestamp() - offset)

@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
-from hermes_router.routing.quota import Meter, Reservation, next_reset, settle
+from hermes_router.routing.quota import Meter, Reservation, settle
 
 SCOPE = Scope(ProviderName("p"))
 
@@ -156,26 +155,6 @@ def test_a_told_level_sets_the_limit_only() -> None:
     charge(one, 1, 0.0)
     one.told(QuotaSeen("provider", Unit.CONCURRENCY, Window.NONE, 1, 1), 0.0)
     assert not one.fits(1, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("window", "resets", "now", "end"),
-    [
-        (Window.MINUTE, "rolling", 90.0, 150.0),
-        (Window.MINUTE, "utc", 90.0, 120.0),
-        (Window.DAY, "utc", at(2026, 11, 21, 10), at(2026, 11, 22)),
-        (Window.DAY, "America/Los_Angeles", at(2026, 11, 21, 10), at(2026, 11, 22, 8)),
-        (Window.DAY, "America/Los_Angeles", at(2026, 11, 1, 7, 30), at(2026, 11, 2, 8)),  # the 25-hour day
-        (Window.DAY, "No/Where", at(2026, 11, 21, 10), at(2026, 11, 22)),
-        (Window.MONTH, "utc", at(2026, 12, 31, 23), at(2027, 1, 1)),
-        (Window.MONTH, "utc", at(2028, 2, 29), at(2028, 3, 1)),
-        (Window.DAY, "rolling", 0.0, 86_400.0),
-        (Window.PLAN, "utc", 0.0, 18_000.0),
-    ],
-)
-def test_windows_end_on_their_clock(window: Window, resets: str, now: float, end: float) -> None:
-    """Rolling windows run from their first charge; days and months end at midnight of their own time zone."""
-    assert next_reset(window, resets, now) == end
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 200), st.sampled_from(["used", "unsent", "unknown"]))))

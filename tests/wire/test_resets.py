@@ -1,15 +1,13 @@
 """Reset times in every form that a provider writes, and the clocks of day and month windows."""
 
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_router.core.observations import Window
 from hermes_router.wire import resets
-from hermes_router.wire.resets import next_reset, parse_reset, told_in_text
+from hermes_router.wire.resets import parse_reset, told_in_text
 
 NOW = 1795262400.0  # 2026-11-21T12:00:00Z
 
@@ -104,43 +102,3 @@ def test_ha11_waits_in_messages(text, wait_s):
 def test_numbers_that_are_no_wait_are_left_alone(text):
     """Counts and years in a message are not mistaken for a wait."""
     assert told_in_text(text, NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("clock", "window", "now", "reset"),
-    [
-        ("rolling", Window.DAY, "2026-11-21T12:00:00Z", "2026-11-22T12:00:00Z"),
-        ("rolling", Window.MINUTE, "2026-11-21T12:00:10Z", "2026-11-21T12:01:10Z"),
-        ("utc", Window.MINUTE, "2026-11-21T12:00:10Z", "2026-11-21T12:01:00Z"),
-        ("utc", Window.HOUR, "2026-11-21T12:00:10Z", "2026-11-21T13:00:00Z"),
-        ("utc", Window.DAY, "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"),
-        ("utc", Window.MONTH, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
-        ("Asia/Shanghai", Window.DAY, "2026-11-21T12:00:00Z", "2026-11-21T16:00:00Z"),
-        ("Asia/Shanghai", Window.MONTH, "2026-11-30T17:00:00Z", "2026-12-31T16:00:00Z"),
-        ("America/Los_Angeles", Window.DAY, "2026-11-21T12:00:00Z", "2026-11-22T08:00:00Z"),
-        ("America/Los_Angeles", Window.DAY, "2026-07-01T06:59:59Z", "2026-07-01T07:00:00Z"),
-        ("America/Los_Angeles", Window.DAY, "2026-03-08T09:00:00Z", "2026-03-09T07:00:00Z"),
-        ("America/Los_Angeles", Window.DAY, "2026-11-01T08:30:00Z", "2026-11-02T08:00:00Z"),
-        ("America/Los_Angeles", Window.MONTH, "2026-10-15T00:00:00Z", "2026-11-01T07:00:00Z"),
-        ("Nowhere/Unknown", Window.DAY, "2026-11-21T12:00:00Z", "2026-11-22T00:00:00Z"),
-    ],
-)
-def test_windows_end_on_their_own_clock(clock, window, now, reset):
-    """Pacific midnight moves with daylight saving, Beijing's does not, months end on the 1st (4.3, 12.14.7)."""
-    assert next_reset(clock, window, at(now)) == at(reset)
-
-
-@given(st.floats(min_value=at("2020-01-01T00:00:00Z"), max_value=at("2040-01-01T00:00:00Z")))
-def test_without_tzdata_pacific_midnight_is_computed_alike(now):
-    """A VPS without tzdata gets the same Pacific midnights from the rule of 2007 as from the zone file."""
-    known = next_reset("America/Los_Angeles", Window.DAY, now)
-
-    def missing(key):
-        raise ZoneInfoNotFoundError(key)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resets, "ZoneInfo", missing)
-        assert next_reset("America/Los_Angeles", Window.DAY, now) == known
-    local = datetime.fromtimestamp(known, ZoneInfo("America/Los_Angeles"))
-    assert (local.hour, local.minute, local.second) == (0, 0, 0)
-    assert now < known <= now + 25 * 3600
