@@ -22,6 +22,7 @@ from hermes_router.core.errors import (
 )
 
 _JSON = msgspec.json.Encoder()
+_SHOWN = {"gone": "broken", "refused": "broken"}  # told apart in our log, not in contract.md's list for callers
 _MAX_RETRY_HEADER_S = 60
 _NEVER_S = 86_400.0
 _UNKNOWN_RETURN_S = 10.0
@@ -94,7 +95,10 @@ def _envelope(
     message = message.encode(errors="replace").decode()
     error: dict[str, object] = {"message": message, "type": kind, "param": param, "code": code}
     if attempts:
-        error["attempts"] = [{"target": a.target, "class": a.wire_class, "retry_at": a.retry_at} for a in attempts]
+        error["attempts"] = [
+            {"target": a.target, "class": _SHOWN.get(a.wire_class, a.wire_class), "retry_at": a.retry_at}
+            for a in attempts
+        ]
     return _JSON.encode({"error": error})
 
 

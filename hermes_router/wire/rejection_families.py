@@ -19,6 +19,7 @@ from hermes_router.core.errors import (
     Overloaded,
     QuotaExhausted,
     RateLimited,
+    RequestRejected,
     ServerFailed,
     TooLargeHere,
     UpstreamError,
@@ -240,12 +241,13 @@ def huggingface(said: Said) -> UpstreamError | None:
 
 
 def kimi(said: Said) -> UpstreamError | None:
-    """Kimi: three meanings of 429 and of 403, told apart by type and wording; limits are the account's."""
+    """Kimi: three meanings of 429, two of 403, told apart by type and wording; limits are the account's."""
     if said.status in (403, 429) and ("usage limit" in said.text or "billing cycle" in said.text):
         return limited(said, scope="account", window=Window.PLAN)
     if said.status == 403:
+        # The gate looks at who calls, not at the key: this caller is turned away, the next one need not be.
         gated = "access_terminated_error" in said.names or "coding agents" in said.text
-        return fail(CredentialRejected, said, scope="account") if gated else None
+        return RequestRejected(said.excerpt, status=403, scope="model") if gated else None
     if said.status == 429 and "overloaded" not in said.text and not said.names & _KIMI_OTHER:
         return limited(said, scope="account")
     return None
@@ -286,7 +288,9 @@ def local(said: Said) -> UpstreamError | None:
         return None
     if said.status == 429 or "loading model" in said.text or "server busy" in said.text:
         return fail(Overloaded, said, scope="model", retry_at=told_at(said))
-    return overflow(said) or (fail(ServerFailed, said, scope="model") if said.status == 500 else None)
+    return (
+        overflow(said) or incapable(said) or (fail(ServerFailed, said, scope="model") if said.status == 500 else None)
+    )
 
 
 def nothing(_said: Said) -> UpstreamError | None:

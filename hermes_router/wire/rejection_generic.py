@@ -27,7 +27,7 @@ from hermes_router.core.errors import (
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
 from hermes_router.wire.ratelimit import HEADER_FAMILIES, retry_after, seen
 from hermes_router.wire.rejection_body import Said
-from hermes_router.wire.rejection_request import GONE_NAMES, about_request, filtered, gone, overflow
+from hermes_router.wire.rejection_request import GONE_NAMES, about_request, filtered, gone, incapable, overflow
 from hermes_router.wire.resets import parse_reset, told_in_text
 
 CREDIT_NAMES: Final = frozenset({
@@ -273,9 +273,10 @@ def _broken(said: Said) -> UpstreamError:
         return fail(NoCredit, said)
     if said.names & GONE_NAMES:
         return fail(ModelGone, said)
-    long = overflow(said)
-    if long is not None:
-        return long
+    # llama.cpp answers 500 to an image that it cannot see: that is no ill health.
+    unfit = overflow(said) or incapable(said)
+    if unfit is not None:
+        return unfit
     if said.status in _CAPACITY_STATUSES or said.names & CAPACITY_NAMES or _CAPACITY.search(said.text) is not None:
         return overloaded(said)
     return fail(ServerFailed, said, retry_at=told_at(said))

@@ -173,3 +173,11 @@ def test_the_sdk_reads_the_envelope() -> None:
     """message, type, param and code arrive where openai-python puts them."""
     error = openai.APIError("m", request=None, body=body_of(BadRequest("m", param="n", code="c")))  # type: ignore[arg-type]
     assert (error.param, error.code, error.type) == ("n", "c", "invalid_request_error")
+
+
+@pytest.mark.parametrize("inner", ["gone", "refused"])
+def test_attempt_classes_are_those_of_the_contract(inner) -> None:
+    """What our log tells apart, a caller reads as `broken`: the list of classes is closed."""
+    report = AttemptReport("p/m", inner, None)
+    body = json.loads(render_error(NoTarget(limited=False, retry_at=None, attempts=[report]), now=0.0).body)
+    assert body["error"]["attempts"] == [{"target": "p/m", "class": "broken", "retry_at": None}]
