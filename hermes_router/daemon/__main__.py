@@ -31,7 +31,7 @@ from hermes_router.daemon.scrub import secrets_of
 from hermes_router.daemon.wiring import Daemon, build, check_binding
 from hermes_router.server.app import listen
 
-_GC_THRESHOLD = 5_000  # new objects between two looks; a request makes a few hundred
+_GC_THRESHOLD = 2_000  # new objects between two looks; a request makes a few hundred
 
 
 def main(argv: Sequence[str] | None = None) -> int:

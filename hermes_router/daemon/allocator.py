@@ -11,7 +11,7 @@ import sys
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MMAP_ABOVE = 32 * 1024 * 1024  # the largest that glibc accepts
-_TRIM_ABOVE = 64 * 1024 * 1024  # what a burst may leave behind
+_TRIM_ABOVE = 16 * 1024 * 1024  # what a burst may leave behind
 
 
 def settle() -> bool:

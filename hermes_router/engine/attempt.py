@@ -184,8 +184,9 @@ class Attempt:
     def end(self) -> None:
         """The body ended as its framing said."""
         self._ended = True
-        if self._flight is not None:
-            self._sweeper.landed(self._flight)
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self._sweeper.landed(flight)
         if not self.over:
             self._conclude()
 

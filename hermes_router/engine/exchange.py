@@ -98,6 +98,7 @@ class Exchange:
             engine.sweeper.forget(self)
             self._leave()
             self._report(outcome)
+            self._attempt = None  # exchange and attempt hold each other, and the body: not until the collector comes
         return rendered
 
     async def _serve(self) -> Rendered | None:
