@@ -155,6 +155,7 @@ async def _serve(loaded: Loaded, sockets: Sequence[socket.socket], log: Any) -> 
     for sock in sockets:
         await web.SockSite(daemon.runner, sock).start()
     _announce(daemon, log, [sock.getsockname() for sock in sockets])
+    daemon.supervisor.keep("warm", daemon.warm)
     if daemon.has_local:
         daemon.supervisor.keep("local", daemon.look_for_local)
     gc.collect()

@@ -38,6 +38,7 @@ from hermes_router.wire import ratelimit, rejection
 
 _LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection on loopback
 _LOOK_AGAIN_FOUND_S = 300.0
+_WARM = 3  # more would be closed, idle, before they are asked
 
 
 @dataclass(slots=True)
@@ -68,6 +69,12 @@ class Daemon:
         self.engine.authorizer = HeaderAuthorizer(loaded.vault)
         self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
+
+    async def warm(self) -> None:
+        """Open a connection to each of the first few providers: the first request then need not wait for TLS."""
+        addresses = dict.fromkeys(f.base_url for f in self.engine.snapshot.roster.facts if f.disabled is None)
+        for address in list(addresses)[:_WARM]:
+            await self.transport.warm(address)
 
     async def look_for_local(self) -> None:
         """Read the real windows of keyless local servers, now and again: they come and go."""

@@ -193,3 +193,21 @@ async def test_a_local_server_that_is_away_is_said_once(wire: Callable[..., Daem
 async def test_without_a_local_server_nobody_looks(wire: Callable[..., Daemon]) -> None:
     """`local` takes no part until it is switched on."""
     assert not wire(**GROQ).has_local
+
+
+async def test_the_first_providers_are_warmed_and_no_other(
+    wire: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One connection each to the first three that could serve; a retired provider is left alone."""
+    ports = {"GROQ": 1, "CEREBRAS": 2, "MISTRAL": 3, "COHERE": 4}
+    keys = {f"{name}_API_KEY": f"key-{name}-0123456789" for name in (*ports, "GITHUB_MODELS")}
+    daemon = wire(**keys, **{f"{name}_BASE_URL": f"http://127.0.0.1:{port}/v1" for name, port in ports.items()})
+    warmed: list[str] = []
+
+    async def warm(_transport: object, url: str) -> None:
+        warmed.append(url)
+
+    monkeypatch.setattr("hermes_router.upstream.http.HttpTransport.warm", warm)
+    await daemon.warm()
+    assert len(warmed) == 3
+    assert set(warmed) <= {f"http://127.0.0.1:{port}/v1" for port in ports.values()}
