@@ -211,3 +211,11 @@ async def test_the_first_providers_are_warmed_and_no_other(
     await daemon.warm()
     assert len(warmed) == 3
     assert set(warmed) <= {f"http://127.0.0.1:{port}/v1" for port in ports.values()}
+
+
+async def test_a_local_server_that_has_not_answered_is_awaited(wire: Callable[..., Daemon]) -> None:
+    """With an address alone its models are not known yet; with a model named, or no address, nothing is awaited."""
+    here = {"LOCAL_BASE_URL": "http://127.0.0.1:1/v1"}
+    assert wire(**here).engine.snapshot.awaits_local
+    assert not wire(**here, LOCAL_MODEL="m").engine.snapshot.awaits_local
+    assert not wire(**GROQ).engine.snapshot.awaits_local

@@ -1,6 +1,9 @@
 """Where an exchange finds nobody: pins, the truth about the pool in 429 and 503, and a pool of one."""
 
+from dataclasses import replace
+
 from hermes_router.core.errors import NetworkDown
+from hermes_router.engine.exchange import Exchange
 from hermes_router.routing.names import Pin
 
 from ..fakes import World, answers, completion, fails, refuses
@@ -161,3 +164,16 @@ async def test_ha8_a_pool_of_one_limited_key_answers_429_and_then_serves() -> No
     await world.later(5.5)
     assert whole(await world.ask(stream=False)) == "back"
     assert world.status(0) == "ready"
+
+
+async def test_a_local_server_that_is_not_up_yet_is_a_wait_and_not_a_refusal() -> None:
+    """`hermes-router:local` is 400 where no local server is configured, and 503 where one is awaited (SDKs ask again)."""
+    for awaited, status in ((False, 400), (True, 503)):
+        world = World("a/m")
+        world.engine.snapshot = replace(world.engine.snapshot, awaits_local=awaited)
+        question = world.question("hi", stream=False)
+        local = replace(question.demand, profile="local")
+        asked = replace(question, demand=local, constraint=replace(question.constraint, local_only=True))
+        rendered = await Exchange(world.engine, asked, None).run()
+        assert rendered is not None
+        assert rendered.status == status
