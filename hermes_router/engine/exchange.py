@@ -39,6 +39,7 @@ from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.outgoing import Options, render
 from hermes_router.wire.passthrough import Lane
 
+_ABILITIES = frozenset({Capability.TOOLS, Capability.IMAGES, Capability.AUDIO})
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
 
@@ -389,6 +390,10 @@ class Exchange:
             engine.state.learn_refused(facts.target.provider, facts.target.model, error.param)
         if isinstance(error, RequestRejected) and error.wire_class == "refused":
             self._refusal = error
+            if error.param in _ABILITIES:  # it said what the model lacks: the next such request goes elsewhere at once
+                engine.state.learn_capability(
+                    facts.target.provider, facts.target.model, Capability(error.param), Known.NO
+                )
         self._reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
         self._trail.append(f"{facts.target}:{error.wire_class}")
         engine.log.warning(

@@ -177,3 +177,21 @@ async def test_a_local_server_that_is_not_up_yet_is_a_wait_and_not_a_refusal() -
         rendered = await Exchange(world.engine, asked, None).run()
         assert rendered is not None
         assert rendered.status == status
+
+
+async def test_what_a_model_says_it_lacks_is_remembered() -> None:
+    """After one refusal of an image the next image goes straight to the other target; text still comes to both."""
+    world = World("a/m", "b/m")
+    picture = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aa"}},
+    ]
+    world.transport.on("a", refuses(500, {"message": "image input is not supported"}), answers())
+    world.transport.on("b", answers(), answers(), answers())
+    first = await world.ask(messages=[{"role": "user", "content": picture}], stream=False)
+    assert first.rendered.headers["x-hermes-attempts"] == "2"
+    for _ in range(2):
+        again = await world.ask(messages=[{"role": "user", "content": picture}], stream=False)
+        assert again.rendered.headers["x-hermes-target"] == "b/m"
+        assert again.rendered.headers["x-hermes-attempts"] == "1"
+    assert world.status(0) == "ready"
