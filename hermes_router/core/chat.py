@@ -5,14 +5,13 @@ Owns the neutral outline of a request: what routing needs to know, never its byt
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 JsonFormat = Literal["text", "json_object", "json_schema"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """The outline of one chat request.
+class ChatRequest(NamedTuple):
+    """The outline of one chat request: a tuple, since a frozen dataclass of so many fields takes 4 µs to make.
 
     `text_bytes` counts the JSON bytes of messages and tools without image payloads; `last_user` is the text of the
     last user turn, at most 8,000 characters of it, `last_user_chars` its whole length. `conversation` is a digest

@@ -75,6 +75,7 @@ FINISH = {
     "safety": Finish.CONTENT_FILTER,
     "recitation": Finish.CONTENT_FILTER,
 }
+_COUNT_END = 2**63
 FAILED_FINISH = frozenset({
     "error", "network_error", "insufficient_system_resource", "cancelled", "abort", "failed", "timeout",
     "malformed_function_call",
@@ -117,7 +118,9 @@ def sendable(value: Any) -> Any:
 
 def count(value: Any) -> int:
     """A number of tokens or seconds; 0 for anything else, and for more than 64 bits hold."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**63 else 0
+    if type(value) is int or type(value) is float:
+        return int(value) if 0 < value < _COUNT_END else 0
+    return 0
 
 
 def parse_usage(raw: dict[str, Any]) -> Usage:

@@ -8,14 +8,25 @@ target.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
-from hermes_router.wire.traits import NOTHING, LooseMessage, Message, Messages, decode_messages, traits_of
+from hermes_router.wire.body_split import Fields, split_body
+from hermes_router.wire.seen_tools import see_tools, seen_tools
+from hermes_router.wire.traits import (
+    NOTHING,
+    LooseMessage,
+    Message,
+    Messages,
+    are_strict,
+    decode_messages,
+    heads_of,
+    traits_of,
+)
 
 _LAST_USER_MAX = 8_000
 _SEED_MAX = 4_096  # bytes: enough to tell conversations apart, and cheap to digest
@@ -25,15 +36,17 @@ _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _RAWS = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
 _NULL = Raw(b"null")
+_NOTHING = Raw(b"")
 _BRACE, _BRACKET, _QUOTE = b'{["'
+_ALL_TEXT = {(_QUOTE,)}
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_SYSTEM = ("system", "developer")
 _NULLABLE_CONTENT = frozenset({"assistant", "function"})
 _NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(NamedTuple):
     """A parsed request: the neutral outline, the caller's own fields undecoded, and what its messages are like."""
 
     request: ChatRequest
@@ -43,17 +56,17 @@ class Inbound:
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     """Parse a Chat Completions body. Raises BadRequest with the path of the field that is wrong."""
-    fields = _top_level(body)
+    fields = _read(body)
     seen = _outline(fields)
     tools, tools_bytes = _tools(fields)
     last_user = seen.last_user
     request = ChatRequest(
         model=_string(fields, "model") or "",
-        stream=_boolean(fields, "stream"),
+        stream="stream" in fields and _boolean(fields, "stream"),
         include_usage="stream_options" in fields and _include_usage(fields),
         max_output_tokens=_cap(fields),
         effort=_effort(fields),
-        choices=_integer(fields, "n", 1, 128) or 1,
+        choices=("n" in fields and _integer(fields, "n", 1, 128)) or 1,
         tools=tools,
         tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
         images=seen.images,
@@ -61,7 +74,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
         audio=seen.audio or ("modalities" in fields and b'"audio"' in bytes(fields["modalities"])),
         files=seen.files,
         json_format=_json_format(fields) if "response_format" in fields else "text",
-        logprobs=_boolean(fields, "logprobs"),
+        logprobs="logprobs" in fields and _boolean(fields, "logprobs"),
         messages=seen.count,
         assistant_turns=seen.assistant_turns,
         tool_results=seen.tool_results,
@@ -77,13 +90,16 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     return Inbound(request, fields, seen.traits)
 
 
-def _top_level(body: bytes) -> dict[str, Raw]:
+def _read(body: bytes) -> Fields:
     if not body or body.isspace():
         raise BadRequest("the request body is empty; send a JSON object")
     try:
         if not body.isascii():
             body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
-        return _FIELDS.decode(body)
+        split = split_body(body)
+        if split is not None:
+            return split
+        fields = Fields(_FIELDS.decode(body))
     except msgspec.ValidationError:
         raise BadRequest("the request body must be a JSON object") from None
     except UnicodeError:
@@ -92,6 +108,11 @@ def _top_level(body: bytes) -> dict[str, Raw]:
         raise BadRequest("the request body is nested too deeply") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"the request body is not valid JSON: {error}") from None
+    raw = fields.get("messages")
+    if raw is None or raw == _NULL:
+        raise BadRequest("messages is required: a list of message objects", param="messages")
+    fields.messages = _decode_messages(raw)
+    return fields
 
 
 def _decode(raw: Raw, param: str) -> Any:
@@ -193,6 +214,8 @@ def _tools(fields: Mapping[str, Raw]) -> tuple[int, int]:
         raw = fields.get(name)
         if raw is None or raw == _NULL:
             continue
+        if (known := seen_tools(raw)) is not None:
+            return known.count, len(raw)
         try:
             tools = _RAWS.decode(raw)
         except msgspec.ValidationError:
@@ -202,7 +225,10 @@ def _tools(fields: Mapping[str, Raw]) -> tuple[int, int]:
         for index, tool in enumerate(tools):
             if memoryview(tool)[0] != _BRACE:
                 raise BadRequest(f"{name}[{index}] must be an object", param=f"{name}[{index}]")
-        return len(tools), memoryview(raw).nbytes if tools else 0
+        if not tools:
+            return 0, 0
+        see_tools(raw, len(tools))
+        return len(tools), len(raw)
     return 0, 0
 
 
@@ -242,31 +268,34 @@ class _Seen:
     traits: int = NOTHING
 
 
-def _outline(fields: Mapping[str, Raw]) -> _Seen:
-    raw = fields.get("messages")
-    if raw is None or raw == _NULL:
-        raise BadRequest("messages is required: a list of message objects", param="messages")
-    messages = _decode_messages(raw)
-    seen = _Seen(count=len(messages), text_bytes=memoryview(raw).nbytes, traits=traits_of(messages))
-    last_user: Raw | None = None
-    first_system: list[Raw] = []
-    first_user: Raw | None = None
+def _outline(fields: Fields) -> _Seen:
+    messages = fields.messages
+    heads = heads_of(messages)
+    seen = _Seen(len(messages), text_bytes=len(fields["messages"]))
+    _check_shapes(messages, heads, seen)
+    seen.traits = traits_of(messages, heads)
+    roles = [message.role for message in messages]
+    seen.assistant_turns = roles.count("assistant")
+    seen.tool_results = roles.count("tool") + roles.count("function")
+    first_user = roles.index("user") if "user" in roles else len(roles)
+    seed = [messages[at].content for at in range(first_user) if roles[at] in _SYSTEM]
+    if first_user < len(roles):
+        last_user = len(roles) - 1 - roles[::-1].index("user")
+        seen.last_user = _text_of(messages[last_user].content)
+        seed.append(messages[first_user].content)
+    else:
+        seed.append(_NOTHING)
+    seen.conversation = _digest(seed)
+    return seen
+
+
+def _check_shapes(messages: Messages, heads: set[tuple[int, ...]], seen: _Seen) -> None:
+    """Name the first wrong role or content. Mostly all is known to be right: strict roles, and contents are strings."""
+    if heads == _ALL_TEXT and are_strict(messages):
+        return
     for index in range(len(messages)):
         message: Message | LooseMessage = messages[index]
-        role, content = message.role, message.content
-        _check_shape(role, content, index, seen)
-        if role == "user":
-            last_user = content
-            first_user = first_user or content
-        elif role == "assistant":
-            seen.assistant_turns += 1
-        elif role == "tool" or role == "function":  # noqa: PLR1714 - on the hot path
-            seen.tool_results += 1
-        elif first_user is None:
-            first_system.append(content)
-    seen.conversation = _digest([*first_system, first_user or Raw(b"")])
-    seen.last_user = "" if last_user is None else _text_of(last_user)
-    return seen
+        _check_shape(message.role, message.content, index, seen)
 
 
 def _check_shape(role: Any, content: Raw, index: int, seen: _Seen) -> None:

@@ -20,8 +20,9 @@ from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire import quirks_history as history
+from hermes_router.wire.body_split import Fields
 from hermes_router.wire.quirks import QUIRKS
-from hermes_router.wire.quirks_draft import Draft, NoRecall, Recall, open_messages
+from hermes_router.wire.quirks_draft import Draft, NoRecall, Recall, open_messages, open_strict
 from hermes_router.wire.quirks_messages import instruct
 from hermes_router.wire.quirks_parameters import (
     CapKeys,
@@ -33,7 +34,8 @@ from hermes_router.wire.quirks_parameters import (
     unify_effort,
 )
 from hermes_router.wire.quirks_tools import ALWAYS, ToolPress, chosen_tools, legacy_tools
-from hermes_router.wire.traits import EVERYTHING, NOTHING, Trait, decode_messages, traits_of
+from hermes_router.wire.seen_tools import seen_tools
+from hermes_router.wire.traits import EVERYTHING, NOTHING, Trait, are_strict, decode_messages, traits_of
 
 __all__ = ["NO_RECALL", "Options", "Recall", "Recipe", "Rendered", "recipe_for", "render"]
 
@@ -123,7 +125,8 @@ class Recipe:
 
     def opens_tools(self, raw: Raw) -> bool:
         """Whether a quirk of this row may have something to do in these tools."""
-        return self._scan_tools.search(raw) is not None
+        known = seen_tools(raw)
+        return known.match(self._scan_tools) if known is not None else self._scan_tools.search(raw) is not None
 
 
 _REPLAYS = frozenset({
@@ -153,7 +156,7 @@ def render(fields: Mapping[str, Raw], facts: TargetFacts, options: Options, reca
         reasoning_off = _fit_parameters(draft, recipe)
         cap_key, cap = _fit_cap(draft, recipe, options, reasoning_off=reasoning_off)
         _fit_keys(draft, recipe.rename)
-        messages = _fit_messages(draft, recipe, fields.get("messages"), options.traits)
+        messages = _fit_messages(draft, recipe, fields, options.traits)
         body = _joined(draft, _head(recipe, options), cap_key, cap, messages)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise BadRequest("the request holds values that cannot be sent on") from error
@@ -227,14 +230,16 @@ def _fit_keys(draft: Draft, rename: Mapping[str, str]) -> None:
             params.setdefault(new, value)
 
 
-def _fit_messages(draft: Draft, recipe: Recipe, raw: Raw | None, traits: int | None) -> bytes | None:
+def _fit_messages(draft: Draft, recipe: Recipe, fields: Mapping[str, Raw], traits: int | None) -> bytes | None:
+    raw = fields.get("messages")
     if raw is None:
         return None
     if traits is None:
         traits = _traits(raw)
     if not draft.instruction and not recipe.opens_messages(traits, draft.recall):
         return raw
-    draft.messages = open_messages(raw)
+    known = fields.messages if isinstance(fields, Fields) else None
+    draft.messages = open_strict(known) if known is not None and are_strict(known) else open_messages(raw)
     # Traits are those of the caller's own messages: once they are repaired or added to, every quirk looks again.
     if traits & Trait.BROKEN or draft.instruction:
         traits = EVERYTHING

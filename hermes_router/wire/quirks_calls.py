@@ -7,6 +7,7 @@ agree. It must never know a provider.
 
 import hashlib
 import re
+from functools import lru_cache
 
 from hermes_router.wire.quirks_draft import Draft, Message, calls_of
 
@@ -43,17 +44,20 @@ def call_ids_9(draft: Draft) -> None:
 def _nine(old: str, used: set[str]) -> str:
     """Nine characters from a hash of the id; a collision within the request takes the next hash."""
     salt = 0
-    while True:
-        seed = f"{old}\0{salt}" if salt else old
-        number = int.from_bytes(hashlib.sha256(seed.encode(errors="surrogatepass")).digest()[:8], "big")
-        new = ""
-        for _ in range(9):
-            number, digit = divmod(number, len(_ALPHABET))
-            new += _ALPHABET[digit]
-        if new not in used:
-            used.add(new)
-            return new
+    while (new := _hashed(f"{old}\0{salt}" if salt else old)) in used:
         salt += 1
+    used.add(new)
+    return new
+
+
+@lru_cache(maxsize=4_096)  # a history brings the same ids with every turn
+def _hashed(seed: str) -> str:
+    number = int.from_bytes(hashlib.sha256(seed.encode(errors="surrogatepass")).digest()[:8], "big")
+    new = ""
+    for _ in range(9):
+        number, digit = divmod(number, len(_ALPHABET))
+        new += _ALPHABET[digit]
+    return new
 
 
 def single_calls(draft: Draft) -> None:

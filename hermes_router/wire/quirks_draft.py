@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from hermes_router.core.catalog import Quirk
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.traits import Call
+from hermes_router.wire.traits import Message as StrictMessage
 
 Message = dict[str, Any]
 """One message: `role` is a str, `tool_calls` (if any) a list of dicts; other values may still be Raw."""
@@ -144,6 +146,34 @@ def open_messages(raw: Raw) -> list[Message]:
             if key in message and not isinstance(thaw(message, key, f"{at}.{key}"), str | None):
                 raise BadRequest(f"{at}.{key} must be a string", param=f"{at}.{key}")
     return messages
+
+
+def open_strict(messages: list[StrictMessage]) -> list[Message]:
+    """The same of messages that were decoded already. Raises BadRequest with the path."""
+    opened: list[Message] = []
+    for index, strict in enumerate(messages):
+        content = strict.content
+        message: Message = {"role": strict.role, "content": content} if content else {"role": strict.role}
+        if (name := strict.name) is not UNSET:
+            message["name"] = name
+        if (calls := strict.tool_calls) is not UNSET:
+            try:
+                message["tool_calls"] = [_open_call(call) for call in calls]
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                path = f"messages[{index}].tool_calls"
+                raise BadRequest(f"{path} is not valid JSON", param=path) from error
+        if (result_id := strict.tool_call_id) is not UNSET:
+            message["tool_call_id"] = result_id
+        opened.append(message)
+    return opened
+
+
+def _open_call(strict: Call) -> dict[str, Any]:
+    function = strict.function
+    opened = {"name": function.name, "arguments": _ANY.decode(function.arguments)}
+    if strict.type is UNSET:
+        return {"id": strict.id, "function": opened}
+    return {"id": strict.id, "type": strict.type, "function": opened}
 
 
 def _open_calls(message: Message, at: str) -> None:

@@ -16,6 +16,7 @@ from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire import quirks_schema
 from hermes_router.wire.quirks_draft import Draft
+from hermes_router.wire.seen_tools import seen_tools
 
 Tool = dict[str, Any]
 
@@ -64,7 +65,8 @@ class ToolPress:
 
     def press(self, raw: Raw) -> PressedTools:
         """Tools as this row takes them. Raises BadRequest where they are no list of objects."""
-        key = bytes(raw)
+        seen = seen_tools(raw)
+        key = seen.text if seen is not None else bytes(raw)
         found = self._known.pop(key, None)
         if found is None:
             found = self._pressed(raw)

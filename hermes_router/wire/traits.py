@@ -5,8 +5,9 @@ trait of a request gets the messages as the caller's own bytes, without a second
 tree of a body that is forwarded). It must never know a provider, and never change a message.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import struct
+from itertools import pairwise
+from typing import Any, Literal, TypeGuard
 
 import msgspec
 from msgspec import Raw
@@ -35,24 +36,32 @@ NOTHING = 0
 EVERYTHING = (1 << 14) - 1
 
 
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
 class _Function(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
     arguments: Raw
 
 
-class _Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A tool call that holds nothing but what every provider knows. Arguments stay raw, whatever they are."""
+
     id: str
     function: _Function
-    type: str = ""
+    type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+Calls = list[Call] | msgspec.UnsetType
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A message that holds nothing but what every provider knows. Content stays raw, empty where it is absent."""
 
-    role: str
+    role: Role
     content: Raw = Raw(b"")
     name: str | msgspec.UnsetType = msgspec.UNSET
-    tool_calls: list[_Call] | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: Calls = msgspec.UNSET
     tool_call_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -70,7 +79,12 @@ Messages = list[Message] | list[LooseMessage]
 
 _STRICT = msgspec.json.Decoder(list[Message])
 _LOOSE = msgspec.json.Decoder(list[LooseMessage])
+_UNSET = msgspec.UNSET
 _LIST = ord("[")
+_FIRST_BYTE = struct.Struct("B").unpack_from  # half of what a memoryview costs
+_FIRST_TWO = struct.Struct("BB").unpack_from
+_BEGINS, _ENDS = tuple(b'"{'), tuple(b'}"')
+_AFTER_TOOL = ("tool", "user")
 _NOTHING_SAID = 4  # bytes: null, "", []
 _WITH_TOOLS = Trait.CALLS | Trait.BROKEN | Trait.PARALLEL | Trait.ODD_IDS | Trait.NULL_CONTENT | Trait.USER_AFTER_TOOL
 
@@ -83,82 +97,106 @@ def decode_messages(raw: Raw) -> Messages:
         return _LOOSE.decode(raw)
 
 
-def traits_of(messages: Messages) -> int:
-    """What these messages are like. A trait too many costs a closer look, one too few would send a broken request."""
-    found = 0
-    systems = 0
-    calls = False
-    before = ""
-    for message in messages:
-        role, content = message.role, message.content
-        size = len(content)
-        if role == "system" or role == "developer":  # noqa: PLR1714 - twice as fast as a look-up, on the hot path
-            systems += 1
-            if role == "developer":
-                found |= Trait.DEVELOPER
-        elif role == "user" and before == "tool":
-            found |= Trait.USER_AFTER_TOOL
-        elif role == "assistant" and size <= _NOTHING_SAID and not message.tool_calls and _is_empty(content):
-            found |= Trait.EMPTY_TURN
-        if size and memoryview(content)[0] == _LIST:
-            found |= Trait.LISTS
-        if message.tool_calls or message.tool_call_id:
-            calls = True
-        elif role in ("tool", "function"):
-            found |= Trait.BROKEN
-        before = role
-    if systems:
-        found |= Trait.SYSTEM if systems == 1 else Trait.SYSTEM | Trait.SYSTEMS
-    if before not in ("user", "tool"):
+def are_strict(messages: Messages) -> TypeGuard[list[Message]]:
+    """Whether no message holds anything but what every provider knows."""
+    return not messages or isinstance(messages[0], Message)
+
+
+def heads_of(messages: Messages) -> set[tuple[int, ...]]:
+    """The first bytes that contents have, each in a tuple of its own; an empty one where there is no content."""
+    contents = [message.content for message in messages]
+    try:
+        return set(map(_FIRST_BYTE, contents))
+    except struct.error:
+        return {_FIRST_BYTE(content) if content else () for content in contents}
+
+
+def traits_of(messages: Messages, heads: set[tuple[int, ...]] | None = None) -> int:
+    """What these messages are like. A trait too many costs a closer look, one too few would send a broken request.
+
+    `heads` is `heads_of(messages)`, where the caller has it.
+    """
+    found = _strict(messages) if are_strict(messages) else _loose(messages)
+    if (_LIST,) in (heads_of(messages) if heads is None else heads):
+        found |= Trait.LISTS
+    if not messages or messages[-1].role not in ("user", "tool"):
         found |= Trait.OPEN_END
-    strict = [message for message in messages if isinstance(message, Message)]
-    if len(strict) == len(messages):
-        return found | _strict(strict, calls=calls)
-    return found | _loose(messages, calls=calls)
-
-
-def _loose(messages: Messages, *, calls: bool) -> int:
-    """Foreign keys: whatever has to do with tools is looked at closely."""
-    found = Trait.FOREIGN | Trait.NAMES
-    if calls or any(
-        m.function_call is not None or m.tool_calls is not None for m in messages if isinstance(m, LooseMessage)
-    ):
-        found |= _WITH_TOOLS
     return found
 
 
-def _strict(messages: list[Message], *, calls: bool) -> int:
-    found = 0
-    seen: set[str] = set()
-    waiting: set[str] = set()
+def _loose(messages: Messages) -> int:
+    """Foreign keys: whatever has to do with tools is looked at closely."""
+    found = Trait.FOREIGN | Trait.NAMES
+    roles = [message.role for message in messages]
+    developers = roles.count("developer")
+    found |= _systems(roles.count("system") + developers, developers)
+    if _AFTER_TOOL in pairwise(roles):
+        found |= Trait.USER_AFTER_TOOL
     for message in messages:
-        own = message.tool_calls
-        if message.name is not msgspec.UNSET:
-            found |= Trait.NAMES
-        if own is not msgspec.UNSET and not own:
-            found |= Trait.BROKEN  # an empty list is refused by most
-        if not calls:
-            continue
-        if message.role == "tool":
-            call_id = message.tool_call_id
-            if call_id not in waiting or own is not msgspec.UNSET:
+        role, content = message.role, message.content
+        if role == "assistant" and not message.tool_calls and _is_empty(content):
+            found |= Trait.EMPTY_TURN
+        if message.tool_calls or message.tool_call_id:
+            found |= _WITH_TOOLS
+        elif role in ("tool", "function"):
+            found |= Trait.BROKEN
+        elif isinstance(message, LooseMessage) and (
+            message.function_call is not None or message.tool_calls is not None
+        ):
+            found |= _WITH_TOOLS
+    return found
+
+
+def _systems(count: int, developers: int) -> int:
+    if not count:
+        return NOTHING
+    found = Trait.SYSTEM if count == 1 else Trait.SYSTEM | Trait.SYSTEMS
+    return found | Trait.DEVELOPER if developers else found
+
+
+def _strict(messages: list[Message]) -> int:  # noqa: PLR0912 - one pass, on the hot path
+    found = systems = developers = 0
+    before = ""
+    seen: set[str] = set()
+    waiting: set[Any] = set()
+    for message in messages:
+        role, turn, result_id = message.role, message.tool_calls, message.tool_call_id
+        if role == "tool":
+            if result_id in waiting and turn is _UNSET:
+                waiting.remove(result_id)
+            else:
                 found |= Trait.BROKEN
-            waiting.discard(call_id)
-            continue
-        if waiting or message.tool_call_id is not msgspec.UNSET:
-            found |= Trait.BROKEN | Trait.FOREIGN
-        if own:
-            if len(message.content) <= _NOTHING_SAID and _is_null(message.content):
-                found |= Trait.NULL_CONTENT
-            found |= _calls(own, seen, waiting, assistant=message.role == "assistant")
-    return found | Trait.BROKEN if waiting else found
+        elif waiting or result_id is not _UNSET:
+            found |= Trait.BROKEN
+        elif turn is not _UNSET:
+            found |= _turn(message, turn, seen, waiting)
+        elif role == "user":
+            if before == "tool":
+                found |= Trait.USER_AFTER_TOOL
+        elif role == "assistant":
+            if _is_empty(message.content):
+                found |= Trait.EMPTY_TURN
+        elif role == "function":
+            found |= Trait.BROKEN
+        else:
+            systems += 1
+            developers += role == "developer"
+        if message.name is not _UNSET:
+            found |= Trait.NAMES
+        before = role
+    if waiting:
+        found |= Trait.BROKEN
+    return EVERYTHING if found & Trait.BROKEN else found | _systems(systems, developers)
 
 
-def _calls(calls: Sequence[_Call], seen: set[str], waiting: set[str], *, assistant: bool) -> int:
-    found = Trait.CALLS if len(calls) == 1 else Trait.CALLS | Trait.PARALLEL
-    if not assistant:
-        found |= Trait.BROKEN | Trait.FOREIGN
-    for call in calls:
+def _turn(message: Message, turn: list[Call], seen: set[str], waiting: set[Any]) -> int:
+    """A message with `tool_calls`; its calls wait for their results."""
+    if not turn or message.role != "assistant":  # an empty list is refused by most
+        return Trait.BROKEN
+    found = Trait.CALLS if len(turn) == 1 else Trait.CALLS | Trait.PARALLEL
+    if _is_null(message.content):
+        found |= Trait.NULL_CONTENT
+    for call in turn:
         call_id, function = call.id, call.function
         if len(call_id) != 9 or not (call_id.isascii() and call_id.isalnum()):
             found |= Trait.ODD_IDS
@@ -173,13 +211,12 @@ def _calls(calls: Sequence[_Call], seen: set[str], waiting: set[str], *, assista
 
 def _is_object(arguments: Raw) -> bool:
     """Whether arguments look like the text of an object: `"{…}"`. What is inside, the provider judges."""
-    view = memoryview(arguments)
-    return len(view) >= 4 and bytes(view[:2]) == b'"{' and bytes(view[-2:]) == b'}"'
+    return len(arguments) >= 4 and _FIRST_TWO(arguments) == _BEGINS and _FIRST_TWO(arguments, -2) == _ENDS
 
 
 def _is_null(content: Raw) -> bool:
-    return len(content) == 0 or bytes(content) == b"null"
+    return len(content) <= _NOTHING_SAID and bytes(content) in (b"null", b"")
 
 
 def _is_empty(content: Raw) -> bool:
-    return _is_null(content) or bytes(content) in (b'""', b"[]")
+    return len(content) <= _NOTHING_SAID and bytes(content) in (b"null", b"", b'""', b"[]")

@@ -4,7 +4,7 @@ Owns the truthfulness of unary answers: an error object, no choice, no content, 
 It must never know a target.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -20,8 +20,7 @@ _JSON = msgspec.json.Encoder()
 _PLAIN_ENDS = ("stop", "length", "content_filter")
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A good answer: the caller's body, the usage, and the folded answer where it had to be taken apart."""
 
     body: bytes

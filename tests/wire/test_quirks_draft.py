@@ -1,6 +1,7 @@
 """A draft decodes only what is asked for, and says which field is of the wrong type."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,17 @@ from msgspec import Raw
 
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.outgoing import NO_RECALL
-from hermes_router.wire.quirks_draft import Draft, is_null, is_plain_text, open_messages, parts_of, text_of, thaw
+from hermes_router.wire.quirks_draft import (
+    Draft,
+    is_null,
+    is_plain_text,
+    open_messages,
+    open_strict,
+    parts_of,
+    text_of,
+    thaw,
+)
+from hermes_router.wire.traits import are_strict, decode_messages
 
 
 def opened(*messages):
@@ -96,3 +107,36 @@ def test_warnings_are_clean_and_not_repeated():
     assert str(note).startswith("dropped:a??bx")
     assert len(note.what) == 64
     assert draft.altered
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "é"},
+        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": '{"a":"\\n"}'}}]},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "a", "type": "", "function": {"name": "f", "arguments": {"a": 1}}}],
+        },
+        {"role": "tool", "tool_call_id": "", "content": ""},
+    ],
+)
+def test_messages_that_were_decoded_before_open_as_raw_ones_do(message: dict[str, Any]) -> None:
+    """Nothing is lost, added or read in another way."""
+    raw = Raw(json.dumps([message]).encode())
+    decoded = decode_messages(raw)
+    assert are_strict(decoded)
+    assert open_strict(decoded) == open_messages(raw)
+
+
+def test_decoded_calls_that_cannot_be_opened_are_named() -> None:
+    """Arguments are looked into only here: a number beyond all bounds is the caller's mistake."""
+    raw = Raw(b'[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":1e999}}]}]')
+    decoded = decode_messages(raw)
+    assert are_strict(decoded)
+    with pytest.raises(BadRequest) as caught:
+        open_strict(decoded)
+    assert caught.value.param == "messages[0].tool_calls"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hermes_router.core.catalog import Quirk
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.body_split import Fields
 from hermes_router.wire.outgoing import NO_RECALL, Options, render
 from hermes_router.wire.traits import EVERYTHING, NOTHING, Trait, decode_messages, traits_of
 
@@ -65,7 +66,9 @@ def test_a_trait_is_found_exactly_where_it_is(messages: list[Any], expected: int
         [USER, *turn(call()), *turn(call())],  # the same id twice
         [USER, *turn(call(arguments="{"))],
         [USER, *turn(call(arguments="[]"))],
+        [USER, *turn(call(arguments='{"a":1'))],  # cut
         [USER, *turn(call(""))],
+        [USER, turn(call())[0], {**turn(call())[1], "tool_calls": [call(NINE)]}],  # a result that calls
         [USER, turn(call())[0], USER, turn(call())[1]],  # the result comes late
         [USER, {"role": "assistant", "content": "x", "tool_calls": []}, USER],
         [USER, {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}, USER],
@@ -117,7 +120,10 @@ _ROWS = [frozenset({quirk}) for quirk in Quirk] + [frozenset(Quirk) - {Quirk.SYS
 
 @given(messages=st.lists(_MESSAGE, min_size=1, max_size=6), quirks=st.sampled_from(_ROWS))
 def test_what_no_trait_shows_no_quirk_would_change(messages: list[Any], quirks: frozenset[Quirk]) -> None:
-    """Rendering by traits gives what rendering with every quirk looking gives: no trait is ever missing."""
+    """Rendering by traits gives what rendering with every quirk looking gives: no trait is ever missing.
+
+    It is the same with messages that were decoded before.
+    """
     fields = {"messages": msgspec.Raw(json.dumps(messages).encode())}
     target = facts(*sorted(quirks))
 
@@ -129,3 +135,9 @@ def test_what_no_trait_shows_no_quirk_would_change(messages: list[Any], quirks: 
         return json.loads(rendered.body)["messages"]
 
     assert sent(None) == sent(EVERYTHING)
+    plain, fields = fields, Fields(fields)
+    fields.messages = decode_messages(plain["messages"])
+    known = sent(EVERYTHING)
+    assert sent(None) == known
+    fields = plain
+    assert sent(EVERYTHING) == known
