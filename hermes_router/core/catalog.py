@@ -179,6 +179,9 @@ class ProviderSpec:
         checked, source: when and where the facts were read.
         capabilities: what holds for any model of this provider, unless the model says otherwise.
         own: the row, or a part of it, is the owner's; a keyless row of the owner's needs no further switch.
+        key_prefixes: what its keys begin with; another beginning is worth a warning, no more.
+        key_check: what proves a key at no cost: a path after the base URL, or a whole URL; empty = its list of models is
+            public and proves nothing, so a completion of one token must do (providers.md 9).
     """
 
     name: ProviderName
@@ -213,6 +216,8 @@ class ProviderSpec:
     free_only: str | None = None
     capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
     own: bool = False
+    key_prefixes: tuple[str, ...] = ()
+    key_check: str = "/models"
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""

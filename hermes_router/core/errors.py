@@ -142,6 +142,22 @@ class TooLarge(CallerError):
     status = 413
 
 
+class Unreadable(BadRequest):
+    """What follows on the connection cannot be told from the rest of this body: it is closed after the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the request body cannot be read: its framing is broken")
+
+
+class Stalled(CallerError):
+    """Nothing of the body came for too long: the connection is closed after the answer."""
+
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__("the request body did not come in time", should_retry=True)
+
+
 class UpgradeRefused(CallerError):
     """A websocket was asked for; agents that get this status turn to plain requests at once (clients.md 3)."""
 
@@ -406,3 +422,26 @@ class ConfigError(HermesError):
         self.message = message
         self.where = where
         self.fatal = fatal
+
+
+class VaultError(HermesError):
+    """A secret could not be read, written or removed. `next_step` says what the owner can do."""
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+
+class ControlError(HermesError):
+    """What `hr` asked for could not be done: one sentence what, one what to do, and the exit code (contract.md, `hr`).
+
+    Exit codes: 1 failed, 2 usage, 3 refused by what it met, 4 no daemon.
+    """
+
+    def __init__(self, message: str, *, code: str = "failed", next_step: str = "", exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.next_step = next_step
+        self.exit_code = exit_code

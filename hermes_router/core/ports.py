@@ -10,6 +10,7 @@ from typing import Protocol
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Credential, Secret
+from hermes_router.core.records import ExchangeRecord
 
 
 class Clock(Protocol):
@@ -137,6 +138,14 @@ class ReplyStream(Protocol):
 
     async def end(self) -> None:
         """The answer is over."""
+        ...
+
+
+class Recorder(Protocol):
+    """Who keeps the record of an exchange that is over."""
+
+    def put(self, record: ExchangeRecord) -> None:
+        """Take it, at once and without I/O; what cannot be kept is counted, never waited for."""
         ...
 
 

@@ -78,6 +78,12 @@ def texts(value: object) -> tuple[str, ...] | None:
     return tuple(value)
 
 
+def key_check(value: object) -> str | None:
+    """A path after the base URL, a whole https URL, or nothing."""
+    fits = isinstance(value, str) and (not value or re.fullmatch(r"(?:https://[\w.-]+)?/[\w./-]*", value, re.ASCII))
+    return str(value) if fits else None
+
+
 def names(value: object) -> frozenset[str] | None:
     """A list of texts whose order means nothing."""
     found = texts(value)

@@ -22,7 +22,7 @@ class ProviderSettings:
 
     `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models,
     `model_tools` and `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`).
-    `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private` (keyless rows only): the server
+    `enabled` False = it takes no part though it has keys. `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private` (keyless rows only): the server
     counts as this machine though its address is not a loopback one.
     """
 
@@ -36,6 +36,7 @@ class ProviderSettings:
     max_output_tokens: int | None = None
     skip_tokens_over: int | None = None
     is_private: bool = False
+    enabled: bool = True
 
 
 NOTHING_SAID = ProviderSettings()
@@ -45,7 +46,8 @@ NOTHING_SAID = ProviderSettings()
 class Settings:
     """All settings in force. Times in seconds, sizes in bytes or tokens as named.
 
-    `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`).
+    `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`); `texts`
+    to what stands there, where anything does and it is not confidential.
     """
 
     port: int = 8319
@@ -73,8 +75,10 @@ class Settings:
     https_proxy: str | None = None
     http_proxy: str | None = None
     no_proxy: tuple[str, ...] = ()
+    secret_store: Literal["auto", "keyring", "file"] = "auto"  # noqa: S105 - the name of a place
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def provider(self, name: str) -> ProviderSettings:
         """What the owner said of this provider."""

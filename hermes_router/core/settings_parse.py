@@ -15,7 +15,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import ProviderName, Secret
 from hermes_router.core.settings import DEFAULT_KEY, ProviderSettings, Settings
-from hermes_router.core.variables import DERIVED, GLOBALS, LATER, LATER_DERIVED, PER_MODEL
+from hermes_router.core.variables import CONFIDENTIAL, DERIVED, GLOBALS, LATER, LATER_DERIVED, PER_MODEL
 
 __all__ = ["KeyFound", "Layer", "is_ours", "parse_settings"]
 
@@ -43,6 +43,7 @@ class _Layers:
         self._layers = tuple(reversed(layers))
         self.errors: list[ConfigError] = []
         self.sources: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
     def names(self) -> list[str]:
         """Every variable once."""
@@ -62,6 +63,7 @@ class _Layers:
                 self.errors.append(ConfigError(what, where=where, fatal=fatal))
                 continue
             self.sources[name] = where
+            self.texts[name] = raw
             return (value,)
         return None
 
@@ -197,6 +199,7 @@ def parse_settings(
         local_is_private=any(one.is_private for one in said.values()),
         providers={name: one for name, one in said.items() if one != ProviderSettings()},
         sources={one.name: "default" for one in GLOBALS} | view.sources,
+        texts={name: text for name, text in view.texts.items() if name not in CONFIDENTIAL},
     )
     view.point_out_strangers(is_ours(catalog), _near_names(catalog))
     return settings, keys, view.errors

@@ -11,7 +11,7 @@ from typing import Final
 from hermes_router.core import setting_values as read
 from hermes_router.core.settings import DEFAULT_KEY
 
-__all__ = ["DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part"]
+__all__ = ["COLD", "CONFIDENTIAL", "DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part"]
 
 _MODES: Final = {
     "round-robin": "round-robin",
@@ -22,6 +22,7 @@ _MODES: Final = {
     "drain": "sequential",
 }
 _LEVELS: Final = {level: level for level in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"}
+_STORES: Final = {"auto": "auto", "keyring": "keyring", "file": "file"}
 _PRIVACY: Final = {"any": "any", "no-training": "no-training"}
 
 
@@ -104,9 +105,16 @@ GLOBALS: Final = (
     Variable("HTTPS_PROXY", "https_proxy", read.optional(read.proxy_url), "Proxy for https upstreams."),
     Variable("HTTP_PROXY", "http_proxy", read.optional(read.proxy_url), "Proxy for http upstreams."),
     Variable("NO_PROXY", "no_proxy", read.listed, "Hosts that are reached without a proxy."),
+    Variable(
+        "SECRET_STORE",
+        "secret_store",
+        read.word(_STORES),
+        "Where new keys rest: keyring, file, or auto (the keyring where a test of it succeeds).",
+    ),
 )
 
 DERIVED: Final = (
+    Variable("_ENABLED", "enabled", read.boolean, "0 = it takes no part, though it has keys (`hr provider disable`)."),
     Variable("_MODEL", "models", read.models, "Models in order, a comma list; each is a target of its own."),
     Variable(
         "_BASE_URL",
@@ -133,6 +141,10 @@ DERIVED: Final = (
     ),
 )
 
+# What is never shown: router keys, and addresses that may hold a password.
+CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
+# What a running daemon cannot take up: where it listens, where its log goes, how it reaches the network.
+COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
 # Set today, read by a later version: no typo, so nothing is said of them.
 LATER: Final = frozenset(
     {"BUDGET_USD_DAY", "STREAM_TOOL_ARGS", "CODEX_AUTH_URL", "CODEX_USAGE_URL", "HERMES_ROUTER_SOCKET"}

@@ -5,6 +5,7 @@ must never know whether a target can serve: it only says where a conversation wo
 """
 
 from collections import OrderedDict
+from itertools import islice
 
 from hermes_router.core.ids import Target
 from hermes_router.routing.names import Pin
@@ -73,6 +74,19 @@ class Bindings:
         found.used_at = now
         found.settled = binds
         found.floor = max(found.floor, difficulty) if binds else difficulty
+
+    def latest(self, most: int) -> list[tuple[str, Binding]]:
+        """The `most` conversations used last, the oldest of them first."""
+        found = list(islice(reversed(self._by_key.items()), most))
+        found.reverse()
+        return found
+
+    def restore(self, key: str, binding: Binding) -> None:
+        """Take over a binding; the last one restored counts as used last."""
+        self._by_key.pop(key, None)
+        self._by_key[key] = binding
+        if len(self._by_key) > self._most:
+            self._by_key.popitem(last=False)
 
     def _make(self, key: str, pin: Pin | None) -> Binding:
         made = self._by_key[key] = Binding(pin)

@@ -6,7 +6,7 @@ kind of request. It must never judge an outcome: the ledger (`state.py`) does, a
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.ids import Target
-from hermes_router.core.observations import QuotaSeen, Scope, ScopeKind, Unit, Window
+from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, ScopeKind, Unit, Window
 from hermes_router.routing.bindings import Rotor
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes, build
@@ -21,6 +21,7 @@ PINS_KEPT = 256
 
 Key = tuple[str, str]
 """Provider and model."""
+MeterKey = tuple[Scope, Unit, Window]
 
 
 class View:
@@ -40,10 +41,12 @@ class Book:
 
     def __init__(self, learned: Learned) -> None:
         self.slots: dict[Target, Slot] = {}
+        self.cells: dict[Scope, Cell] = {}
+        self.meters: dict[MeterKey, Meter] = {}
+        self.rotors: dict[str, Rotor] = {}
+        self.turns: dict[Target, int] = {}  # of a predecessor's targets that no snapshot has brought yet
+        self._unclaimed: dict[Scope, list[Meter]] = {}  # its told windows, likewise
         self._learned = learned
-        self._cells: dict[Scope, Cell] = {}
-        self._meters: dict[tuple[Scope, Unit, Window], Meter] = {}
-        self._rotors: dict[str, Rotor] = {}
         self._view: View | None = None
 
     def view(self, roster: Roster) -> View:
@@ -89,8 +92,9 @@ class Book:
         """The slot of a target, made where there is none, its limits brought up to date."""
         slot = self.slots.get(facts.target)
         if slot is None:
-            cells: dict[ScopeKind, Cell] = {kind: self._cell(scope_of(kind, facts)) for kind in KINDS}
+            cells: dict[ScopeKind, Cell] = {kind: self.cell(scope_of(kind, facts)) for kind in KINDS}
             slot = self.slots[facts.target] = Slot(facts, cells)
+            slot.stamp = self.turns.pop(facts.target, 0)
             for cell in cells.values():
                 self._inherit(slot, cell)
                 cell.slots.append(slot)
@@ -105,13 +109,46 @@ class Book:
         """A window told at one target counts for all targets of its scope."""
         meter = self._meter(slot, seen.scope, seen.unit, seen.window)
         if not meter.binds:
-            for sibling in slot.cells[seen.scope].slots:
-                if meter not in sibling.meters:
-                    sibling.meters.append(meter)
-                    meter.slots.append(sibling)
+            self._share(meter, slot.cells[seen.scope])
         meter.told(seen, now)
         for sibling in meter.slots:
             sibling.strict = sibling.flagged = True
+
+    def meter(self, key: MeterKey) -> tuple[Meter, bool]:
+        """The meter of a window, and whether it was made just now."""
+        meter = self.meters.get(key)
+        if meter is not None:
+            return meter, False
+        meter = self.meters[key] = Meter(*key)
+        return meter, True
+
+    def claim(self, meter: Meter) -> None:
+        """A restored window that binds whatever the rows say counts for all targets of its scope, now or later."""
+        cell = self.cells.get(meter.scope)
+        if cell is not None and cell.slots:
+            self._share(meter, cell)
+        elif meter not in self._unclaimed.setdefault(meter.scope, []):
+            self._unclaimed[meter.scope].append(meter)
+
+    def cell(self, scope: Scope) -> Cell:
+        """The cell of a scope, made where there is none."""
+        cell = self.cells.get(scope)
+        if cell is None:
+            cell = self.cells[scope] = Cell(scope)
+        return cell
+
+    def rotor(self, provider: str) -> Rotor:
+        """The turn of a provider, made where there is none."""
+        return self.rotors.setdefault(provider, Rotor(provider))
+
+    def settle_down(self, now: float) -> None:
+        """Work out anew what plans read of every slot, after a predecessor's records were taken over."""
+        for slot in self.slots.values():
+            slot.strict = any(meter.binds for meter in slot.meters)
+            if slot.group is not None:
+                slot.group.resize(now)
+        for slot in self.slots.values():
+            slot.refresh(now)
 
     def _admissible(self, view: View, constraint: Constraint) -> list[Group]:
         """The pool's models, or all that a pin can mean: it may name a model outside the pool."""
@@ -142,35 +179,33 @@ class Book:
         for cell in slot.cells.values():
             cell.slots.remove(slot)
             if not cell.slots:
-                self._cells.pop(cell.scope, None)
+                self.cells.pop(cell.scope, None)
         for meter in slot.meters:
             meter.slots.remove(slot)
             if not meter.slots:
-                self._meters.pop((meter.scope, meter.unit, meter.window), None)
+                self.meters.pop((meter.scope, meter.unit, meter.window), None)
 
     def _join(self, facts: TargetFacts, groups: dict[Key, Group]) -> None:
         slot = self.slot(facts)
         key: Key = (facts.target.provider, facts.target.model)
         group = groups.get(key)
         if group is None:
-            rotor = self._rotors.setdefault(key[0], Rotor(key[0]))
-            group = groups[key] = Group(facts, self._learned.of(*key), rotor)
+            group = groups[key] = Group(facts, self._learned.of(*key), self.rotor(key[0]))
         slot.group = group
         group.slots.append(slot)
 
-    def _cell(self, scope: Scope) -> Cell:
-        cell = self._cells.get(scope)
-        if cell is None:
-            cell = self._cells[scope] = Cell(scope)
-        return cell
+    def _inherit(self, slot: Slot, cell: Cell) -> None:
+        """A key that joins an account shares the windows that its siblings, or a predecessor, were told."""
+        told = [m for m in cell.slots[0].meters if m.origin == "told"] if cell.slots else []
+        for meter in (*told, *self._unclaimed.pop(cell.scope, ())):
+            if meter.scope == cell.scope:
+                _tie(slot, meter)
 
     @staticmethod
-    def _inherit(slot: Slot, cell: Cell) -> None:
-        """A key that joins an account shares the windows that its siblings were told."""
-        for meter in cell.slots[0].meters if cell.slots else ():
-            if meter.scope == cell.scope and meter.origin == "told":
-                slot.meters.append(meter)
-                meter.slots.append(slot)
+    def _share(meter: Meter, cell: Cell) -> None:
+        for sibling in cell.slots:
+            if meter not in sibling.meters:
+                _tie(sibling, meter)
 
     def _apply_rules(self, slot: Slot) -> None:
         """Renew the windows of a slot: what was told stays, priors and the owner's word follow the snapshot."""
@@ -187,11 +222,18 @@ class Book:
 
     def _meter(self, slot: Slot, kind: ScopeKind, unit: Unit, window: Window) -> Meter:
         scope = slot.cells[kind].scope
-        key = (scope, unit, window)
-        meter = self._meters.get(key)
-        if meter is None:
-            meter = self._meters[key] = Meter(scope, unit, window)
+        meter, _ = self.meter((scope, unit, window))
         if meter not in slot.meters:
-            slot.meters.append(meter)
-            meter.slots.append(slot)
+            _tie(slot, meter)
         return meter
+
+
+def _tie(slot: Slot, meter: Meter) -> None:
+    """Tie them; the longest window comes first, for status names the first that is spent."""
+    slot.meters.append(meter)
+    slot.meters.sort(key=_place)
+    meter.slots.append(slot)
+
+
+def _place(meter: Meter) -> tuple[float, int, str]:
+    return -WINDOW_SECONDS[meter.window], meter.code, str(meter.scope)

@@ -135,15 +135,19 @@ class Meter:
 
 
 class Reservation:
-    """An in-flight claim on quota, and on a half-open breaker. It settles exactly once."""
+    """An in-flight claim on quota, and on a half-open breaker. It settles exactly once.
 
-    __slots__ = ("entries", "probes", "settled", "slot")
+    `late` = made after the ledger was handed over, so the successor does not know of it.
+    """
+
+    __slots__ = ("entries", "late", "probes", "settled", "slot")
 
     def __init__(self, slot: "Slot", entries: Sequence[tuple[Meter, int, int]]) -> None:
         self.slot = slot
         self.entries = entries
         self.probes: tuple[tuple[Breaker, float], ...] = ()  # each with the opening that it belongs to
         self.settled = False
+        self.late = False
 
 
 def settle(entries: Sequence[tuple[Meter, int, int]], actual: Amounts | None) -> None:
@@ -158,3 +162,5 @@ def settle(entries: Sequence[tuple[Meter, int, int]], actual: Amounts | None) ->
             meter.used = max(0, meter.used - reserved)
         elif actual[meter.code] >= 0:
             meter.used = max(0, meter.used + actual[meter.code] - reserved)
+        if meter.crossed and meter.used < meter.scarce_at:
+            meter.crossed = False  # the next one to cross it says so again

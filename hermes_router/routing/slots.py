@@ -151,7 +151,7 @@ class Group:
     def resize(self, now: float) -> None:
         """Fold windows, what was learned of them, and the token factor into the sizes that a plan compares."""
         room = capacity(self.facts, self.memory.context)
-        factor = self.memory.factor
+        factor = self.memory.sized = self.memory.factor
         self.capacity = room.soft
         self.hard_max = int(room.hard / factor)
         self.soft_max = int(room.soft / factor)

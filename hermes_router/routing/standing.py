@@ -135,7 +135,9 @@ def status(slot: Slot, now: float) -> TargetStatus:
         for what in Capability
         if what in spec.capabilities or (memory is not None and what in memory.capabilities)
     }
-    return TargetStatus(name, reason, until, capabilities, tuple(_quota(m, now) for m in slot.meters))
+    # A window of which nobody knows the limit any more says nothing.
+    quota = tuple(_quota(meter, now) for meter in slot.meters if meter.limit is not None)
+    return TargetStatus(name, reason, until, capabilities, quota)
 
 
 def _quota(meter: Meter, now: float) -> QuotaStatus:

@@ -4,19 +4,21 @@ Owns what an attempt claims, what its outcome proves, and what is learned from i
 reload. It is the only mutable routing state, touched synchronously from one thread; it never asks for the time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
 from hermes_router.core.errors import Blames, Overloaded, TimedOut, Truncated, Unreachable, UpstreamError
-from hermes_router.core.ids import Target
+from hermes_router.core.ids import CredentialId, Target
 from hermes_router.core.observations import QuotaSeen, Window
-from hermes_router.routing import quota, standing
+from hermes_router.routing import persist, plain, quota, standing
 from hermes_router.routing.bindings import Bindings
 from hermes_router.routing.book import Book
 from hermes_router.routing.cooldown import benched, cooled, paused
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes
 from hermes_router.routing.learned import Learned
+from hermes_router.routing.plain import Instants
 from hermes_router.routing.quota import Meter, Reservation
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import Cell, Slot
@@ -35,6 +37,9 @@ SHOWS_REASONING = frozenset(
 )
 """Rows whose models stream their reasoning: with these, silence is not thinking."""
 
+Report = Callable[[list[list[Any]]], None]
+"""Takes a correction, JSON-able, for the successor's `adjust`: called at each settlement, and must not raise."""
+
 
 class RoutingState:
     """The ledger. Every method is one synchronous step; `now` is epoch seconds."""
@@ -45,6 +50,8 @@ class RoutingState:
         self._book = Book(self.learned)
         self._turn = 0
         self._latest = 0.0
+        self._levels: dict[Meter, int] = {}  # of what is in flight, how much a predecessor sent
+        self._report: Report | None = None
 
     def adopt(self, roster: Roster) -> None:
         """Tie a snapshot's targets to what is remembered of them. Plans do it by themselves; a reload may."""
@@ -83,6 +90,7 @@ class RoutingState:
                     for sibling in meter.slots:
                         sibling.flagged = True
         reservation = Reservation(slot, entries)
+        reservation.late = self._report is not None
         if slot.marked:
             self._claim(slot, reservation, now)
         self._turn += 1
@@ -124,6 +132,10 @@ class RoutingState:
             money = cost(group, inputs, outputs) if group is not None and both >= 0 else -1
             actual = (1, both, inputs, outputs, money, 1)
         quota.settle(reservation.entries, actual)
+        if self._report is not None:
+            told = persist.correction(reservation, actual, late=reservation.late)
+            if told:
+                self._report(told)
 
     def _claim(self, slot: Slot, reservation: Reservation, now: float) -> None:
         """A request to a target in trouble: it is the probe of its breakers and the canary of its blocks."""
@@ -200,17 +212,35 @@ class RoutingState:
                     block.next_try_at = now
                     _refresh(cell, now)
 
-    def forgive(self, target: Target, now: float) -> None:
-        """A probe of ours succeeded (`hr auth test`): all that stood against the target ends at once."""
-        slot = self._book.slots.get(target)
-        if slot is None:
-            return
-        slot.provider_breaker.close()
-        slot.model_breaker.close()
-        for cell in slot.cells.values():
-            cell.cooldown = cell.pause = None
-        for cell in slot.cells.values():
-            _refresh(cell, now)
+    def proved(self, credential: CredentialId, now: float) -> None:
+        """A check of ours (`hr auth test`) found the key good: what says that it was rejected ends at once.
+
+        Credit is not proved by it (providers.md 9), but one real request may ask now. Told cooldowns and breakers
+        stand: they are about other things.
+        """
+        for slot in self._of(credential):
+            for cell in slot.cells.values():
+                pause = cell.pause
+                if pause is None:
+                    continue
+                if pause.cause == "rejected_key":
+                    cell.pause = None
+                else:
+                    pause.tried = False
+                    pause.next_try_at = now
+                _refresh(cell, now)
+
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return sum(slot.inflight for slot in self._book.slots.values())
+
+    def uses(self, credential: CredentialId) -> Callable[[], int]:
+        """A count of the attempts under way with this credential, good also after its targets left the snapshot."""
+        slots = self._of(credential)
+        return lambda: sum(slot.inflight for slot in slots)
+
+    def _of(self, credential: CredentialId) -> list[Slot]:
+        return [slot for target, slot in self._book.slots.items() if target.credential == credential]
 
     def seen(self, target: Target, quotas: Sequence[QuotaSeen], now: float) -> None:
         """Windows as the provider described them in a header or a body: told ones bind from now on."""
@@ -263,6 +293,41 @@ class RoutingState:
         hidden = reasons and demand.effort not in NO_EFFORT and not facts.quirks & SHOWS_REASONING
         high = demand.effort in HIGH_EFFORT
         return memory.tempo.limit_s(configured, demand.input_tokens, high_effort=high, hidden=hidden)
+
+    # --- two processes, and the disk -----------------------------------------------------------------
+
+    def dump(self, now: float) -> dict[str, Any]:
+        """All that outlives a process, as values that JSON carries; requests under way count as used."""
+        return persist.dump(self._book, self.learned, self.bindings, self._turn, now)
+
+    def load(self, dumped: Mapping[str, Any], roster: Roster, now: float, *, beside: bool = False) -> None:
+        """Take over a dump, before the first plan. Never raises: what is unsound or has expired is left out.
+
+        `beside` = the process that made it still has requests under way, and tells of each settlement (`adjust`)
+        until it ends (`alone`). Without one, what it had in flight counts as used, but as in flight no more.
+        """
+        self._latest = now
+        self.adopt(roster)
+        made_at = plain.number(plain.fields(dumped).get("at"))
+        instants = Instants(now if made_at is None else made_at, now)
+        turn, self._levels = persist.load(self._book, self.learned, self.bindings, dumped, instants, beside=beside)
+        self._turn = max(self._turn, turn)
+
+    def report_settlements(self, report: Report | None) -> None:
+        """From now on, tell each settlement's correction to a successor: call it in the same step as `dump`."""
+        self._report = report
+
+    def adjust(self, told: object, now: float) -> None:
+        """Take over one correction of a predecessor, as it reported it; what makes no sense changes nothing."""
+        persist.correct(self._book, self._levels, told, now)
+
+    def alone(self, now: float) -> None:
+        """The predecessor has ended: nothing of it is in flight any more."""
+        for meter, left in self._levels.items():
+            meter.used = max(0, meter.used - left)
+            for slot in meter.slots:
+                slot.refresh(now)
+        self._levels.clear()
 
 
 def _refresh(cell: Cell, now: float) -> None:

@@ -52,6 +52,8 @@ CALLER = {
     "NotFound": (404, "invalid_request_error"),
     "UnknownModel": (404, "invalid_request_error"),
     "MethodNotAllowed": (405, "invalid_request_error"),
+    "Unreadable": (400, "invalid_request_error"),
+    "Stalled": (408, "invalid_request_error"),
     "TooLarge": (413, "invalid_request_error"),
     "UpgradeRefused": (426, "invalid_request_error"),
     "CallerLimited": (429, "rate_limit_error"),

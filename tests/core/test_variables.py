@@ -8,7 +8,7 @@ from hermes_router.core.variables import DERIVED, GLOBALS, variable_part
 
 def test_every_field_of_settings_has_its_variable() -> None:
     """No field of Settings is out of the owner's reach, but for those that are worked out."""
-    worked_out = {"default_key", "local_is_private", "providers", "sources"}
+    worked_out = {"default_key", "local_is_private", "providers", "sources", "texts"}
     fields = {field.name for field in dataclasses.fields(Settings)} - worked_out
     assert {one.field for one in GLOBALS} == fields
 

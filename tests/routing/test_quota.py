@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
 from hermes_router.routing.quota import Meter, Reservation, settle
@@ -175,3 +176,16 @@ def test_a_reservation_begins_unsettled() -> None:
     """A claim holds what it claimed, and no probe."""
     made = Reservation(None, [])  # type: ignore[arg-type]
     assert (made.settled, made.probes) == (False, ())
+
+
+def test_scarcity_is_noticed_again_after_a_settlement_took_it_back(world, make, want) -> None:
+    """A claim crosses nine tenths of a prior, its settlement takes most of it back: the next crossing counts anew."""
+    w = world(make("a/m", quotas=[QuotaRule(Unit.TOKENS, 10_000, Window.DAY)]))
+
+    def why(used: int) -> list[str]:
+        held = w.take(want(max_output_tokens=9_500))
+        w.state.settle(held.reservation, w.now, input_tokens=10, output_tokens=used, sent=True)
+        return [one.why for one in w.plan(want()).explain()]
+
+    assert why(10) == ["fits"]
+    assert why(9_300) == ["scarce"]

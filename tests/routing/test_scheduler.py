@@ -355,7 +355,7 @@ def test_pins_outside_the_pool_are_bounded(world, make) -> None:
         assert w.who(pin=Pin("or", f"m{i}")) is not None
     assert len(w.state._book.slots) < 300
     assert len(w.state.learned.models) < 300
-    assert len(w.state._book._meters) < 300
+    assert len(w.state._book.meters) < 300
 
 
 def test_a_pin_of_a_provider_without_a_key_waits_for_one(world, make) -> None:

@@ -196,15 +196,40 @@ def test_a_model_without_capacity_rests_alone_and_longer_each_time(world, make) 
     assert w.status(y).state == "ready"
 
 
-def test_forgiven_by_a_probe_of_ours(world, make) -> None:
-    """`hr auth test` that succeeds ends pause, cooldown and breaker at once."""
+def test_a_key_that_proved_good_is_in_use_again(world, make) -> None:
+    """`hr auth test` that succeeds ends the pause of a rejected key at once, and no cooldown that was told."""
     a = make("a/m")
     w = world(a)
-    for error in (err.CredentialRejected(), err.RateLimited(retry_at=w.now + 99, told=True), *[err.ServerFailed()] * 3):
-        w.blame(a, error)
-    w.state.forgive(a.target, w.now)
+    w.blame(a, err.CredentialRejected())
+    assert w.status(a).state == "paused"
+    w.state.proved(a.target.credential, w.now)
     assert w.status(a).state == "ready"
     assert w.who() == "a/m#k1"
+    w.blame(a, err.RateLimited(retry_at=w.now + 99, told=True))
+    w.state.proved(a.target.credential, w.now)
+    assert w.status(a).state == "cooling"
+
+
+def test_credit_is_asked_for_again_when_the_key_proved_good(world, make) -> None:
+    """A good key says nothing of its account's credit: one real request may ask, at once."""
+    a = make("a/m")
+    w = world(a)
+    w.blame(a, err.NoCredit())
+    assert w.who() is None
+    w.state.proved(a.target.credential, w.now)
+    assert w.who() == "a/m#k1"
+
+
+def test_attempts_under_way_are_counted_by_credential(world, make) -> None:
+    """A removal can wait for those that use the key, also once its targets left the snapshot."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    uses = w.state.uses(a.target.credential)
+    assert (uses(), w.state.in_flight()) == (0, 0)
+    w.take()
+    w.take()
+    assert uses() == w.state.in_flight() == 2
 
 
 def test_quotas_in_an_error_are_seen(world, make) -> None:
@@ -328,5 +353,5 @@ def test_a_target_that_nobody_knows_changes_nothing(world, make, want) -> None:
     w.state.failed(stranger, err.ServerFailed(), w.now)
     w.state.seen(stranger, [QuotaSeen("account", Unit.TOKENS, Window.MINUTE, 1, 1)], w.now)
     w.state.abandoned(stranger, w.now)
-    w.state.forgive(stranger, w.now)
+    w.state.proved(stranger.credential, w.now)
     assert w.state.slot(stranger) is None

@@ -1,0 +1,89 @@
+"""What is kept of an exchange once it is over: for usage, and for telling afterwards what happened.
+
+Owns the values only. They hold no text of callers or providers beyond a short excerpt of an error, and no secret.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["AttemptRecord", "ExchangeRecord", "FailedAttempt", "failed_attempts"]
+
+GOOD_ENDS = frozenset({"ok", "abandoned"})
+"""Outcomes of an attempt that blame nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One try at a target.
+
+    `outcome` is `ok`, `abandoned` (the caller left) or the class of the failure as on the wire (contract.md, Errors).
+    `billed` = the provider may bill it: the body went out and a good head came back. Tokens are as reported, or
+    estimated where `estimated`; `cost_microusd` follows the row's price, and `unpriced` = it is paid for, and no row
+    says how much. `sent_at` in epoch seconds, other times in seconds.
+    """
+
+    provider: str
+    model: str
+    credential: str
+    tail: str
+    outcome: str
+    why: str = ""
+    status: int | None = None
+    said: str = ""
+    retry_at: float | None = None
+    duration_s: float = 0.0
+    ttft_s: float | None = None
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+    billed: bool = False
+    cost_microusd: int = 0
+    unpriced: bool = False
+    sent_at: float = 0.0
+
+    @property
+    def target(self) -> str:
+        """As a `Target` prints."""
+        return f"{self.provider}/{self.model}#{self.credential[:4]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRecord:
+    """One inbound request with all it caused. `at` is its arrival in epoch seconds.
+
+    `outcome` is `answered`, `caller_left`, or the name of the error that the caller got.
+    """
+
+    request_id: str
+    at: float
+    router_key: str
+    dialect: str
+    model: str
+    profile: str
+    stream: bool
+    outcome: str
+    duration_s: float
+    difficulty: int
+    estimated_tokens: int
+    attempts: tuple[AttemptRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A failed attempt, as a list of the last errors shows it; `at` in epoch seconds."""
+
+    at: float
+    target: str
+    outcome: str
+    said: str
+    request_id: str
+
+
+def failed_attempts(record: ExchangeRecord) -> list[FailedAttempt]:
+    """What failed in an exchange, the latest first."""
+    return [
+        FailedAttempt(each.sent_at or record.at, each.target, each.outcome, each.said, record.request_id)
+        for each in reversed(record.attempts)
+        if each.outcome not in GOOD_ENDS
+    ]
