@@ -1,0 +1,1 @@
+"""What outlives the process: the vault of secrets, router keys, and the record of what was used."""

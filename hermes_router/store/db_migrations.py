@@ -1,0 +1,37 @@
+"""The tables of the state file, one numbered step after another.
+
+Owns the schema. It must never know what is asked of the tables.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+__all__ = ["MIGRATIONS", "Migration"]
+
+Migration = Callable[[sqlite3.Connection], None]
+"""Takes the file from one version to the next, within a transaction."""
+
+
+def _exchanges(connection: sqlite3.Connection) -> None:
+    """1: exchanges, one row each with its attempts, and what they add up to by the day."""
+    connection.execute(
+        "CREATE TABLE exchanges (n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, at REAL NOT NULL, "
+        "router_key TEXT NOT NULL, dialect TEXT NOT NULL, model TEXT NOT NULL, profile TEXT NOT NULL, "
+        "stream INTEGER NOT NULL, outcome TEXT NOT NULL, duration_s REAL NOT NULL, difficulty INTEGER NOT NULL, "
+        "estimated_tokens INTEGER NOT NULL, failures INTEGER NOT NULL, attempts TEXT NOT NULL, warnings TEXT NOT NULL)"
+    )
+    connection.execute("CREATE INDEX exchanges_request_id ON exchanges (request_id)")
+    connection.execute("CREATE INDEX exchanges_failed ON exchanges (n) WHERE failures > 0")
+    connection.execute(
+        "CREATE TABLE usage_daily (day INTEGER NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, "
+        "credential TEXT NOT NULL, router_key TEXT NOT NULL, tail TEXT NOT NULL, "
+        "requests INTEGER NOT NULL, failed INTEGER NOT NULL, attempts INTEGER NOT NULL, failovers INTEGER NOT NULL, "
+        "input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, "
+        "cost_microusd INTEGER NOT NULL, estimated_input_tokens INTEGER NOT NULL, "
+        "estimated_output_tokens INTEGER NOT NULL, estimated_cost_microusd INTEGER NOT NULL, "
+        "unpriced INTEGER NOT NULL, PRIMARY KEY (day, provider, model, credential, router_key)) WITHOUT ROWID"
+    )
+
+
+MIGRATIONS: list[Migration] = [_exchanges]
+"""From version n to n + 1, in order. Never change one that was released: add the next."""

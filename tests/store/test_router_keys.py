@@ -1,0 +1,275 @@
+"""Router keys at rest: shown once, kept as digests, and never a way in that nobody gave."""
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_router.core.errors import ControlError
+from hermes_router.core.router_keys import RouterKey, digest_of
+from hermes_router.core.settings import Settings
+from hermes_router.engine.admission import Admission
+from hermes_router.store import router_keys
+from hermes_router.store.router_keys import RouterKeyStore
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "router-keys.json"
+
+
+def store(path: Path, **more: Any) -> RouterKeyStore:
+    made = RouterKeyStore(path, now=lambda: NOW, **more)
+    made.load()
+    return made
+
+
+def names(path: Path) -> list[str]:
+    return [key.name for key in store(path).keys]
+
+
+# --- making and showing ---------------------------------------------------------------------------------------
+
+
+def test_a_key_is_shown_once_and_kept_as_a_digest(path: Path) -> None:
+    """240 random bits behind a prefix; neither the file nor the value holds the key, only its last four characters."""
+    keys = store(path)
+    made, text = keys.add("agent", providers=["groq", "a"], rpm=60, concurrency=2, patience_s=1.5, min_tier=3)
+    assert re.fullmatch(r"sk-hr-[A-Za-z0-9_-]{40}", text)
+    assert made == RouterKey(made.id, "agent", digest_of(text), text[-4:], frozenset({"groq", "a"}), 60, 2, 1.5, 3, NOW)
+    assert text not in path.read_text()
+    assert text[6:-4] not in path.read_text() + repr(made)
+    assert store(path).keys == keys.keys == (made,)
+
+
+def test_the_key_is_what_a_caller_sends(path: Path) -> None:
+    """The text that was shown is let in, after a restart too; another one is not."""
+    keys = store(path)
+    made, text = keys.add("agent", rpm=7)
+    caller = Admission(Settings(), store(path).keys).admit({"x-api-key": text})
+    assert (caller.key, caller.rpm) == (made.id, 7)
+
+
+def test_the_random_part_comes_from_the_source_given(path: Path) -> None:
+    """30 bytes are asked for, 40 characters of the URL's alphabet come of them."""
+    asked: list[int] = []
+    _, text = store(path, token=lambda n: asked.append(n) or "t" * 40).add("agent")  # type: ignore[func-returns-value]
+    assert (text, asked) == ("sk-hr-" + "t" * 40, [30])
+
+
+def test_the_file_is_the_owners_alone(path: Path) -> None:
+    """0600 in a 0700 directory; one that others could read is closed to them, and said so."""
+    store(path).add("agent")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o644)
+    keys = store(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(keys.keys) == len(keys.problems) == 1
+
+
+def test_no_file_is_no_key_and_no_problem(path: Path) -> None:
+    """A fresh installation."""
+    keys = store(path)
+    assert (keys.keys, keys.problems, path.exists()) == ((), [], False)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\nb", "a\x1b[31m", "\u202e", "a\0"])
+def test_a_name_is_short_and_printable(path: Path, name: str) -> None:
+    """Exit 2, and nothing is written."""
+    with pytest.raises(ControlError, match="1 to 64 printable") as caught:
+        store(path).add(name)
+    assert caught.value.exit_code == 2
+    assert not path.exists()
+
+
+def test_names_are_unique_and_trimmed(path: Path) -> None:
+    """The same name twice, with blanks around it too, is refused; any script will do."""
+    keys = store(path)
+    keys.add("агент 7")
+    with pytest.raises(ControlError, match="already") as caught:
+        keys.add(" агент 7 ")
+    assert caught.value.exit_code == 2
+    assert names(path) == ["агент 7"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"rpm": 0}, {"rpm": 10**6}, {"rpm": 1.5}, {"rpm": True}, {"concurrency": -1}, {"min_tier": 6}, {"min_tier": 0},
+     {"patience_s": -1}, {"patience_s": float("nan")}, {"patience_s": 1e9}, {"providers": []}, {"providers": [""]}],
+)  # fmt: skip
+def test_limits_that_are_none_are_refused(path: Path, limits: dict[str, Any]) -> None:
+    """Out of bounds, of the wrong type, an empty scope: exit 2, one sentence, nothing written."""
+    with pytest.raises(ControlError, match="router key") as caught:
+        store(path).add("agent", **limits)
+    assert caught.value.exit_code == 2
+    assert not path.exists()
+
+
+# --- removing -------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_removed_by_name_id_or_last_characters(path: Path) -> None:
+    """Each of the three finds it, and the file is without it."""
+    for by in ("name", "id", "tail"):
+        keys = store(path)
+        made, _ = keys.add("agent")
+        other, _ = keys.add("other")
+        assert keys.remove(f" {getattr(made, by)} ") == made
+        assert keys.keys == store(path).keys == (other,)
+        keys.remove("other")
+
+
+def test_an_ambiguous_end_lists_those_it_could_be(path: Path) -> None:
+    """Exit 2 with the ids; nothing is removed; the id decides."""
+    tokens = iter(["a" * 36 + "same", "b" * 36 + "same", "c" * 40])
+    keys = store(path, token=lambda _: next(tokens))
+    one, two = keys.add("one")[0], keys.add("two")[0]
+    keys.add("same ")  # a name that is another one's end, trimmed
+    with pytest.raises(ControlError, match="more than one") as caught:
+        keys.remove("same")
+    assert caught.value.exit_code == 2
+    assert all(key.id in caught.value.message for key in (one, two))
+    assert len(names(path)) == 3
+    assert keys.remove(two.id) == two
+
+
+def test_an_unknown_key_is_met_with_a_near_one(path: Path) -> None:
+    """Exit 2, and the name that was probably meant."""
+    keys = store(path)
+    keys.add("laptop-agent")
+    with pytest.raises(ControlError) as caught:
+        keys.remove("laptop-agnet")
+    assert (caught.value.exit_code, caught.value.next_step) == (2, "did you mean 'laptop-agent'?")
+    with pytest.raises(ControlError) as caught:
+        keys.remove("zzz")
+    assert "hr key list" in caught.value.next_step
+
+
+# --- damage ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(path: Path) -> tuple[RouterKey, str]:
+    return store(path).add("agent", rpm=3)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"\xff\xfe", b"[]", b"null", b"{}", b'{"version": 1}', b'{"version": 1, "keys": {}}',
+     b'{"version": [], "keys": []}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_damaged_file_is_set_aside_and_opens_nothing(path: Path, kept: Any, damage: bytes) -> None:
+    """Kept under another name and told; its keys are unknown, the others as good as before; a new key can be made."""
+    path.write_bytes(damage)
+    keys = store(path)
+    assert keys.keys == ()
+    assert len(keys.problems) == 1
+    aside = [p for p in path.parent.iterdir() if "damaged" in p.name]
+    assert [p.read_bytes() for p in aside] == [damage]
+    assert str(aside[0]) in keys.problems[0]
+    for sent in (kept[1], "", "sk-hr-x"):
+        with pytest.raises(Exception, match="router key"):
+            Admission(Settings(), keys.keys).admit({"x-api-key": sent})
+    keys.add("agent")
+    assert [p.read_bytes() for p in aside] == [damage]
+    assert names(path) == ["agent"]
+
+
+@given(st.integers(0, 400))
+def test_a_file_cut_at_any_byte_is_whole_or_set_aside(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    """No cut raises, none loses a byte, and none lets a key in with fewer limits than it had."""
+    path = tmp_path_factory.mktemp("cut") / "router-keys.json"
+    made, _ = store(path).add("agent", rpm=3, providers=["groq"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    keys = store(path)
+    assert keys.keys in ((made,), ())
+    assert any(p.read_bytes() == whole[:cut] for p in path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rpm": "3"}, {"rpm": 0}, {"providers": "groq"}, {"providers": []}, {"digest": "00"}, {"id": "other"}, {"name": ""},
+     {"min_tier": 9}, {"created_at": None}, {"created_at": 10**400}, {"rpm": 10**400}, {"created_at": float("nan")}, {"patience_s": -1}, {"tail": 5}, {"digest": None}],
+)  # fmt: skip
+def test_a_damaged_entry_is_unknown_never_unlimited(path: Path, kept: Any, wrong: dict[str, Any]) -> None:
+    """The sound entries go on working, and before the file is written anew the damaged one is kept beside it."""
+    store(path).add("second")
+    held = json.loads(path.read_text())
+    held["keys"][0] |= wrong
+    path.write_text(damaged := json.dumps(held))
+    keys = store(path)
+    assert [key.name for key in keys.keys] == ["second"]
+    assert "entry 1" in keys.problems[0]
+    assert path.read_text() == damaged
+    keys.add("third")
+    assert names(path) == ["second", "third"]
+    assert [p.read_text() for p in path.parent.iterdir() if "damaged" in p.name] == [damaged]
+
+
+def test_an_entry_that_is_no_entry_is_passed_over(path: Path, kept: Any) -> None:
+    """Any JSON in the list, and the same key twice."""
+    held = json.loads(path.read_text())
+    held["keys"] += [None, 3, [], "x", held["keys"][0]]
+    path.write_text(json.dumps(held))
+    keys = store(path)
+    assert keys.keys == (kept[0],)
+    assert len(keys.problems) == 5
+
+
+def test_a_file_of_a_later_version_is_left_alone(path: Path, kept: Any) -> None:
+    """Its keys are not known to us, it is not set aside, and not written over: exit 3."""
+    later = json.dumps({"version": 2, "keys": "otherwise"}).encode()
+    path.write_bytes(later)
+    keys = store(path)
+    assert keys.keys == ()
+    assert "another version" in keys.problems[0]
+    for change in (lambda: keys.add("x"), lambda: keys.remove("agent")):
+        with pytest.raises(ControlError) as caught:
+            change()
+        assert caught.value.exit_code == 3
+    assert path.read_bytes() == later
+
+
+@pytest.mark.parametrize("call", ["read_private", "write_private", "set_aside"])
+def test_a_disk_that_fails_changes_nothing(path: Path, kept: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Full, read-only or forbidden: exit 1 with the reason, what was known stays known, on disk and in memory."""
+    keys = store(path)
+    before = path.read_bytes()
+    if call == "set_aside":
+        before = b"{"
+        path.write_bytes(before)
+
+    def fail(*_args: Any, **_more: Any) -> Any:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(router_keys, call, fail)
+    with pytest.raises(ControlError, match="No space left") as caught:
+        keys.add("second")
+    assert caught.value.exit_code == 1
+    assert keys.keys == (kept[0],)
+    assert path.read_bytes() == before
+    if call != "write_private":
+        keys.load()
+        assert (keys.keys, len(keys.problems)) == ((), 1)
+
+
+def test_what_another_hand_changed_is_not_lost(path: Path, kept: Any) -> None:
+    """The file is read again before it is written: a key that came in from elsewhere stays."""
+    first, second = store(path), store(path)
+    first.add("first")
+    second.add("second")
+    assert names(path) == ["agent", "first", "second"]
+    assert second.remove("first").name == "first"
