@@ -61,6 +61,11 @@ class Places:
         return self.data_dir / "secrets.json"
 
     @property
+    def router_keys(self) -> Path:
+        """Router keys, as digests."""
+        return self.data_dir / "router-keys.json"
+
+    @property
     def codex_accounts(self) -> Path:
         """OAuth accounts."""
         return self.data_dir / "codex-accounts.json"

@@ -1,0 +1,50 @@
+"""What the control API can ask for: one method a route, implemented by the daemon.
+
+Owns the Protocol only. Every method may raise `ControlError`, which the API renders as a `Problem`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from hermes_router.control import types as t
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """The daemon as the control socket sees it."""
+
+    # the daemon itself
+    async def ping(self) -> t.Ping: ...  # noqa: D102
+    async def shutdown(self, asked: t.Shutdown) -> t.Done: ...  # noqa: D102
+    async def restart(self, asked: t.Shutdown) -> t.Done: ...  # noqa: D102
+    async def reload(self) -> t.Reloaded: ...  # noqa: D102
+
+    # what is
+    async def status(self) -> t.Status: ...  # noqa: D102
+    async def usage(self, by: str, days: int) -> t.UsageReport: ...  # noqa: D102
+    async def request(self, request_id: str) -> t.Trail: ...  # noqa: D102
+    async def plan(self, asked: t.PlanQuery) -> t.PlanReport: ...  # noqa: D102
+    async def ask(self, asked: t.Ask) -> t.Answer: ...  # noqa: D102
+    def events(self, last_id: int | None) -> AsyncIterator[t.Event]:
+        """Events after `last_id` as far as they are kept, then new ones as they come; None = new ones only."""
+        ...
+
+    # credentials
+    async def credentials(self) -> t.Credentials: ...  # noqa: D102
+    async def add_credentials(self, asked: t.AddCredentials) -> t.Added: ...  # noqa: D102
+    async def remove_credentials(self, provider: str, which: str | None) -> t.Removed: ...  # noqa: D102
+    async def test_credentials(self, asked: t.TestCredentials) -> t.Tested: ...  # noqa: D102
+    async def migrate(self, asked: t.Migrate) -> t.Done: ...  # noqa: D102
+
+    # configuration
+    async def config(self) -> t.Config: ...  # noqa: D102
+    async def change_config(self, asked: t.ChangeConfig) -> t.Changed: ...  # noqa: D102
+    async def models(self, provider: str | None, refresh: bool) -> t.Models: ...  # noqa: D102
+    async def set_models(self, asked: t.SetModels) -> t.Changed: ...  # noqa: D102
+    async def enable_provider(self, asked: t.EnableProvider) -> t.Changed: ...  # noqa: D102
+
+    # router keys
+    async def keys(self) -> t.Keys: ...  # noqa: D102
+    async def add_key(self, asked: t.AddKey) -> t.AddedKey: ...  # noqa: D102
+    async def remove_key(self, which: str) -> t.Done: ...  # noqa: D102

@@ -1,0 +1,135 @@
+"""The control API's one table: which request asks the daemon for what, and who may ask.
+
+Owns paths, permissions and the reading of names and queries. It must never know HTTP's library, nor check who asks:
+that is the border's part (`api.py`).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hermes_router.control import types as t
+from hermes_router.control.backend import Backend
+from hermes_router.control.peer import Permission
+from hermes_router.core.errors import ControlError
+
+__all__ = ["ROUTES", "Asked", "Refusal", "Route", "without_duplicates"]
+
+GROUPINGS: Final = ("provider", "model", "key", "day")
+_DEFAULT_DAYS: Final = 30
+_MOST_DAYS: Final = 3_660
+_USAGE: Final = 2
+
+
+class Refusal(ControlError):
+    """A ControlError of the API itself, with its HTTP status."""
+
+    def __init__(self, status: int, message: str, *, code: str, next_step: str = "", exit_code: int = 3) -> None:
+        super().__init__(message, code=code, next_step=next_step, exit_code=exit_code)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, read: names in its path, query, body (of the route's type), and what the peer may do."""
+
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    granted: frozenset[Permission]
+    last_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the table. `body` None = whatever is sent is not read."""
+
+    method: str
+    path: str
+    permission: Permission
+    call: Callable[[Backend, Asked], Awaitable[object] | AsyncIterator[t.Event]]
+    body: type[t.Type] | None = None
+
+
+def without_duplicates(*routes: Route) -> tuple[Route, ...]:
+    """The routes as they are; raises ValueError where two answer the same request."""
+    known: set[tuple[str, str]] = set()
+    for route in routes:
+        if (route.method, route.path) in known:
+            raise ValueError(f"two routes for {route.method} {route.path}")
+        known.add((route.method, route.path))
+    return routes
+
+
+async def _targets(backend: Backend) -> list[t.TargetRow]:
+    return (await backend.status()).targets
+
+
+def _usage(backend: Backend, asked: Asked) -> Awaitable[t.UsageReport]:
+    by = asked.query.get("by", GROUPINGS[0])
+    if by not in GROUPINGS:
+        raise ControlError(
+            f"Usage cannot be grouped by {by[:50]!r}.",
+            code="bad_request",
+            next_step=f"Use one of: {', '.join(GROUPINGS)}.",
+            exit_code=_USAGE,
+        )
+    text = asked.query.get("days", str(_DEFAULT_DAYS))
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= _MOST_DAYS):
+        raise ControlError(
+            f"{text[:50]!r} is no number of days from 1 to {_MOST_DAYS}.",
+            code="bad_request",
+            next_step="Name a whole number of days, or none.",
+            exit_code=_USAGE,
+        )
+    return backend.usage(by, int(text))
+
+
+def _models(backend: Backend, asked: Asked) -> Awaitable[t.Models]:
+    refresh = asked.query.get("refresh", "0") not in {"", "0", "false"}
+    if refresh and "write" not in asked.granted:  # it asks the providers, with the owner's keys
+        raise Refusal(
+            403,
+            "Fresh lists of models are for the daemon's own user and root.",
+            code="forbidden",
+            next_step="Leave `--refresh` out, or run it with sudo.",
+        )
+    return backend.models(asked.query.get("provider") or None, refresh)
+
+
+# Sorted by path, then method; a test holds it so.
+ROUTES: Final = without_duplicates(
+    Route("POST", "/v1/ask", "write", lambda b, asked: b.ask(asked.body), t.Ask),
+    Route("GET", "/v1/config", "read", lambda b, _: b.config()),
+    Route("PATCH", "/v1/config", "write", lambda b, asked: b.change_config(asked.body), t.ChangeConfig),
+    Route("GET", "/v1/credentials", "read", lambda b, _: b.credentials()),
+    Route("POST", "/v1/credentials", "write", lambda b, asked: b.add_credentials(asked.body), t.AddCredentials),
+    Route("POST", "/v1/credentials/migrate", "write", lambda b, asked: b.migrate(asked.body), t.Migrate),
+    Route("POST", "/v1/credentials/test", "write", lambda b, a: b.test_credentials(a.body), t.TestCredentials),
+    Route(
+        "DELETE", "/v1/credentials/{provider}", "write", lambda b, a: b.remove_credentials(a.names["provider"], None)
+    ),
+    Route(
+        "DELETE",
+        "/v1/credentials/{provider}/{which}",
+        "write",
+        lambda b, asked: b.remove_credentials(asked.names["provider"], asked.names["which"]),
+    ),
+    Route("GET", "/v1/events", "read", lambda b, asked: b.events(asked.last_id)),
+    Route("GET", "/v1/keys", "read", lambda b, _: b.keys()),
+    Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),
+    Route("DELETE", "/v1/keys/{which}", "write", lambda b, asked: b.remove_key(asked.names["which"])),
+    Route("GET", "/v1/models", "read", _models),
+    Route("POST", "/v1/models", "write", lambda b, asked: b.set_models(asked.body), t.SetModels),
+    Route("GET", "/v1/ping", "read", lambda b, _: b.ping()),
+    Route("POST", "/v1/plan", "read", lambda b, asked: b.plan(asked.body), t.PlanQuery),
+    Route("POST", "/v1/probe", "write", lambda b, _: b.test_credentials(t.TestCredentials())),
+    Route("POST", "/v1/providers", "write", lambda b, asked: b.enable_provider(asked.body), t.EnableProvider),
+    Route("POST", "/v1/reload", "write", lambda b, _: b.reload()),
+    Route("GET", "/v1/requests/{id}", "read", lambda b, asked: b.request(asked.names["id"])),
+    Route("POST", "/v1/restart", "write", lambda b, asked: b.restart(asked.body), t.Shutdown),
+    Route("POST", "/v1/shutdown", "write", lambda b, asked: b.shutdown(asked.body), t.Shutdown),
+    Route("GET", "/v1/status", "read", lambda b, _: b.status()),
+    Route("GET", "/v1/targets", "read", lambda b, _: _targets(b)),
+    Route("GET", "/v1/usage", "read", _usage),
+)
