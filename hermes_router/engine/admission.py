@@ -4,50 +4,89 @@ Owns the check of router keys. Keys are compared as digests, so that no comparis
 provider's key.
 """
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hermes_router.core.errors import Unauthorized
 from hermes_router.core.ids import RouterKeyId
+from hermes_router.core.router_keys import RouterKey, digest_of
 from hermes_router.core.settings import Settings
+
+__all__ = ["Admission", "Caller", "keys_in_force"]
+
+_ID_LENGTH = 12  # of the digest: an identity that tells nothing of the key
+_VARIABLE = "PROXY_API_KEYS"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller whose router key was good. `providers` None = all."""
+    """A caller whose router key was good. `providers` None = all.
+
+    `rpm` and `concurrency` are the key's caller limits, None = none (`caller_limits.py`); `patience_s` is how long its
+    requests may wait for quota, None = as the settings say.
+    """
 
     key: RouterKeyId
     providers: frozenset[str] | None = None
     min_tier: int = 1
+    patience_s: float | None = None
+    rpm: int | None = None
+    concurrency: int | None = None
 
 
 class Admission:
-    """The router keys of one generation."""
+    """The router keys of one generation: the stored ones, and those of PROXY_API_KEYS beside them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._callers: dict[bytes, Caller] = {}
-        for secret in settings.proxy_api_keys:
-            digest = _digest(secret.reveal())
-            self._callers[digest] = Caller(RouterKeyId(digest.hex()[:12]), min_tier=settings.min_tier)
+    def __init__(self, settings: Settings, keys: Sequence[RouterKey] = ()) -> None:
+        self.keys = keys_in_force(settings, keys)
+        self._callers = {key.digest: _caller(key, settings) for key in self.keys}
 
     def admit(self, headers: Mapping[str, str]) -> Caller:
         """The caller of these request headers. Raises Unauthorized."""
         sent = _keys(headers)
         if not sent:
             raise Unauthorized(
-                "No router key was sent. Send one of PROXY_API_KEYS as 'Authorization: Bearer …' or 'x-api-key'.",
+                "No router key was sent. Send one (of PROXY_API_KEYS, or made by 'hr key add') as "
+                "'Authorization: Bearer …' or 'x-api-key'.",
                 code="invalid_api_key",
                 should_retry=False,
             )
-        caller = next((found for key in sent if (found := self._callers.get(_digest(key))) is not None), None)
+        caller = next((found for key in sent if (found := self._callers.get(digest_of(key))) is not None), None)
         if caller is None:
             raise Unauthorized(
-                "This router key is not known. Use one of PROXY_API_KEYS.",
+                "This router key is not known. Use one of PROXY_API_KEYS, or make one with 'hr key add'.",
                 code="invalid_api_key",
                 should_retry=False,
             )
         return caller
+
+
+def keys_in_force(settings: Settings, stored: Sequence[RouterKey]) -> tuple[RouterKey, ...]:
+    """All router keys that are good now: PROXY_API_KEYS (unset: the default key), then the stored ones.
+
+    The default key stays good beside stored ones: a first key for somebody else locks nobody out, and the daemon
+    refuses to bind wider than loopback with it all the same. A key in both places keeps its stored limits.
+    """
+    limited = {key.digest for key in stored}
+    source = settings.sources.get(_VARIABLE, "default")
+    found = []
+    for number, secret in enumerate(settings.proxy_api_keys, 1):
+        digest = digest_of(secret.reveal())
+        if digest not in limited:
+            name = f"{_VARIABLE} {number}"
+            found.append(RouterKey(RouterKeyId(digest[:_ID_LENGTH]), name, digest, secret.tail, source=source))
+    return (*found, *stored)
+
+
+def _caller(key: RouterKey, settings: Settings) -> Caller:
+    return Caller(
+        key.id,
+        providers=key.providers,
+        min_tier=max(settings.min_tier, key.min_tier or 1),
+        patience_s=key.patience_s,
+        rpm=key.rpm,
+        concurrency=key.concurrency,
+    )
 
 
 def _keys(headers: Mapping[str, str]) -> list[str]:
@@ -56,8 +95,3 @@ def _keys(headers: Mapping[str, str]) -> list[str]:
     scheme, _, rest = presented.partition(" ")
     bearer = rest.strip() if scheme.lower() == "bearer" else presented
     return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
-
-
-def _digest(key: str) -> bytes:
-    # Header bytes that are not UTF-8 arrive as surrogates; they are no key of ours, and no crash either.
-    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()

@@ -113,6 +113,11 @@ class Attempt:
         """Whether there is a verdict."""
         return self.answered or self.error is not None
 
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that came back, None where none did."""
+        return self._status or None
+
     def send(self, transport: Transport, request: Outbound) -> None:
         """Start. A request that cannot be put into HTTP (a row's address, a header) is a failure like others."""
         try:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hermes_router.core.errors import UpstreamError
-from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Rng, Transport
+from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Rng, Transport
+from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.attempt import Border
+from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.routing.roster import Roster
@@ -52,6 +54,13 @@ class Counters:
             self.failed += 1
 
 
+class Forgetful:
+    """A Recorder that keeps nothing."""
+
+    def put(self, record: ExchangeRecord) -> None:
+        """Let it go."""
+
+
 @dataclass(slots=True)
 class Engine:
     """The ports and the ledger. `snapshot` is the current generation: read it once per attempt."""
@@ -70,3 +79,5 @@ class Engine:
     log: Log
     started_mono: float
     counters: Counters = field(default_factory=Counters)
+    limits: CallerLimits = field(default_factory=CallerLimits)
+    recorder: Recorder = field(default_factory=Forgetful)

@@ -25,8 +25,10 @@ from hermes_router.core.errors import (
 from hermes_router.core.events import Usage
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Outbound, ReplyStream
+from hermes_router.engine.accounting import Trail
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.attempt import Attempt
+from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.reading import Reading
@@ -56,6 +58,7 @@ class Question:
     notices: tuple[Notice, ...] = ()
     request_id: str = ""
     fallback_any: bool = False
+    dialect: str = "openai_chat"
 
 
 class Exchange:
@@ -65,15 +68,16 @@ class Exchange:
         self._engine = engine
         self._q = question
         self._settings = engine.snapshot.settings
-        self._arrived_mono = engine.clock.mono()
-        self._deadline_mono = self._arrived_mono + self._settings.request_deadline_s
+        self._deadline_mono = engine.clock.mono() + self._settings.request_deadline_s
         self._constraint = question.constraint
         self._reports: list[AttemptReport] = []
-        self._trail: list[str] = []
+        self._trail = Trail(engine)
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
         self._delivery = None if reply is None else Delivery(question.inbound.request, reply, engine.clock, engine.ids)
         self._attempt: Attempt | None = None
         self._candidate: Candidate | None = None
+        self._reading: Reading | None = None
+        self._shown_before = 0  # characters that the caller had seen when the attempt began
         self._dropped: frozenset[str] = frozenset()
         self._refusal: RequestRejected | None = None  # what the caller gets back where nobody else can be asked
         self._altered = False
@@ -88,14 +92,18 @@ class Exchange:
         """Answer. Returns the whole answer or error, or None where it went out through the reply stream."""
         engine = self._engine
         outcome = "caller_left"
+        lease: Lease | None = None
         engine.sweeper.watch(self)
         try:
+            lease = engine.limits.admit(self._q.caller, engine.clock.now())
             rendered = await self._serve()
             outcome = "answered" if rendered is None or rendered.status == 200 else f"refused_{rendered.status}"
         except HermesError as error:
             outcome = type(error).__name__
             rendered = await self._refuse(error)
         finally:
+            if lease is not None:
+                lease.release()
             engine.sweeper.forget(self)
             self._leave()
             self._report(outcome)
@@ -193,17 +201,19 @@ class Exchange:
         self._attempt = None
         facts = candidate.facts
         delivery = self._delivery
-        reading = Reading(engine, facts, self._q.inbound.request, self._q.caller.key)
+        reading = self._reading = Reading(engine, facts, self._q.inbound.request, self._q.caller.key)
         try:
             request = self._outbound(facts)
         except KeyError:
             error: UpstreamError = CredentialRejected("the credential is gone")
             error.target = facts.target
+            self._account(error)
             self._settle(sent=False)
             return error, None
         lane: Lane | None = None
         if delivery is not None:
             delivery.splice.begin(self._cap_tokens)
+            self._shown_before = delivery.splice.shown.chars
             lane = reading.lane(delivery.splice)
         attempt = self._attempt = Attempt(
             facts,
@@ -368,7 +378,8 @@ class Exchange:
     def _succeeded(self, facts: TargetFacts, attempt: Attempt) -> None:
         engine = self._engine
         now = engine.clock.now()
-        self._trail.append(f"{facts.target}:ok")
+        if self._candidate is not None:
+            self._trail.answered(self._candidate, attempt, self._usage)
         engine.state.succeeded(facts.target, now, ttft_s=attempt.ttft_s, demand=self._q.demand)
         if not self._usage.estimated and self._usage.input_tokens:
             engine.state.calibrate(
@@ -395,7 +406,7 @@ class Exchange:
                     facts.target.provider, facts.target.model, Capability(error.param), Known.NO
                 )
         self._reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
-        self._trail.append(f"{facts.target}:{error.wire_class}")
+        self._account(error)
         engine.log.warning(
             "attempt.failed",
             request_id=self._q.request_id,
@@ -405,6 +416,20 @@ class Exchange:
             said=error.excerpt[:200],
         )
         self._settle(sent=error.status is None or error.status == 200)
+
+    def _account(self, error: UpstreamError | None) -> None:
+        """Note the attempt that failed, before it is settled; None = the caller left."""
+        if self._candidate is None:
+            return
+        delivery, reading = self._delivery, self._reading
+        self._trail.failed(
+            self._candidate,
+            self._attempt,
+            error,
+            reported=reading.usage if reading is not None else None,
+            prompt_tokens=self._q.demand.input_tokens,
+            chars=delivery.splice.shown.chars - self._shown_before if delivery is not None else 0,
+        )
 
     def _settle(self, *, sent: bool) -> None:
         """Settle the reservation, once."""
@@ -427,7 +452,7 @@ class Exchange:
             attempt.abort()
         if candidate is not None:
             self._engine.state.abandoned(candidate.facts.target, self._engine.clock.now())
-            self._trail.append(f"{candidate.facts.target}:abandoned")
+            self._account(None)
         self._settle(sent=attempt is not None)
 
     async def _refuse(self, error: HermesError) -> Rendered | None:
@@ -441,18 +466,16 @@ class Exchange:
         return replace(rendered, headers={**headers, **rendered.headers})
 
     def _report(self, outcome: str) -> None:
-        engine = self._engine
-        mono = engine.clock.mono()
-        usage = self._usage
-        engine.counters.count(outcome, len(self._reports))
-        engine.log.info(
-            "exchange.done",
-            request_id=self._q.request_id,
-            outcome=outcome,
+        question = self._q
+        self._trail.report(
+            outcome,
+            self._usage,
+            request_id=question.request_id,
+            router_key=question.caller.key,
+            dialect=question.dialect,
+            model=question.inbound.request.model,
+            demand=question.demand,
             stream=self._delivery is not None,
-            attempts=" ".join(self._trail),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            estimated=usage.estimated,
-            duration_s=round(mono - self._arrived_mono, 3),
+            failures=len(self._reports),
+            warnings=self._notices,
         )

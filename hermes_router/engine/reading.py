@@ -28,18 +28,25 @@ class Reading:
         self._facts = facts
         self._request = request
         self._scope = scope
+        self._decoder: ChatDecoder | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has reported, also where the answer turned out to be none."""
+        return self._decoder.usage if self._decoder is not None else None
 
     def decoder(self) -> ChatDecoder:
         """A decoder that classifies errors as the row's family does."""
         engine, facts = self._engine, self._facts
         now = engine.clock.now()
-        return ChatDecoder(
+        self._decoder = ChatDecoder(
             lambda error: engine.in_band(facts.provider.rejection, error, now),
             new_id=engine.ids.new,
             now=int(now),
             think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
             model=facts.model.id,
         )
+        return self._decoder
 
     def lane(self, splice: Splice) -> Lane:
         """The lane of a stream. Log probabilities survive only where whole frames go through."""

@@ -224,6 +224,8 @@ def _quotas(spec: ProviderSpec, said: ProviderSettings, model: ModelSpec) -> tup
 def _disabled(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -> str | None:
     if spec.retired is not None and not said.base_url:
         return spec.retired
+    if not said.enabled:
+        return "disabled by the owner: hr provider enable " + spec.name
     if dialect not in SPOKEN:
         return f"spoken from a later version: {_DIALECT_WORDS[dialect]}"
     return None

@@ -5,12 +5,13 @@ never look at a body.
 """
 
 import re
-
-from aiohttp import web
+from collections.abc import Sequence
 
 from hermes_router.core.errors import Forbidden
+from hermes_router.core.router_keys import RouterKey
 from hermes_router.core.settings import Settings
 from hermes_router.engine.admission import Admission
+from hermes_router.server.arrival import Arrival
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
@@ -27,8 +28,8 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9, _-]{1,1000}")
 class Access:
     """The checks of one generation. Hosts already found good are remembered: the check is one look-up."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.admission = Admission(settings)
+    def __init__(self, settings: Settings, keys: Sequence[RouterKey] = ()) -> None:
+        self.admission = Admission(settings, keys)
         self.max_bytes = settings.max_request_bytes
         self._hosts = set(_LOOPBACK) | {host.lower() for host in settings.allowed_hosts}
         if settings.host:
@@ -38,36 +39,36 @@ class Access:
         self._origins = settings.cors_origins
         self._good: set[str] = set()
 
-    def check(self, request: web.Request) -> None:
+    def check(self, arrival: Arrival) -> None:
         """Raise Forbidden for a `Host` that is not ours or an `Origin` that was not let in."""
-        headers = request.headers
+        headers = arrival.headers
         host = headers.get("host", "")
         if host not in self._good:
-            self._check_host(host, request)
+            self._check_host(host, arrival)
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in self._origins:
             raise Forbidden(f"Origin {origin[:100]!r} is not allowed; name it in CORS_ORIGINS.")
 
-    def _check_host(self, host: str, request: web.Request) -> None:
+    def _check_host(self, host: str, arrival: Arrival) -> None:
         name = host.lower()
         bare, colon, port = name.rpartition(":")
         if colon and port.isdecimal() and (not bare.startswith("[") or bare.endswith("]")):
             name = bare
-        if name not in self._hosts and not self._is_arrival(name, request):
+        if name not in self._hosts and not self._is_arrival(name, arrival):
             raise Forbidden(f"Host {host[:100]!r} is not allowed; name it in ALLOWED_HOSTS.")
         if len(self._good) < 64:
             self._good.add(host)
 
-    def _is_arrival(self, name: str, request: web.Request) -> bool:
+    def _is_arrival(self, name: str, arrival: Arrival) -> bool:
         """Bound to every address, the one that this connection came in by is ours; no foreign name is equal to it."""
-        if not self._everywhere or request.transport is None:
+        if not self._everywhere or arrival.transport is None:
             return False
-        address = str(request.transport.get_extra_info("sockname")[0])
+        address = str(arrival.transport.get_extra_info("sockname")[0])
         return name in {address, f"[{address}]", address.removeprefix("::ffff:")}
 
-    def cors(self, request: web.Request) -> dict[str, str]:
+    def cors(self, arrival: Arrival) -> dict[str, str]:
         """The headers of an answer to a page whose origin was checked; none where there is no page."""
-        origin = request.headers.get("origin")
+        origin = arrival.headers.get("origin")
         if origin is None:
             return {}
         allowed = {
@@ -75,12 +76,12 @@ class Access:
             "access-control-expose-headers": _CORS_EXPOSED,
             "vary": "Origin",
         }
-        if request.method == "OPTIONS":
+        if arrival.method == "OPTIONS":
             # SDKs in a browser send headers of their own (x-stainless-…); the origin is what was judged.
-            asked = request.headers.get("access-control-request-headers", "")
+            asked = arrival.headers.get("access-control-request-headers", "")
             allowed["access-control-allow-headers"] = asked if _HEADER_NAMES.fullmatch(asked) else _CORS_HEADERS
             allowed["access-control-allow-methods"] = _CORS_METHODS
             allowed["access-control-max-age"] = str(_CORS_MAX_AGE_S)
-            if request.headers.get("access-control-request-private-network") == "true":
+            if arrival.headers.get("access-control-request-private-network") == "true":
                 allowed["access-control-allow-private-network"] = "true"
         return allowed

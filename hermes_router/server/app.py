@@ -4,28 +4,24 @@ Owns the table of paths (contract.md, Callers: with, without and with doubled `/
 state: two of them live in one test.
 """
 
-import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from hermes_router.core.errors import BadRequest, HermesError
 from hermes_router.core.ports import Ids
 from hermes_router.engine.context import Engine
 from hermes_router.engine.report import model_rows
 from hermes_router.server.access import Access
-from hermes_router.server.boundary import Boundary, Handler, respond
+from hermes_router.server.arrival import Handler
+from hermes_router.server.boundary import Boundary
+from hermes_router.server.front import LEAST_DRAIN_S, FrontServer
 from hermes_router.server.routes import Routes, wrong_method
-from hermes_router.wire.openai_errors import Rendered, render_error
+from hermes_router.server.through import WebHandler, through
 
 _BACKLOG = 1024
-_LEAST_DRAIN_S = 0.1  # aiohttp takes 0 for "for ever"
 _PREFIXES = ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic")
 _HOT = web.AppKey("hot", dict[str, Handler])
 
@@ -43,7 +39,7 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
         paths.add(f"{prefix}/models", {"GET": boundary.keyed(routes.models)})
         paths.add(f"{prefix}/models/{{id:.+}}", {"GET": boundary.keyed(routes.model)})
         paths.add(f"{prefix}/status", {"GET": boundary.keyed(routes.status)})
-        app.router.add_get(f"{prefix}/responses", boundary.open_route(routes.socket), allow_head=False)
+        app.router.add_get(f"{prefix}/responses", through(boundary.open_route(routes.socket)), allow_head=False)
     paths.add("/health", {"GET": boundary.open_route(routes.health)})
     paths.add("/ready", {"GET": boundary.open_route(routes.ready)})
     paths.add("/", {"GET": boundary.open_route(routes.root)})
@@ -58,16 +54,16 @@ class _Paths:
     def __init__(self, app: web.Application, boundary: Boundary, routes: Routes) -> None:
         self._router = app.router
         self._boundary = boundary
-        self._unknown = boundary.open_route(routes.unknown)
-        self._preflight = boundary.open_route(routes.preflight)
-        self._known: dict[str, Mapping[str, Handler]] = {}
+        self._unknown = through(boundary.open_route(routes.unknown))
+        self._preflight = through(boundary.open_route(routes.preflight))
+        self._known: dict[str, Mapping[str, WebHandler]] = {}
 
     def add(self, path: str, handlers: dict[str, Handler]) -> None:
         """Make a path known."""
-        table = {**handlers, "OPTIONS": self._preflight}
+        table = {method: through(handler) for method, handler in handlers.items()} | {"OPTIONS": self._preflight}
         if "GET" in handlers:
-            table["HEAD"] = handlers["GET"]
-        table["*"] = self._boundary.open_route(wrong_method(", ".join(handlers)))
+            table["HEAD"] = table["GET"]
+        table["*"] = through(self._boundary.open_route(wrong_method(", ".join(handlers))))
         for method, handler in table.items():
             self._router.add_route(method, path, handler)
         self._known[path] = table
@@ -83,67 +79,6 @@ class _Paths:
         return await handler(request)
 
 
-class _Handler(RequestHandler):
-    """aiohttp's connection, with its own errors (bad request lines, bad chunking) in our envelope."""
-
-    __slots__ = ()
-
-    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - overrides
-        """Wait for the request under way, then cancel it; aiohttp's own would wait for it twice."""
-        self._force_close = True  # no further request on this connection
-        if self._request_in_progress:
-            self._handler_waiter = done = self._loop.create_future()
-            await asyncio.wait((done,), timeout=timeout)
-            if not done.done():
-                self._handler_waiter = None
-                if self._task_handler is not None:
-                    self._task_handler.cancel()
-        await super().shutdown(_LEAST_DRAIN_S)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's text is shown to nobody
-    ) -> web.StreamResponse:
-        """JSON instead of text or HTML; nothing of the exception is shown."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the head is out already")
-        if status >= 500 and exc is not None and not isinstance(exc, ConnectionError):
-            logging.getLogger("hermes_router.server").error("server.fault", exc_info=exc)
-        error = HermesError("internal") if status >= 500 else BadRequest("the HTTP request cannot be read")
-        response = self._ours(render_error(error, now=0.0))
-        response.force_close()
-        return response
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Put aiohttp's own refusals (no route for `*`, an unmet Expect) in our envelope."""
-        if isinstance(resp, web.HTTPException):
-            rendered = render_error(BadRequest(f"The request cannot be served: {resp.reason}."), now=0.0)
-            resp = self._ours(replace(rendered, status=resp.status))
-        return await super().finish_response(request, resp, start_time)
-
-    def _ours(self, rendered: Rendered) -> web.Response:
-        response = respond(rendered)
-        server = self._manager
-        if isinstance(server, _Server):
-            request_id = server.ids.new("req_")
-            response.headers.update({"x-request-id": request_id, "request-id": request_id})
-        return response
-
-
-class _Server(web.Server):
-    """A low-level server whose connections are ours."""
-
-    ids: Ids
-
-    def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
-
-
 class Runner(web.AppRunner):
     """An AppRunner over our connections. A caller who leaves cancels its handler; bodies come as they were sent."""
 
@@ -154,24 +89,25 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         hot = self.app[_HOT]
+        plain = {path: through(handler) for path, handler in hot.items()}
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             """The few hot paths by one look-up (aiohttp resolves a path in 15 µs), all else through the application."""
-            handler = hot.get(request.path) if request.method == "POST" and "expect" not in request.headers else None
+            handler = plain.get(request.path) if request.method == "POST" and "expect" not in request.headers else None
             return await (made.request_handler(request) if handler is None else handler(cast(web.Request, request)))
 
-        server = _Server(
+        return FrontServer(
             handle,
+            hot=hot,
+            ids=self._ids,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,  # noqa: SLF001 - aiohttp offers no other way to name the connection's class
         )
-        server.ids = self._ids
-        return server
 
     async def shutdown_within(self, drain_s: float) -> None:
         """Stop accepting, let what runs end for at most `drain_s` seconds, then cancel it."""
-        self._shutdown_timeout = max(drain_s, _LEAST_DRAIN_S)
+        self._shutdown_timeout = max(drain_s, LEAST_DRAIN_S)
         await self.cleanup()
 
 

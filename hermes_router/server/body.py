@@ -11,9 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
-from hermes_router.core.errors import BadRequest, TooLarge
+from hermes_router.core.errors import BadRequest, Stalled
+from hermes_router.server import arrival
+from hermes_router.server.arrival import too_large
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -121,37 +123,37 @@ class Unpacker:
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body, at most `limit` bytes packed and unpacked. Raises TooLarge and BadRequest."""
+    """The body, at most `limit` bytes packed and unpacked. Raises TooLarge, BadRequest and Stalled."""
     if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     coding = request.headers.get("content-encoding", "").strip().lower()
-    if coding in {"", "identity"}:
-        try:
-            return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise _too_large(limit) from None
-    return await _unpacked(request, Unpacker(coding), limit)
-
-
-async def _unpacked(request: web.Request, unpacker: Unpacker, limit: int) -> bytes:
+    unpacker = None if coding in {"", "identity"} else Unpacker(coding)
     pieces: list[bytes] = []
     packed = size = 0
     breath = _BREATH
-    while chunk := await request.content.readany():
+    while chunk := await _next(request.content):
         packed += len(chunk)
         if packed > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
+        if unpacker is None:
+            pieces.append(chunk)
+            continue
         for piece in unpacker.pieces(chunk):
             pieces.append(piece)
             size += len(piece)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             if size > breath:
                 breath += _BREATH
                 await asyncio.sleep(0)
-    unpacker.finish()
+    if unpacker is not None:
+        unpacker.finish()
     return b"".join(pieces)
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The request body is larger than MAX_REQUEST_BYTES ({limit} bytes).")
+async def _next(content: StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(arrival.STALL_S):
+            return await content.readany()
+    except TimeoutError:
+        raise Stalled from None

@@ -8,14 +8,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from hermes_router.core.errors import BadRequest, HermesError
+from hermes_router.core.errors import HermesError
 from hermes_router.core.ports import Clock, Ids, Log
 from hermes_router.engine.admission import Caller
 from hermes_router.server.access import Access
-from hermes_router.server.streaming import SSEReply
+from hermes_router.server.arrival import Arrival, Handler, Reply
 from hermes_router.wire.openai_errors import Rendered, error_event, render_error
 
 # What a caller may call its own request; anything else could forge a line of our log (facts/os.md 6.4).
@@ -30,11 +27,10 @@ class Visit:
     request_id: str
     headers: Mapping[str, str]
     max_bytes: int
-    reply: SSEReply | None = None
+    reply: Reply | None = None
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-KeyedHandler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+KeyedHandler = Callable[[Arrival, Visit], Awaitable[Rendered | None]]
 
 
 class Boundary:
@@ -49,81 +45,69 @@ class Boundary:
     def keyed(self, handler: KeyedHandler) -> Handler:
         """A route under `/v1`: host, origin and router key are checked before anything else happens."""
 
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            headers = self._headers(request)
+        async def guarded(arrival: Arrival) -> Rendered | None:
+            headers = self._headers(arrival)
             visit: Visit | None = None
             try:
                 access = self._access()
-                access.check(request)
-                headers.update(access.cors(request))
-                caller = access.admission.admit(request.headers)
+                access.check(arrival)
+                headers.update(access.cors(arrival))
+                caller = access.admission.admit(arrival.headers)
                 visit = Visit(caller, headers["x-request-id"], headers, access.max_bytes)
-                response = await handler(request, visit)
+                rendered = await handler(arrival, visit)
             except Exception as error:  # noqa: BLE001 - the border
-                response = await self._failed(error, request, headers, visit.reply if visit else None)
-            if not response.prepared:
-                response.headers.update(headers)
-            return response
+                rendered = await self._failed(error, arrival, headers, visit.reply if visit else None)
+            return rendered and _completed(rendered, headers)
 
         return guarded
 
     def open_route(self, handler: Handler) -> Handler:
         """A route without a key; host and origin are checked all the same."""
 
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            headers = self._headers(request)
+        async def guarded(arrival: Arrival) -> Rendered | None:
+            headers = self._headers(arrival)
             try:
                 access = self._access()
-                access.check(request)
-                headers.update(access.cors(request))
-                response = await handler(request)
+                access.check(arrival)
+                headers.update(access.cors(arrival))
+                rendered = await handler(arrival)
             except Exception as error:  # noqa: BLE001 - the border
-                response = await self._failed(error, request, headers, None)
-            response.headers.update(headers)
-            return response
+                rendered = await self._failed(error, arrival, headers, None)
+            return rendered and _completed(rendered, headers)
 
         return guarded
 
-    def _headers(self, request: web.Request) -> dict[str, str]:
+    def _headers(self, arrival: Arrival) -> dict[str, str]:
         """Both id headers (the SDKs read only their own); a caller's own id is kept where it is a plain word."""
-        request_id = request.headers.get("x-request-id", "")
-        if not _CALLER_ID.fullmatch(request_id):
+        request_id = arrival.headers.get("x-request-id")
+        if request_id is None or not _CALLER_ID.fullmatch(request_id):
             request_id = self._ids.new("req_")
         return {"x-request-id": request_id, "request-id": request_id}
 
     async def _failed(
-        self, error: Exception, request: web.Request, headers: Mapping[str, str], reply: SSEReply | None
-    ) -> web.StreamResponse:
+        self, error: Exception, arrival: Arrival, headers: Mapping[str, str], reply: Reply | None
+    ) -> Rendered | None:
         """The answer to an exception that reached the border; in a stream that has begun, its error event."""
-        known: HermesError
-        unreadable = False
-        match error:
-            case HermesError():
-                known = error
-            case web.RequestPayloadError() | HttpProcessingError():
-                # What follows on this connection cannot be told from the rest of this body.
-                known, unreadable = BadRequest("the request body cannot be read: its framing is broken"), True
-            case _:
-                known = HermesError("internal")
-                if not _caller_left(request):
-                    self._log.warning(
-                        "server.fault", request_id=headers["x-request-id"], path=request.path[:200], exc_info=error
-                    )
-        if reply is not None and reply.response is not None:
+        known = error if isinstance(error, HermesError) else HermesError("internal")
+        if known is not error and not _caller_left(arrival):
+            self._log.warning(
+                "server.fault", request_id=headers["x-request-id"], path=arrival.path[:200], exc_info=error
+            )
+        if reply is not None and reply.begun:
             reply.write(error_event(known, now=self._clock.now()))
             await reply.end()
-            return reply.response
-        response = respond(render_error(known, now=self._clock.now()))
-        if unreadable:
-            response.force_close()
-        return response
+            return None
+        return render_error(known, now=self._clock.now())
 
 
-def _caller_left(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
+def _completed(rendered: Rendered, headers: Mapping[str, str]) -> Rendered:
+    """The answer with the headers that every answer carries."""
+    rendered.headers.update(headers)
+    if rendered.body:
+        rendered.headers.setdefault("content-type", "application/json")
+    return rendered
 
 
-def respond(rendered: Rendered) -> web.Response:
-    """A rendered answer as a response."""
-    headers = {"content-type": "application/json", **rendered.headers}
-    return web.Response(status=rendered.status, headers=headers, body=rendered.body)
+def _caller_left(arrival: Arrival) -> bool:
+    transport = arrival.transport
+    return transport is None or transport.is_closing()

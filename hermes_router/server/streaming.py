@@ -1,17 +1,75 @@
-"""The caller's side of a stream: an aiohttp response whose body is written from within callbacks.
+"""The caller's side of a stream: bytes that are pushed from within callbacks, framed as chunks.
 
-Owns the chunked framing of pushed bytes. The head goes out through aiohttp; from then on chunks are written to the
-transport directly, since a push cannot await (facts/perf.md), and the end through aiohttp again.
+Owns the framing, in both ways in. Chunks are written to the transport directly, since a push cannot await
+(facts/perf.md). It must never know what it frames.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
+from hermes_router.server.head import clean, write_head
 
-class SSEReply:
-    """A ReplyStream over one request; `response` is set once the head is out."""
+_HEADERS: Final[Mapping[str, str]] = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+class PlainReply:
+    """A Reply on a connection of our own front: always chunked."""
+
+    __slots__ = ("_head", "_headers", "_leaving", "_transport", "begun", "last", "over")
+
+    def __init__(
+        self, transport: asyncio.Transport, headers: Mapping[str, str], leaving: Callable[[], bool] = bool
+    ) -> None:
+        self._transport = transport
+        self._headers = headers
+        self._leaving = leaving
+        self.last = False  # the head said that the connection ends with this answer
+        self._head = b""
+        self.begun = False
+        self.over = False
+
+    async def start(self, headers: Mapping[str, str]) -> None:
+        """Send the 200 head, together with what is written in the same step of the loop."""
+        self.begun = True
+        self.last = self._leaving()
+        framing = "transfer-encoding: chunked\r\nconnection: close" if self.last else "transfer-encoding: chunked"
+        self._head = write_head(200, {**_HEADERS, **self._headers, **headers}, framing)
+        asyncio.get_running_loop().call_soon(self._put, b"")
+
+    def _put(self, data: bytes) -> None:
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as one chunk of the body; after the end, or once the caller has left, nothing happens."""
+        if data and not self.over:
+            self._put(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def waiting_bytes(self) -> int:
+        """What the caller has not taken yet."""
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
+
+    async def end(self) -> None:
+        """Send the last chunk, once."""
+        if not self.begun or self.over:
+            return
+        self.over = True
+        self._put(b"0\r\n\r\n")
+
+
+class AiohttpReply:
+    """A Reply over aiohttp's request, HTTP/1.0 included: the head and the end go out through aiohttp."""
 
     def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
         self._request = request
@@ -20,19 +78,18 @@ class SSEReply:
         self._over = False
         self.response: web.StreamResponse | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether the head is out."""
+        return self.response is not None
+
     async def start(self, headers: Mapping[str, str]) -> None:
         """Send the 200 head."""
-        response = web.StreamResponse(
-            headers={
-                "content-type": "text/event-stream; charset=utf-8",
-                "cache-control": "no-cache",
-                "x-accel-buffering": "no",
-                **self._headers,
-                **headers,
-            }
-        )
+        response = web.StreamResponse(headers=clean({**_HEADERS, **self._headers, **headers}))
         if self._chunked:
             response.enable_chunked_encoding()
+        if getattr(self._request.protocol, "leaving", False):
+            response.force_close()
         await response.prepare(self._request)
         self.response = response
 

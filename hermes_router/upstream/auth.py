@@ -4,12 +4,12 @@ Owns request headers towards providers. They are computed once per target and ke
 here is ever logged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from hermes_router import __version__
-from hermes_router.core.catalog import Quirk, TargetFacts
-from hermes_router.core.ids import Credential
+from hermes_router.core.catalog import ProviderSpec, Quirk, TargetFacts
+from hermes_router.core.ids import Credential, Secret
 from hermes_router.core.ports import Vault
 
 OUR_AGENT = f"hermes-router/{__version__}"
@@ -33,19 +33,33 @@ class HeaderAuthorizer:
         return ready
 
     def _make(self, facts: TargetFacts) -> Mapping[str, str]:
-        headers = {"content-type": "application/json", "accept": "*/*", "user-agent": OUR_AGENT}
-        headers.update({name.lower(): value for name, value in facts.provider.headers.items()})
         if facts.credential.kind == "none":
-            return headers
-        secret = self._vault.reveal(facts.credential).reveal()
-        match facts.provider.auth:
-            case "bearer" | "oauth":
-                headers["authorization"] = f"Bearer {secret}"
-            case "x-api-key":
-                headers["x-api-key"] = secret
-            case "none":
-                pass
-        return headers
+            return _fixed(facts.provider)
+        return key_headers(facts.provider, self._vault.reveal(facts.credential))
+
+
+def _fixed(spec: ProviderSpec) -> dict[str, str]:
+    headers = {"content-type": "application/json", "accept": "*/*", "user-agent": OUR_AGENT}
+    headers.update({name.lower(): value for name, value in spec.headers.items()})
+    return headers
+
+
+def key_headers(spec: ProviderSpec, secret: Secret) -> dict[str, str]:
+    """Request headers with this key, as the row says that it travels."""
+    headers = _fixed(spec)
+    match spec.auth:
+        case "bearer" | "oauth":
+            headers["authorization"] = f"Bearer {secret.reveal()}"
+        case "x-api-key":
+            headers["x-api-key"] = secret.reveal()
+        case "none":
+            pass
+    return headers
+
+
+def begins_with(secret: Secret, prefixes: Sequence[str]) -> bool:
+    """Whether a key begins with one of these, without showing it."""
+    return secret.reveal().startswith(tuple(prefixes))
 
 
 def bearer(vault: Vault, credential: Credential) -> Mapping[str, str]:

@@ -263,9 +263,8 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loaded
 
 
 @pytest.fixture
-async def serve(configured: Callable[..., Loaded]) -> AsyncIterator[Serve]:
-    """A starter of routers: turns of the provider first, settings by name."""
-    running: list[Router] = []
+def start(configured: Callable[..., Loaded]) -> Serve:
+    """A starter of routers on the loop that runs: turns of the provider first, settings by name. The test stops them."""
 
     async def start(*turns: Turn, **environ: str) -> Router:
         loaded = configured(**{"PROXY_API_KEYS": KEY, **GROQ, **environ})
@@ -275,11 +274,21 @@ async def serve(configured: Callable[..., Loaded]) -> AsyncIterator[Serve]:
         await daemon.runner.setup()
         site = web.TCPSite(daemon.runner, "127.0.0.1", 0)
         await site.start()
-        router = Router(daemon, daemon.runner.addresses[0][1], providers, notes)
-        running.append(router)
-        return router
+        return Router(daemon, daemon.runner.addresses[0][1], providers, notes)
 
-    yield start
+    return start
+
+
+@pytest.fixture
+async def serve(start: Serve) -> AsyncIterator[Serve]:
+    """The same; they are stopped at the end."""
+    running: list[Router] = []
+
+    async def serving(*turns: Turn, **environ: str) -> Router:
+        running.append(await start(*turns, **environ))
+        return running[-1]
+
+    yield serving
     for router in running:
         await router.stop()
 

@@ -1,7 +1,10 @@
 """hermes_router/server/streaming.py: the framing of a stream, as callers see it."""
 
+import asyncio
 import json
 from typing import Any
+
+from hermes_router.server.streaming import PlainReply
 
 CHAT = "/v1/chat/completions"
 
@@ -93,3 +96,47 @@ async def test_a_stream_that_fails_at_once_is_a_plain_error(serve: Any) -> None:
     assert answer.status == 503
     assert answer.error["attempts"][0]["class"] == "unreachable"
     assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_a_head_does_not_wait_for_the_first_chunk_for_long() -> None:
+    """The head goes out with what follows at once, and by itself where nothing does."""
+    for follows, seen in ((b"", b"\r\n\r\n"), (b"data", b"\r\n\r\n4\r\ndata\r\n")):
+        transport = _Transport()
+        reply = PlainReply(transport, {"x-request-id": "r"})
+        await reply.start({"x-hermes-attempts": "1"})
+        reply.write(follows)
+        await asyncio.sleep(0)
+        assert len(transport.writes) == 1
+        assert transport.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nx-request-id: r\r\nx-hermes-attempts: 1\r\n" in transport.writes[0]
+        assert transport.writes[0].endswith(seen)
+        await reply.end()
+        await reply.end()
+        reply.write(b"late")
+        assert transport.writes[1:] == [b"0\r\n\r\n"]
+
+
+async def test_a_caller_who_left_is_written_nothing() -> None:
+    """On a connection that closes, every step is harmless."""
+    transport = _Transport()
+    transport.closing = True
+    reply = PlainReply(transport, {})
+    await reply.start({})
+    reply.write(b"data")
+    await reply.end()
+    assert (transport.writes, reply.waiting_bytes()) == ([], 0)
+
+
+class _Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closing

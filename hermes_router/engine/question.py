@@ -1,0 +1,61 @@
+"""A parsed request of a known caller to the question that an exchange answers.
+
+Owns the joining of names, difficulty and what the caller may use. It must never read a body or decide who serves.
+"""
+
+from collections.abc import Mapping
+
+from hermes_router.core.chat import Warning as Notice
+from hermes_router.engine.admission import Caller
+from hermes_router.engine.context import Engine
+from hermes_router.engine.exchange import Question
+from hermes_router.routing.demand import Constraint, affinity_key, assess
+from hermes_router.routing.names import Resolved, resolve
+from hermes_router.wire.openai_chat import Inbound
+
+__all__ = ["make_question"]
+
+_FALLBACK_ANY = "x-hermes-fallback"
+_PROFILE = "x-hermes-profile"
+
+
+def make_question(
+    engine: Engine, inbound: Inbound, caller: Caller, headers: Mapping[str, str], request_id: str
+) -> Question:
+    """The question; `headers` have names in lower case. Raises UnknownModel for a name that does not exist."""
+    snapshot = engine.snapshot
+    settings = snapshot.settings
+    asked = inbound.request
+    resolved = resolve(asked.model, snapshot.roster, strict=settings.strict_models)
+    if headers.get(_PROFILE, "").lower() == "fast" and resolved.profile == "main" and not resolved.pin:
+        resolved = Resolved("fast", None, resolved.warning)
+    key = affinity_key(asked, caller.key)
+    demand = assess(
+        asked,
+        caller=caller.key,
+        profile=resolved.profile,
+        floor_difficulty=engine.state.difficulty_floor(key) if key else 1,
+    )
+    constraint = Constraint(
+        pin=resolved.pin,
+        providers=caller.providers,
+        local_only=resolved.profile == "local",
+        min_tier=caller.min_tier,
+        no_training=settings.privacy == "no-training",
+    )
+    notices = (Notice(*resolved.warning.split(":", 1)),) if resolved.warning else ()
+    return Question(
+        inbound,
+        demand,
+        constraint,
+        caller,
+        caller_agent=_plain(headers.get("user-agent", "")),
+        notices=notices,
+        request_id=request_id,
+        fallback_any=headers.get(_FALLBACK_ANY, "").lower() == "any",
+    )
+
+
+def _plain(agent: str) -> str:
+    """A User-Agent that can be sent on: printable ASCII, not endless."""
+    return "".join(c for c in agent[:200] if " " <= c <= "~")
