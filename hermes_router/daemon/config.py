@@ -5,8 +5,8 @@ or used is a problem with its place, the rest is in force, and the caller decide
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -15,13 +15,17 @@ from hermes_router.control.places import ENV_FILE, Places
 from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.catalog_rows import Catalog, overlay
 from hermes_router.core.errors import ConfigError
-from hermes_router.core.ids import Credential, ProviderName
+from hermes_router.core.ids import Credential, CredentialId, ProviderName
 from hermes_router.core.settings import Settings
 from hermes_router.core.settings_parse import SHARED_LAYER, Layer, is_ours, parse_settings
 from hermes_router.daemon import dotenv
 from hermes_router.daemon.credentials import MemoryVault, credentials_of, digest_key
+from hermes_router.store.vault import CredentialStore
 
-__all__ = ["Loaded", "load", "shipped_tables"]
+__all__ = ["SYSTEMD_CREDENTIAL", "Loaded", "load", "shipped_tables"]
+
+SYSTEMD_CREDENTIAL: Final = "systemd credential"
+"""The source of what the service manager hands over (`LoadCredentialEncrypted=`, facts/os.md 1.6)."""
 
 _SHIPPED: Final = "hermes_router/data/providers.toml"
 # What every other program reads in lower case, too.
@@ -38,6 +42,11 @@ class Loaded:
     credentials: tuple[Credential, ...]
     vault: MemoryVault
     problems: tuple[ConfigError, ...]
+    digest_key: bytes = field(default=b"", repr=False)
+
+    def without(self, hidden: Collection[CredentialId]) -> "Loaded":
+        """The same without these credentials; their secrets stay readable to what is under way."""
+        return replace(self, credentials=tuple(c for c in self.credentials if c.id not in hidden))
 
     @property
     def fatal(self) -> tuple[ConfigError, ...]:
@@ -45,26 +54,42 @@ class Loaded:
         return tuple(problem for problem in self.problems if problem.fatal)
 
 
-def load(places: Places, environ: Mapping[str, str], *, cwd: Path | None = None) -> Loaded:
+def load(
+    places: Places,
+    environ: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+    stored: CredentialStore | None = None,
+    replaced: Mapping[Path, bytes] | None = None,
+) -> Loaded:
     """Read config.toml, `.env`, the owner's rows and `environ`; never raises for what stands in them.
 
-    `cwd` is the caller's current directory, where a `.env` of ours is pointed out and not read. The only thing
-    written is `credential.key`, at the first start.
+    `cwd` is the caller's current directory, where a `.env` of ours is pointed out and not read. `stored` are the
+    credentials that were added, as far as they are in memory. `replaced` are contents to try: they count instead of
+    what the files hold. The only thing written is `credential.key`, at the first start.
     """
-    problems: list[ConfigError] = []
-    catalog = _catalog(places, problems)
+    files = _Files(replaced or {})
+    problems = files.problems
+    catalog = _catalog(places, files)
     _named_but_missing(places, problems)
-    layers = [_toml_layer(places.config_file, problems), _env_layer(places.env_file, problems), _shared(environ)]
+    layers = [
+        _systemd_layer(environ, catalog, problems),
+        _toml_layer(places.config_file, files),
+        _env_layer(places.env_file, files),
+        _shared(environ),
+    ]
     settings, keys, faults = parse_settings(layers, catalog)
     problems += faults
     _point_out(cwd, places, catalog, problems)
     key, problem = digest_key(places.credential_key)
     if problem is not None:
         problems.append(problem)
-    credentials, vault = credentials_of(keys, catalog, key)
+    if stored is not None:
+        problems += _unusable(stored, catalog)
+    credentials, vault = credentials_of(keys, catalog, key, stored)
     if settings.log_file is not None:
         settings = replace(settings, log_file=str(Path(settings.log_file).expanduser()))
-    return Loaded(settings, catalog, credentials, vault, tuple(problems))
+    return Loaded(settings, catalog, credentials, vault, tuple(problems), key)
 
 
 def shipped_tables() -> dict[str, object]:
@@ -72,15 +97,40 @@ def shipped_tables() -> dict[str, object]:
     return tomllib.loads(resources.files("hermes_router.data").joinpath("providers.toml").read_text("utf-8"))
 
 
-def _catalog(places: Places, problems: list[ConfigError]) -> Catalog:
-    own = _toml(places.providers_file, problems)
+def _catalog(places: Places, files: "_Files") -> Catalog:
+    own = files.toml(places.providers_file)
     rows, faults = overlay(shipped_tables(), own, shipped_where=_SHIPPED, own_where=str(places.providers_file))
-    problems += faults
+    files.problems += faults
     return rows
 
 
+class _Files:
+    """The owner's files, or what is to be tried in their places; collects what is wrong."""
+
+    def __init__(self, replaced: Mapping[Path, bytes]) -> None:
+        self._replaced = replaced
+        self.problems: list[ConfigError] = []
+
+    def read(self, path: Path) -> bytes:
+        """The file's bytes; empty where there is none, or where it cannot be read, which is then a problem."""
+        if path in self._replaced:
+            return self._replaced[path]
+        return _read(path, self.problems)
+
+    def toml(self, path: Path) -> dict[str, object]:
+        """The file's tables; empty where it is no TOML, which is then a problem."""
+        data = self.read(path).removeprefix(b"\xef\xbb\xbf")
+        try:
+            return tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
+        except UnicodeDecodeError:
+            self.problems.append(ConfigError("is not UTF-8; the file is left out", where=str(path)))
+        except (ValueError, RecursionError) as error:
+            # The parser's text quotes at most one character and says line and column.
+            self.problems.append(ConfigError(f"is not TOML: {error}; the file is left out", where=str(path)))
+        return {}
+
+
 def _read(path: Path, problems: list[ConfigError]) -> bytes:
-    """The file's bytes; empty where there is none, or where it cannot be read, which is then a problem."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)
@@ -95,30 +145,18 @@ def _read(path: Path, problems: list[ConfigError]) -> bytes:
     return data
 
 
-def _toml(path: Path, problems: list[ConfigError]) -> dict[str, object]:
-    data = _read(path, problems).removeprefix(b"\xef\xbb\xbf")
-    try:
-        return tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
-    except UnicodeDecodeError:
-        problems.append(ConfigError("is not UTF-8; the file is left out", where=str(path)))
-    except (ValueError, RecursionError) as error:
-        # The parser's text quotes at most one character and says line and column.
-        problems.append(ConfigError(f"is not TOML: {error}; the file is left out", where=str(path)))
-    return {}
-
-
-def _toml_layer(path: Path, problems: list[ConfigError]) -> Layer:
+def _toml_layer(path: Path, files: _Files) -> Layer:
     """`port = 8319`, `groq_model = ["a", "b"]` or `[groq] model = "a"`: names of variables in any case."""
     found: dict[str, tuple[str, str]] = {}
 
     def put(name: str, value: object) -> None:
         text = _as_text(value)
         if text is None:
-            problems.append(ConfigError(f"{name} must be text, a number, true, false or a list", where=str(path)))
+            files.problems.append(ConfigError(f"{name} must be text, a number, true, false or a list", where=str(path)))
         else:
             found[name.upper()] = (text, str(path))
 
-    for name, value in _toml(path, problems).items():
+    for name, value in files.toml(path).items():
         if isinstance(value, dict):
             for inner, inner_value in value.items():
                 put(f"{name}_{inner}", inner_value)
@@ -137,10 +175,45 @@ def _as_text(value: object) -> str | None:
     return None
 
 
-def _env_layer(path: Path, problems: list[ConfigError]) -> Layer:
-    found, faults = dotenv.parse(_read(path, problems), where=str(path))
-    problems += faults
+def _env_layer(path: Path, files: _Files) -> Layer:
+    found, faults = dotenv.parse(files.read(path), where=str(path))
+    files.problems += faults
     return ENV_FILE, found
+
+
+def _systemd_layer(environ: Mapping[str, str], catalog: Catalog, problems: list[ConfigError]) -> Layer:
+    """The unit's credentials whose names are variables of ours in any case; several keys are one a line."""
+    found: dict[str, tuple[str, str]] = {}
+    directory = environ.get("CREDENTIALS_DIRECTORY", "")
+    try:
+        paths = sorted(Path(directory).iterdir()) if directory else []
+    except OSError as error:
+        problems.append(ConfigError(f"cannot be read ({error.strerror}); it is left out", where=directory))
+        return SYSTEMD_CREDENTIAL, found
+    ours = is_ours(catalog)
+    for path in paths:
+        name = path.name.upper()
+        if not ours(name):
+            found.setdefault(name, ("", str(path)))  # not read; it counts only where it looks like a slip of the pen
+            continue
+        try:
+            lines = _read(path, problems).decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            problems.append(ConfigError("is not UTF-8; it is left out", where=str(path)))
+            continue
+        values = [line.strip() for line in lines if line.strip()]
+        before = found.get(name)
+        found[name] = (",".join([before[0], *values] if before else values), SYSTEMD_CREDENTIAL)
+    return SYSTEMD_CREDENTIAL, found
+
+
+def _unusable(stored: CredentialStore, catalog: Catalog) -> list[ConfigError]:
+    """What the store has to say, and keys of providers that no row describes (any longer)."""
+    strangers = sorted({entry.provider for entry in stored.entries} - catalog.keys())
+    return [ConfigError(said) for said in stored.problems] + [
+        ConfigError(f"a stored key is of {name}, which no row describes; `hr auth remove {name}` forgets it")
+        for name in strangers
+    ]
 
 
 def _named_but_missing(places: Places, problems: list[ConfigError]) -> None:

@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ProviderName, Secret
 from hermes_router.core.settings_parse import KeyFound
+from hermes_router.store.vault import CredentialStore, Entry, account_of, credential_of
 
 __all__ = ["MemoryVault", "credentials_of", "digest_key"]
 
@@ -98,15 +100,21 @@ def _unkept(path: Path, error: Exception) -> ConfigError:
 
 
 def credentials_of(
-    keys: Iterable[KeyFound], catalog: Mapping[ProviderName, ProviderSpec], key: bytes
+    keys: Iterable[KeyFound],
+    catalog: Mapping[ProviderName, ProviderSpec],
+    key: bytes,
+    stored: CredentialStore | None = None,
 ) -> tuple[tuple[Credential, ...], MemoryVault]:
     """One credential for each different key, in the order found, and one of kind `none` for a keyless row without.
 
-    A key without an account label is an account of its own. Whether a keyless row is turned on at all is judged
-    where targets are made (`engine/snapshot.py`).
+    What is written down comes first, then what commands print, then what the store holds; a key that stands in
+    several places is in the first, with the account of whichever names one. A key without an account label is an
+    account of its own. Whether a keyless row is turned on at all is judged where targets are made
+    (`engine/snapshot.py`).
     """
     made: dict[CredentialId, Credential] = {}
     held: dict[CredentialId, Secret] = {}
+    known: dict[CredentialId, CredentialId] = {}  # by the digest of the secret; that of a command is another
     for found in keys:
         ident = CredentialId(found.secret.digest(key, found.provider))
         if ident not in made:
@@ -119,10 +127,29 @@ def credentials_of(
                 tail=found.secret.tail,
                 source=found.source,
             )
-            held[ident] = found.secret
+            held[ident], known[ident] = found.secret, ident
+    for entry, secret in _in_memory(stored):
+        digest = CredentialId(secret.digest(key, entry.provider))
+        if entry.provider not in catalog:
+            continue
+        if digest not in known:
+            made[entry.id] = credential_of(entry, secret.tail)
+            held[entry.id], known[digest] = secret, entry.id
+            continue
+        first = made[known[digest]]
+        if entry.account and first.account == AccountId(first.id):
+            made[first.id] = replace(first, account=account_of(entry.provider, entry.account, first.id))
     with_key = {credential.provider for credential in made.values()}
     for spec in catalog.values():
         if spec.keyless and spec.name not in with_key:
             ident = CredentialId(_NOTHING.digest(key, spec.name))
             made[ident] = Credential(ident, spec.name, AccountId(ident), "none", "", "none", "catalogue")
     return tuple(made.values()), MemoryVault(held)
+
+
+def _in_memory(stored: CredentialStore | None) -> list[tuple[Entry, Secret]]:
+    """What the store can serve now, commands first."""
+    if stored is None:
+        return []
+    readable = [(entry, secret) for entry in stored.entries if (secret := stored.secret(entry.id)) is not None]
+    return sorted(readable, key=lambda one: one[0].kind != "command")

@@ -4,12 +4,15 @@ Owns the choice of renderer by what stderr is, and redaction as the last step be
 dotted constants, fields carry the rest; bodies and prompts are never logged.
 """
 
+import asyncio
 import logging
 import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 # structlog imports rich where it is installed: 60 ms at start, for tracebacks that print local variables. Never ours.
@@ -20,8 +23,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hermes_router.core.ids import Secret, scrubber
+from hermes_router.core.ports import Log
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_OWN_FIELDS = frozenset({"event", "level"})
+_HELD = 50  # lines of a LateLog
 _JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 _SECRET_KEYS = frozenset(
     {
@@ -109,6 +115,25 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+class Stamp:
+    """Puts `timestamp` on an event, ISO 8601 in UTC with milliseconds; what all events of a second share is kept."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._second = -1
+        self._text = ""
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """The structlog processor."""
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        event["timestamp"] = f"{self._text}.{int((now - second) * 1_000):03d}Z"
+        return event
+
+
 class Out(Protocol):
     """What a log is written to: an Outlet, or a text stream of a test."""
 
@@ -129,13 +154,95 @@ class Out(Protocol):
         ...
 
 
-def set_up(level: str, redactor: Redactor, *, out: Out, environ: Mapping[str, str]) -> Any:
-    """The daemon's log on `out`. Nothing global is changed, so several logs can live in one test."""
+class Level:
+    """The structlog processor that drops what is below LOG_LEVEL, which may change at any time."""
+
+    def __init__(self, word: str) -> None:
+        self.set(word)
+
+    def set(self, word: str) -> None:
+        """From now on this one."""
+        self._least = _LEVELS.get(word, 20)
+
+    def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The processor."""
+        if _LEVELS.get(method, 40) < self._least:
+            raise structlog.DropEvent
+        return event
+
+
+Publish = Callable[[str, str, Mapping[str, Any]], None]
+"""Event, level and fields, for whoever follows the daemon live."""
+
+
+class Tee:
+    """The structlog processor that shows each event to followers, too, on the loop's own thread."""
+
+    def __init__(self) -> None:
+        self._publish: Publish | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = 0
+
+    def open(self, publish: Publish, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on; called on the loop's thread."""
+        self._publish, self._loop, self._home = publish, loop, threading.get_ident()
+
+    def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The processor."""
+        publish = self._publish
+        if publish is not None:
+            fields = {key: value for key, value in event.items() if key not in _OWN_FIELDS}
+            if threading.get_ident() == self._home:
+                publish(event["event"], method, fields)
+            elif self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(publish, event["event"], method, fields)
+        return event
+
+
+class LateLog:
+    """A log for what is built before it is known where lines go; what comes before is kept, a little of it."""
+
+    def __init__(self) -> None:
+        self._log: Log | None = None
+        self._held: list[tuple[str, str, dict[str, object]]] = []
+
+    def open(self, log: Log) -> None:
+        """They go there."""
+        self._log = log
+        held, self._held = self._held, []
+        for method, event, fields in held:
+            getattr(log, method)(event, **fields)
+
+    def info(self, event: str, **fields: object) -> object:
+        """Something happened."""
+        return self._say("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Something happened that the owner should know."""
+        return self._say("warning", event, fields)
+
+    def _say(self, method: str, event: str, fields: dict[str, object]) -> object:
+        if self._log is not None:
+            return getattr(self._log, method)(event, **fields)
+        if len(self._held) < _HELD:
+            self._held.append((method, event, fields))
+        return None
+
+
+def set_up(
+    level: Level | str, redactor: Redactor, *, out: Out, environ: Mapping[str, str], tee: Tee | None = None
+) -> Any:
+    """The daemon's log on `out`. Nothing global is changed, so several logs can live in one test.
+
+    With a `Level` the level can change later; a word is for ever, and costs less where debug lines are many.
+    """
     journal = _is_journal(out, environ)
     processors: list[Processor] = [
+        *([] if isinstance(level, str) else [level]),
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
         _hide_fields,
+        *([] if tee is None else [tee]),
     ]
     if out.isatty():
         processors += _for_a_person(colours=not environ.get("NO_COLOR"))
@@ -143,7 +250,7 @@ def set_up(level: str, redactor: Redactor, *, out: Out, environ: Mapping[str, st
         processors.append(Logfmt(("level", "event")))  # the journal has its own clock
     else:
         processors += [
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            Stamp(time.time),
             Logfmt(("timestamp", "level", "event")),
         ]
     processors.append(redactor)
@@ -152,7 +259,7 @@ def set_up(level: str, redactor: Redactor, *, out: Out, environ: Mapping[str, st
     return structlog.wrap_logger(
         structlog.WriteLogger(out),  # type: ignore[arg-type] # it writes and flushes, no more
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20) if isinstance(level, str) else 10),
         cache_logger_on_first_use=True,
     ).bind()
 

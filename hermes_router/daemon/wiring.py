@@ -6,7 +6,8 @@ live in one test.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,10 +17,12 @@ from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import ConfigError, UpstreamError
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.ports import Clock, Transport
+from hermes_router.core.router_keys import RouterKey
 from hermes_router.core.settings import Settings
 from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.scrub import InBand, Scrub, secrets_of
 from hermes_router.daemon.sources import RandomIds, SystemClock
+from hermes_router.engine.accounting import Recent
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.memory import Memory
@@ -30,6 +33,8 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 from hermes_router.server.access import Access
 from hermes_router.server.app import Runner, make_app
+from hermes_router.store.router_keys import RouterKeyStore
+from hermes_router.store.usage import UsageStore
 from hermes_router.upstream.auth import HeaderAuthorizer, bearer
 from hermes_router.upstream.http import HttpTransport
 from hermes_router.upstream.local import discover
@@ -60,15 +65,64 @@ class Daemon:
     gate: Gate
     live: dict[str, Sequence[ModelSpec]]
     absent: set[str] = field(default_factory=set)
+    usage: UsageStore | None = None
+    recent: Recent = field(default_factory=Recent)
+    router_keys: RouterKeyStore | None = None
+    on_swap: list[Callable[[Loaded], None]] = field(default_factory=list)
+    beside: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    before_ready: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+    _look_now: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks_run: bool = False
+
+    def start_tasks(self) -> None:
+        """What runs beside the requests; a task that runs is left alone."""
+        self._tasks_run = True
+        for name, work in self.beside.items():
+            self.supervisor.keep(name, work)
+        self.supervisor.keep("warm", self.warm)
+        if self.has_local:
+            self.supervisor.keep("local", self.look_for_local)
+
+    async def make_ready(self) -> None:
+        """What a successor does while its predecessor still serves: windows of local servers, connections."""
+        for step in self.before_ready:
+            await step()
+        if self.has_local:
+            await self.discover_local()
+        await self.warm()
 
     def swap(self, loaded: Loaded) -> None:
-        """Put a new generation in force; runtime state stays."""
+        """Put a new generation in force; runtime state stays. A local server that it names is looked for at once."""
+        self._install(loaded)
+        self._look_now.set()
+        if self._tasks_run and self.has_local:
+            self.supervisor.keep("local", self.look_for_local)
+
+    def _install(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        self.gate.access = Access(loaded.settings)
+        self.gate.access = access = Access(loaded.settings, self.stored_keys)
+        self.engine.limits.keep(key.id for key in access.admission.keys)
         self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live)
         self.engine.authorizer = HeaderAuthorizer(loaded.vault)
         self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
+        for told in self.on_swap:
+            told(loaded)
+
+    @property
+    def stored_keys(self) -> tuple[RouterKey, ...]:
+        """The router keys that `hr key` made."""
+        return self.router_keys.keys if self.router_keys is not None else ()
+
+    @property
+    def number(self) -> int:
+        """The number of the generation in force."""
+        return self.engine.snapshot.number
+
+    @property
+    def targets(self) -> int:
+        """How many targets it makes."""
+        return len(self.engine.snapshot.roster)
 
     async def warm(self) -> None:
         """Open a connection to each of the first few providers: the first request then need not wait for TLS."""
@@ -79,14 +133,22 @@ class Daemon:
     async def look_for_local(self) -> None:
         """Read the real windows of keyless local servers, now and again: they come and go."""
         while True:
-            found = True
-            for name, spec in self.loaded.catalog.items():
-                said = self.loaded.settings.provider(name)
-                if not spec.keyless or not is_on(spec, said):
-                    continue
-                here = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
-                found = found and here
-            await asyncio.sleep(_LOOK_AGAIN_FOUND_S if found else _LOOK_AGAIN_S)
+            self._look_now.clear()
+            found = await self.discover_local()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_FOUND_S if found else _LOOK_AGAIN_S):
+                    await self._look_now.wait()
+
+    async def discover_local(self) -> bool:
+        """Ask each keyless local server once; whether all of them answered."""
+        found = True
+        for name, spec in self.loaded.catalog.items():
+            said = self.loaded.settings.provider(name)
+            if not spec.keyless or not is_on(spec, said):
+                continue
+            here = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
+            found = found and here
+        return found
 
     async def _discover(self, name: ProviderName, base: str, wanted: Sequence[str]) -> bool:
         key = next((c for c in self.loaded.credentials if c.provider == name and c.kind == "api_key"), None)
@@ -106,7 +168,7 @@ class Daemon:
             self.engine.log.info(
                 "local.found", provider=name, models=" ".join(f"{m.id}({m.context or '?'})" for m in models)
             )
-            self.swap(self.loaded)
+            self._install(self.loaded)
         return True
 
     @property
@@ -154,6 +216,8 @@ def build(
     clock: Clock | None = None,
     transport: Transport | None = None,
     rng: random.Random | None = None,
+    usage: UsageStore | None = None,
+    router_keys: RouterKeyStore | None = None,
 ) -> Daemon:
     """Wire a daemon. Raises ConfigError where it would be open to strangers."""
     settings = loaded.settings
@@ -164,6 +228,7 @@ def build(
     )
     first = generation(loaded, 1, {})
     reads_heads, reads_frames = border(loaded)
+    recent = Recent(usage)
     engine = Engine(
         snapshot=first,
         state=RoutingState(),
@@ -178,8 +243,20 @@ def build(
         ids=RandomIds(),
         log=log,
         started_mono=clock.mono(),
+        recorder=recent,
     )
     engine.state.adopt(first.roster)
-    gate = Gate(Access(settings))
+    gate = Gate(Access(settings, router_keys.keys if router_keys is not None else ()))
     app = make_app(engine, lambda: gate.access, __version__)
-    return Daemon(loaded, engine, Runner(app, engine.ids), Supervisor(log), http, gate, {})
+    return Daemon(
+        loaded,
+        engine,
+        Runner(app, engine.ids),
+        Supervisor(log),
+        http,
+        gate,
+        {},
+        usage=usage,
+        recent=recent,
+        router_keys=router_keys,
+    )

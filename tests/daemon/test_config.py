@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from hermes_router.control.places import Places
+from hermes_router.core.ids import CredentialId, ProviderName, Secret
 from hermes_router.daemon.config import Loaded, load, shipped_tables
+from hermes_router.store.vault import CredentialStore, Entry
+
+from ..fakes import SilentLog
 
 
 @pytest.fixture
@@ -162,3 +166,98 @@ def test_a_log_file_in_the_home(places: Places, monkeypatch: pytest.MonkeyPatch,
     """A tilde is the owner's home."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load(places, {"LOG_FILE": "~/x.log"}).settings.log_file == str(tmp_path / "x.log")
+
+
+# --- systemd's credentials, the store, and contents to be tried --------------------------------------
+
+
+@pytest.fixture
+def handed_over(tmp_path: Path) -> Path:
+    """What the service manager puts before the daemon."""
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    return directory
+
+
+def test_a_units_credentials_are_keys(places: Places, handed_over: Path) -> None:
+    """Named as the variable in any case, one key a line; the source says where they are from."""
+    (handed_over / "groq_api_key").write_text("gsk_1\n\n  gsk_2  \r\n")
+    (handed_over / "GROQ_API_KEY").write_text("gsk_3")
+    (handed_over / "Gemini_Api_Keys").write_text("g1")
+    (handed_over / "proxy_api_keys").write_text("sk-mine-1\nsk-mine-2\n")
+    (handed_over / "tls.pem").write_bytes(b"\xff not ours")
+    loaded = load(places, {"CREDENTIALS_DIRECTORY": str(handed_over)})
+    assert loaded.problems == ()
+    assert {name: sorted(keys) for name, keys in _secrets(loaded).items()} == {
+        "groq": ["gsk_1", "gsk_2", "gsk_3"],
+        "gemini": ["g1"],
+    }
+    assert {c.source for c in loaded.credentials if c.kind != "none"} == {"systemd credential"}
+    assert len(loaded.settings.proxy_api_keys) == 2
+
+
+def test_what_the_owner_wrote_goes_before_a_units_credential(places: Places, handed_over: Path) -> None:
+    """Environment and .env hide the credential of the same name."""
+    (handed_over / "groq_api_key").write_text("gsk_1")
+    (handed_over / "gemini_api_key").write_text("g1")
+    places.env_file.write_text("GEMINI_API_KEY=g2\n")
+    loaded = load(places, {"CREDENTIALS_DIRECTORY": str(handed_over), "GROQ_API_KEY": "gsk_2"})
+    assert _secrets(loaded) == {"groq": ["gsk_2"], "gemini": ["g2"]}
+
+
+def test_faults_in_a_units_credentials_are_named_without_their_content(places: Places, handed_over: Path) -> None:
+    """A key with a blank inside, bytes that are no text, a name with a slip of the pen, a directory that is gone."""
+    (handed_over / "groq_api_key").write_text("gsk_1\ngsk hunter2\n")
+    (handed_over / "gemini_api_key").write_bytes(b"\xffhunter2")
+    (handed_over / "mistral_api_kye").write_text("hunter2")
+    loaded = load(places, {"CREDENTIALS_DIRECTORY": str(handed_over)})
+    said = " ".join(map(str, loaded.problems))
+    assert len(loaded.problems) == 3
+    assert "holds spaces" in said
+    assert "not UTF-8" in said
+    assert "MISTRAL_API_KEY" in said
+    assert "hunter2" not in said
+    assert _secrets(loaded) == {"groq": ["gsk_1"]}
+    [problem] = load(places, {"CREDENTIALS_DIRECTORY": str(handed_over / "gone")}).problems
+    assert "cannot be read" in str(problem)
+
+
+async def test_stored_keys_take_part(places: Places) -> None:
+    """What was added is a credential like any other; what the store has to say is a problem of the reading."""
+    store = CredentialStore(
+        places.data_dir, choice="file", keyring=None, headless=False, log=SilentLog(), now=lambda: 1_790_000_000.0
+    )
+    store.load()
+    key = load(places, {}).digest_key
+    for provider, text in ((ProviderName("groq"), "gsk_stored"), (ProviderName("gone"), "x")):
+        ident = CredentialId(Secret(text).digest(key, provider))
+        await store.put(Entry(ident, provider, "api_key", "****", "mine"), Secret(text))
+    loaded = load(places, {"GEMINI_API_KEY": "g1"}, stored=store)
+    assert _secrets(loaded) == {"gemini": ["g1"], "groq": ["gsk_stored"]}
+    [stored] = [c for c in loaded.credentials if c.provider == "groq"]
+    assert (stored.source, stored.account) == ("file", "groq:mine")
+    assert ["gone" in str(problem) for problem in loaded.problems] == [True]
+    (places.data_dir / "credentials.json").write_bytes(b"{")
+    store.load()
+    assert "set aside" in " ".join(map(str, load(places, {}, stored=store).problems))
+
+
+def test_contents_are_tried_before_they_are_written(places: Places) -> None:
+    """What would stand in a file counts instead of what does, and nothing is written."""
+    places.env_file.write_text("PORT=1\n")
+    tried = {places.env_file: b"PORT=2\n", places.config_file: b"[broken", places.providers_file: b""}
+    loaded = load(places, {}, replaced=tried)
+    assert loaded.settings.port == 2
+    assert [problem.where for problem in loaded.problems] == [str(places.config_file)]
+    assert places.env_file.read_text() == "PORT=1\n"
+    assert not places.config_file.exists()
+
+
+def test_a_configuration_without_some_credentials(places: Places) -> None:
+    """They are gone from the pool; what is under way can still read its secret."""
+    loaded = load(places, {"GROQ_API_KEYS": "gsk_1,gsk_2"})
+    first = loaded.credentials[0]
+    less = loaded.without({first.id})
+    assert _secrets(less) == {"groq": ["gsk_2"]}
+    assert less.vault.reveal(first).reveal() == "gsk_1"
+    assert loaded.digest_key not in repr(loaded).encode()

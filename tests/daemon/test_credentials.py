@@ -3,13 +3,15 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from hermes_router.core.catalog import ProviderSpec
-from hermes_router.core.ids import ProviderName, Secret
+from hermes_router.core.ids import Credential, CredentialId, ProviderName, Secret
 from hermes_router.core.settings_parse import KeyFound
 from hermes_router.daemon.credentials import KEY_BYTES, credentials_of, digest_key
+from hermes_router.store.vault import CredentialStore, Entry
 
 KEY = b"k" * KEY_BYTES
 GROQ, ZAI, LOCAL = ProviderName("groq"), ProviderName("zai"), ProviderName("local")
@@ -57,6 +59,72 @@ def test_a_keyless_row_has_one_credential_of_its_own() -> None:
     assert vault.reveal(local).reveal() == ""
     made, _ = credentials_of([_key("my-local-token", LOCAL)], CATALOG, KEY)
     assert [c.kind for c in made] == ["api_key"]
+
+
+class _Stored:
+    """Entries with their secrets, as a store that has read everything; None = the keyring is locked."""
+
+    def __init__(self, *held: tuple[Entry, str | None]) -> None:
+        self.entries = tuple(entry for entry, _ in held)
+        self._secrets = {entry.id: Secret(text) for entry, text in held if text is not None}
+
+    def secret(self, ident: str) -> Secret | None:
+        return self._secrets.get(CredentialId(ident))
+
+
+def _made(keys: list[KeyFound], *held: tuple[Entry, str | None]) -> list[Credential]:
+    found, vault = credentials_of(keys, CATALOG, KEY, cast("CredentialStore", _Stored(*held)))
+    made = [one for one in found if one.kind != "none"]
+    for one in made:
+        assert vault.reveal(one).tail == one.tail
+    return made
+
+
+def _entry(text: str, provider: ProviderName = GROQ, **more: Any) -> Entry:
+    fields = {"kind": "api_key", "store": "keyring", "tail": text[-4:]} | more
+    return Entry(id=CredentialId(Secret(text).digest(KEY, provider)), provider=provider, **fields)
+
+
+ONE, TWO, THREE = "gsk_aaaaaaaaa0001", "gsk_aaaaaaaaa0002", "gsk_aaaaaaaaa0003"
+
+
+def test_written_keys_come_before_commands_before_the_store() -> None:
+    """The order in which `sequential` uses them, each with its source; a command shows the tail of what it printed."""
+    command = Entry(CredentialId("c" * 16), GROQ, "command", "old1", argv=("pass",))
+    made = _made([_key(ONE)], (_entry(TWO, store="file"), TWO), (_entry(THREE), THREE), (command, "gsk_aaaaaaaaa0004"))
+    assert [(one.tail, one.source) for one in made] == [
+        ("0001", ".env:1"),
+        ("0004", "command"),
+        ("0002", "file"),
+        ("0003", "keyring"),
+    ]
+    assert made[1].id == command.id
+
+
+def test_a_key_in_several_places_is_one_credential() -> None:
+    """The first place counts; a label counts wherever it stands."""
+    command = Entry(CredentialId("c" * 16), GROQ, "command", "0001", argv=("pass",))
+    [one] = _made([_key(ONE)], (_entry(ONE, account="mine"), ONE), (command, ONE))
+    assert (one.source, one.account) == (".env:1", "groq:mine")
+    [one] = _made([], (_entry(ONE, account="mine"), ONE), (command, ONE))
+    assert (one.source, one.id, one.account) == ("command", command.id, "groq:mine")
+
+
+def test_the_same_label_is_the_same_account() -> None:
+    """Of one provider; another provider's, and keys without a label, are accounts of their own."""
+    made = _made(
+        [],
+        (_entry(ONE, account="mine"), ONE),
+        (_entry(TWO, account="mine"), TWO),
+        (_entry(ONE, ZAI, account="mine"), ONE),
+        (_entry(THREE), THREE),
+    )
+    assert [str(one.account) for one in made] == ["groq:mine", "groq:mine", "zai:mine", made[3].id]
+
+
+def test_what_cannot_be_read_or_served_is_no_credential() -> None:
+    """A locked keyring's key, and one of a provider that no row describes."""
+    assert _made([], (_entry(ONE), None), (_entry(TWO, ProviderName("gone")), TWO)) == []
 
 
 def test_a_short_secret_shows_no_tail() -> None:

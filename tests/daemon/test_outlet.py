@@ -1,4 +1,4 @@
-"""hermes_router/daemon/outlet.py: a log that nobody reads does not stop anything."""
+"""hermes_router/daemon/outlet.py, outlet_rotating.py: a log that nobody reads does not stop anything."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hermes_router.daemon.outlet import Outlet
+from hermes_router.daemon.outlet_rotating import RotatingOutlet
 
 
 @pytest.fixture
@@ -109,3 +110,69 @@ def test_a_terminal_that_nobody_reads_is_not_waited_for() -> None:
     assert _fill(outlet) >= 0
     os.close(ours)
     os.close(theirs)
+
+
+# --- the log file of a detached daemon ----------------------------------------------------------------
+
+
+def _contents(path: Path) -> dict[str, str]:
+    return {each.name: each.read_text() for each in sorted(path.parent.iterdir())}
+
+
+def test_a_full_log_file_is_turned_and_three_are_kept(tmp_path: Path) -> None:
+    """The line that fills a file is its last; no line is lost or torn, the fourth file is gone, all are 0600."""
+    path = tmp_path / "daemon.log"
+    outlet = RotatingOutlet(path, limit_bytes=30)
+    number = outlet.fileno()
+    for n in range(11):
+        outlet.write(f"line {n:04}\n")
+    assert _contents(path) == {
+        "daemon.log": "line 0009\nline 0010\n",
+        "daemon.log.1": "line 0006\nline 0007\nline 0008\n",
+        "daemon.log.2": "line 0003\nline 0004\nline 0005\n",
+    }
+    assert outlet.fileno() == number  # what looked at it once, looks at the right one still
+    assert not os.get_inheritable(number)
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+    os.close(number)
+
+
+def test_a_log_file_that_is_there_already_is_written_on(tmp_path: Path) -> None:
+    """A start does not empty it, and what is in it counts."""
+    path = tmp_path / "daemon.log"
+    path.write_text("before, thirty bytes or so ...\n")
+    outlet = RotatingOutlet(path, limit_bytes=40)
+    outlet.write("line 0001\n")
+    outlet.write("line 0002\n")
+    assert _contents(path) == {
+        "daemon.log": "line 0002\n",
+        "daemon.log.1": "before, thirty bytes or so ...\nline 0001\n",
+    }
+    os.close(outlet.fileno())
+
+
+def test_two_daemons_on_one_log_turn_it_once(tmp_path: Path) -> None:
+    """In a handover both write. Whoever finds the file turned by the other only follows."""
+    path = tmp_path / "daemon.log"
+    first, second = RotatingOutlet(path, limit_bytes=30), RotatingOutlet(path, limit_bytes=30)
+    for n in range(3):
+        first.write(f"first {n:03}\n")
+        second.write(f"next {n:04}\n")
+    assert set(_contents(path)) == {"daemon.log", "daemon.log.1"}
+    second.write("after all\n")
+    assert _contents(path)["daemon.log"].endswith("after all\n")
+    for outlet in (first, second):
+        os.close(outlet.fileno())
+
+
+def test_a_log_that_cannot_be_turned_is_written_on(tmp_path: Path) -> None:
+    """Somebody removed its directory: the lines still go where they went."""
+    home = tmp_path / "state"
+    home.mkdir()
+    outlet = RotatingOutlet(home / "daemon.log", limit_bytes=30)
+    (home / "daemon.log").unlink()
+    home.rmdir()
+    for n in range(9):
+        outlet.write(f"line {n:04}\n")
+    assert outlet.lost == 0
+    os.close(outlet.fileno())

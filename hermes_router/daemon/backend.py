@@ -1,0 +1,139 @@
+"""The daemon as the control socket sees it: each question to the desk that answers it.
+
+Owns nothing but that; what is more than a line stands in a desk. `Life` is the process itself, which stops, restarts
+and says who it is.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from hermes_router.control import types as t
+from hermes_router.control.events import EventRing
+from hermes_router.daemon.ask_desk import AskDesk
+from hermes_router.daemon.config_desk import ConfigDesk, find_provider
+from hermes_router.daemon.credential_desk import CredentialDesk
+from hermes_router.daemon.generations import Generations
+from hermes_router.daemon.key_check import KeyCheck
+from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.report_desk import ReportDesk
+
+__all__ = ["DaemonBackend", "Life"]
+
+
+class Life(Protocol):
+    """The process."""
+
+    def ping(self) -> t.Ping:
+        """Who it is."""
+        ...
+
+    async def shutdown(self, drain_s: float | None) -> t.Done:
+        """End, once what runs has ended; None = DRAIN_SECONDS."""
+        ...
+
+    async def restart(self, drain_s: float | None) -> t.Done:
+        """Hand over to a successor. Raises ControlError where that cannot be; then nothing has changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonBackend:
+    """Implements `control.backend.Backend`."""
+
+    life: Life
+    ring: EventRing
+    generations: Generations
+    configuration: ConfigDesk
+    credential_desk: CredentialDesk
+    key_desk: KeyDesk
+    reports: ReportDesk
+    questions: AskDesk
+    check: KeyCheck
+
+    # -- the daemon itself
+
+    async def ping(self) -> t.Ping:  # noqa: D102 - as in the Protocol, here and below
+        return self.life.ping()
+
+    async def shutdown(self, asked: t.Shutdown) -> t.Done:  # noqa: D102
+        return await self.life.shutdown(asked.drain_s)
+
+    async def restart(self, asked: t.Shutdown) -> t.Done:  # noqa: D102
+        return await self.life.restart(asked.drain_s)
+
+    async def reload(self) -> t.Reloaded:  # noqa: D102
+        return await self.configuration.reload()
+
+    # -- what is
+
+    async def status(self) -> t.Status:  # noqa: D102
+        return await self.reports.status()
+
+    async def usage(self, by: str, days: int) -> t.UsageReport:  # noqa: D102
+        return await self.reports.usage(by, days)
+
+    async def request(self, request_id: str) -> t.Trail:  # noqa: D102
+        return await self.reports.request(request_id)
+
+    async def plan(self, asked: t.PlanQuery) -> t.PlanReport:  # noqa: D102
+        return await self.questions.plan(asked)
+
+    async def ask(self, asked: t.Ask) -> t.Answer:  # noqa: D102
+        return await self.questions.ask(asked)
+
+    def events(self, last_id: int | None) -> AsyncIterator[t.Event]:  # noqa: D102
+        return self.ring.subscribe(last_id)
+
+    # -- credentials
+
+    async def credentials(self) -> t.Credentials:  # noqa: D102
+        store = self.generations.store
+        return t.Credentials(
+            rows=self.reports.credentials(),
+            providers=self.reports.providers(),
+            store=store.store,
+            store_note=store.note,
+        )
+
+    async def add_credentials(self, asked: t.AddCredentials) -> t.Added:  # noqa: D102
+        return await self.credential_desk.add(asked)
+
+    async def remove_credentials(self, provider: str, which: str | None) -> t.Removed:  # noqa: D102
+        return await self.credential_desk.remove(provider, which)
+
+    async def test_credentials(self, asked: t.TestCredentials) -> t.Tested:  # noqa: D102
+        return await self.credential_desk.test(asked)
+
+    async def migrate(self, asked: t.Migrate) -> t.Done:  # noqa: D102
+        return await self.credential_desk.migrate(asked)
+
+    # -- configuration
+
+    async def config(self) -> t.Config:  # noqa: D102
+        return await self.configuration.config()
+
+    async def change_config(self, asked: t.ChangeConfig) -> t.Changed:  # noqa: D102
+        return await self.configuration.change(asked.changes)
+
+    async def models(self, provider: str | None, refresh: bool) -> t.Models:  # noqa: D102
+        if provider is not None:
+            provider = find_provider(self.generations.loaded.catalog, provider).name
+        return await self.reports.models(self.check, provider, refresh=refresh)
+
+    async def set_models(self, asked: t.SetModels) -> t.Changed:  # noqa: D102
+        return await self.configuration.set_models(asked)
+
+    async def enable_provider(self, asked: t.EnableProvider) -> t.Changed:  # noqa: D102
+        return await self.configuration.enable(asked)
+
+    # -- router keys
+
+    async def keys(self) -> t.Keys:  # noqa: D102
+        return await self.key_desk.keys()
+
+    async def add_key(self, asked: t.AddKey) -> t.AddedKey:  # noqa: D102
+        return await self.key_desk.add(asked)
+
+    async def remove_key(self, which: str) -> t.Done:  # noqa: D102
+        return await self.key_desk.remove(which)

@@ -1,0 +1,103 @@
+"""Joins a daemon to what `hr` asks of it: the desks, the events, and the tasks that keep credentials readable.
+
+Owns the construction of the control side, as `wiring.py` that of the public side. Nothing is built at import.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_router.control.events import EventRing
+from hermes_router.control.places import Places
+from hermes_router.daemon.ask_desk import AskDesk
+from hermes_router.daemon.backend import DaemonBackend, Life
+from hermes_router.daemon.config_desk import ConfigDesk
+from hermes_router.daemon.credential_desk import CredentialDesk
+from hermes_router.daemon.generations import Generations
+from hermes_router.daemon.key_check import KeyCheck
+from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.report_desk import ReportDesk
+from hermes_router.daemon.wiring import Daemon, check_binding
+from hermes_router.store.router_keys import RouterKeyStore
+from hermes_router.store.usage import UsageStore
+from hermes_router.store.vault import CredentialStore
+
+__all__ = ["Reading", "furnish"]
+
+_FIRST_S: Final = 2.0
+_LONGEST_S: Final = 300.0
+
+
+def furnish(
+    daemon: Daemon,
+    life: Life,
+    *,
+    ring: EventRing,
+    store: CredentialStore,
+    router_keys: RouterKeyStore,
+    usage: UsageStore,
+    places: Places,
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+) -> DaemonBackend:
+    """The backend of the control socket."""
+    engine = daemon.engine
+    generations = Generations(daemon, places, environ, store, lambda loaded: check_binding(loaded.settings), cwd=cwd)
+    configuration = ConfigDesk(generations)
+    check = KeyCheck(lambda: daemon.loaded, engine.transport, engine.clock)
+    credentials = CredentialDesk(
+        generations,
+        configuration,
+        check,
+        forgive=lambda ident: engine.state.proved(ident, engine.clock.now()),
+        in_flight=engine.state.uses,
+        now=engine.clock.now,
+    )
+    return DaemonBackend(
+        life=life,
+        ring=ring,
+        generations=generations,
+        configuration=configuration,
+        credential_desk=credentials,
+        key_desk=KeyDesk(generations, router_keys, engine.limits.in_flight),
+        reports=ReportDesk(
+            engine,
+            generations,
+            usage=usage,
+            recent=daemon.recent,
+            supervisor=daemon.supervisor,
+            ping=life.ping,
+            key_problems=lambda: router_keys.problems,
+        ),
+        questions=AskDesk(engine),
+        check=check,
+    )
+
+
+class Reading:
+    """Reads what rests in the keyring or comes from commands, and puts it in force."""
+
+    def __init__(self, generations: Generations, *, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
+        self._generations = generations
+        self._sleep = sleep
+
+    async def once(self) -> bool:
+        """Read what is missing; whether anything came or went."""
+        changed = await self._generations.store.read_keyring()
+        if changed:
+            async with self._generations.lock:
+                await self._generations.renew()
+        return changed
+
+    async def keep_on(self) -> None:
+        """Read until all of it is there, then look again at long intervals.
+
+        A keyring may be locked until somebody logs in, or hang: the daemon serves with what it has meanwhile.
+        """
+        pause_s = _FIRST_S
+        while True:
+            if await self.once():
+                pause_s = _FIRST_S
+            await self._sleep(pause_s if self._generations.store.unsettled else _LONGEST_S)
+            pause_s = min(pause_s * 2, _LONGEST_S)

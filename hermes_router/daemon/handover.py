@@ -1,0 +1,184 @@
+"""The predecessor's side of a handover: a successor is started beside this daemon, and takes its place step by step.
+
+Owns the order of the steps, their time limits, and that whatever fails in any of them leaves one working daemon: until
+the successor has said `serving` it can be killed, and everything given up is taken back (design.md 2.19). It must never
+know what is given up.
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from hermes_router import __version__
+from hermes_router.core.errors import ControlError
+from hermes_router.daemon.handover_link import Link, Message, post_blocking
+
+__all__ = ["Estate", "HandedOver", "Successor", "hand_over", "start_successor"]
+
+READY_S: Final = 30.0  # to import, to read keys and configuration, to warm up
+SERVING_S: Final = 15.0  # to load the state and open the store; callers wait meanwhile
+_GONE_S: Final = 5.0
+
+
+class Estate(Protocol):
+    """What this daemon holds alone, in the order in which it is given up. `take_back` undoes as much as was done."""
+
+    async def give_up(self) -> None:
+        """Tasks, the control socket's door, the store's writer."""
+        ...
+
+    def leave(self, link: Link, *, shut: bool) -> None:
+        """In one step: shut the public doors, if the successor opens the same, and send it all that is known."""
+        ...
+
+    async def take_back(self) -> None:
+        """Serve on as if nothing had happened."""
+        ...
+
+
+@dataclass(slots=True)
+class Successor:
+    """The process that is to take over, and our end of the pair."""
+
+    process: subprocess.Popen[bytes]
+    link: Link
+
+    async def end(self) -> None:
+        """Kill it, and return when it is gone: two daemons must not hold one lock."""
+        self.process.kill()
+        await asyncio.to_thread(self.process.wait, _GONE_S)
+        self.link.close()
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """It is done: the link for what is still to be told, and who serves now."""
+
+    link: Link
+    process: subprocess.Popen[bytes]
+    pid: int
+    version: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the successor inherits as descriptors."""
+
+    lock: int | None
+    control: socket.socket | None
+    public: Sequence[socket.socket]
+    run: str
+
+
+async def start_successor(flags: Sequence[str], given: Given, *, program: Sequence[str] = ()) -> Successor:
+    """Start it. What is to be inherited keeps its number; nothing else of ours is passed on. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        argv = [*(program or (sys.executable, "-P", "-m", "hermes_router.daemon")), *flags]
+        inherited = [sock.fileno() for sock in given.public]
+        passed = [theirs.fileno(), *inherited]
+        control = given.control.fileno() if given.control is not None else None
+        passed += [number for number in (given.lock, control) if number is not None]
+        post_blocking(
+            ours,
+            "inherit",
+            version=__version__,
+            run=given.run,
+            lock=given.lock,
+            control=control,
+            public=inherited,
+        )
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own interpreter; the fork takes a millisecond
+                [*argv, "--handover", str(theirs.fileno())], pass_fds=passed, stdin=subprocess.DEVNULL
+            )
+        except OSError:
+            ours.close()
+            raise
+    return Successor(process, await Link.over(ours))
+
+
+async def hand_over(
+    start: Callable[[], Any],
+    estate: Estate,
+    *,
+    ready_s: float = READY_S,
+    serving_s: float = SERVING_S,
+) -> HandedOver:
+    """Start a successor and give it everything. Raises ControlError where that failed; this daemon then serves on."""
+    began = asyncio.get_running_loop().time()
+    try:
+        successor: Successor = await start()
+    except OSError as error:
+        raise _failed(f"it could not be started: {error.strerror}") from None
+    try:
+        ready = await _ready(successor, ready_s)
+        try:
+            await estate.give_up()
+            estate.leave(successor.link, shut=bool(ready.get("kept_public", True)))
+            await _said(successor, serving_s, "serving")
+        except BaseException:
+            await asyncio.shield(_undo(successor, estate))
+            raise
+    except BaseException:
+        await asyncio.shield(successor.end())
+        raise
+    took_s = asyncio.get_running_loop().time() - began
+    version = str(ready.get("version", ""))
+    return HandedOver(successor.link, successor.process, successor.process.pid, version, took_s)
+
+
+async def _undo(successor: Successor, estate: Estate) -> None:
+    await successor.end()
+    await estate.take_back()
+
+
+async def _ready(successor: Successor, limit_s: float) -> Message:
+    message = await _said(successor, limit_s, "ready", "failed")
+    if message.get("is") == "ready":
+        return message
+    raise _refused(message)
+
+
+async def _said(successor: Successor, limit_s: float, *kinds: str) -> Message:
+    """The successor's next word. Raises ControlError."""
+    try:
+        async with asyncio.timeout(limit_s):
+            message = await successor.link.expect(*kinds)
+    except TimeoutError:
+        raise _failed(f"it was not {kinds[0]} within {limit_s:g} s") from None
+    if message is None:
+        code = await asyncio.to_thread(_result, successor.process)
+        raise _failed("it went silent" if code is None else f"it ended with {code}")
+    return message
+
+
+def _result(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _refused(message: Message) -> ControlError:
+    said = [str(each) for each in message.get("said", ())] or ["it gave no reason"]
+    return ControlError(
+        "; ".join(said),
+        code="refused",
+        next_step="the running daemon serves on as before: repair that, then restart",
+        exit_code=1,
+    )
+
+
+def _failed(why: str) -> ControlError:
+    return ControlError(
+        f"the successor did not take over: {why}",
+        code="handover",
+        next_step="the running daemon serves on as before; its log may say more",
+        exit_code=1,
+    )

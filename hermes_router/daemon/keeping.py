@@ -1,0 +1,58 @@
+"""What a daemon keeps of its owner's and what follows from it: stored keys, router keys, and a log that hides them.
+
+Owns the order at the start (keys first, then the log that must know them) and what a new generation changes of both. It
+must never decide what is in force.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hermes_router.control.events import EventRing
+from hermes_router.control.places import Places
+from hermes_router.core.ids import Secret
+from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.logging import LateLog, Level, Redactor, Tee, set_up
+from hermes_router.daemon.outlet import Outlet
+from hermes_router.daemon.scrub import secrets_of
+from hermes_router.daemon.secret_store import open_store
+from hermes_router.store.router_keys import RouterKeyStore
+
+__all__ = ["Keeping"]
+
+
+class Keeping:
+    """The stores of one installation, read, and the parts of its log that change with the configuration."""
+
+    def __init__(self, places: Places, environ: Mapping[str, str]) -> None:
+        self._late = LateLog()
+        self._known: dict[Secret, None] = {}
+        self._redactor = Redactor()
+        self._level = Level("info")
+        self._tee = Tee()
+        self.store = open_store(places, environ, uid=os.geteuid(), log=self._late, now=time.time)
+        self.store.load()
+        self.router_keys = RouterKeyStore(places.router_keys, now=time.time)
+        self.router_keys.load()
+
+    def open_log(self, loaded: Loaded, out: Outlet, environ: Mapping[str, str]) -> Any:
+        """The log, which shows none of the secrets of this or of any later generation."""
+        self.follow(loaded)
+        log = set_up(self._level, self._redactor, out=out, environ=environ, tee=self._tee)
+        self._late.open(log)
+        return log
+
+    def follow(self, loaded: Loaded) -> None:
+        """A generation is in force. Secrets that left it are still hidden: what is under way may name them."""
+        self._known.update(dict.fromkeys(secrets_of(loaded)))
+        self._redactor.know(self._known)
+        self._level.set(loaded.settings.log_level)
+        self.store.choice = loaded.settings.secret_store
+
+    def open_ring(self, now: Callable[[], float], loop: asyncio.AbstractEventLoop) -> EventRing:
+        """Events for whoever follows the daemon live: from now on each log line is one."""
+        ring = EventRing(now, scrub=lambda text: self._redactor(None, "", text))
+        self._tee.open(ring.publish, loop)
+        return ring

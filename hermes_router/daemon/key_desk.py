@@ -1,0 +1,91 @@
+"""What `hr key` asks for: router keys made, listed and taken back, in force at once.
+
+Owns nothing but the way from the store of router keys into the generation in force. A key is shown once, in the answer
+to its making.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from hermes_router.control import types as t
+from hermes_router.core.errors import ControlError
+from hermes_router.core.ids import Secret
+from hermes_router.core.router_keys import RouterKey
+from hermes_router.daemon.config_desk import find_provider
+from hermes_router.daemon.generations import Generations
+from hermes_router.engine.admission import keys_in_force
+from hermes_router.store.router_keys import RouterKeyStore
+
+__all__ = ["KeyDesk"]
+
+
+class KeyDesk:
+    """The router keys of one daemon. `in_flight` counts the exchanges of a key, by its id."""
+
+    def __init__(self, generations: Generations, store: RouterKeyStore, in_flight: Callable[[str], int]) -> None:
+        self._generations = generations
+        self._store = store
+        self._in_flight = in_flight
+
+    async def keys(self) -> t.Keys:
+        """All that are good now."""
+        loaded = self._generations.loaded
+        return t.Keys(rows=[self._row(key) for key in keys_in_force(loaded.settings, self._store.keys)])
+
+    async def add(self, asked: t.AddKey) -> t.AddedKey:
+        """Make one. Raises ControlError (2) for a name or limit that cannot be."""
+        catalog = self._generations.loaded.catalog
+        providers = None if asked.providers is None else [find_provider(catalog, one).name for one in asked.providers]
+        async with self._generations.lock:
+            made, text = await asyncio.to_thread(
+                self._store.add,
+                asked.name,
+                providers=providers,
+                rpm=asked.rpm,
+                concurrency=asked.concurrency,
+                patience_s=asked.patience_s,
+                min_tier=asked.min_tier,
+            )
+            self._generations.put(self._generations.loaded)
+        said = ["It is shown this once: what is kept is its digest."]
+        if self._generations.loaded.settings.default_key:
+            said.append("The default key goes on working on this machine; set PROXY_API_KEYS to end that.")
+        return t.AddedKey(row=self._row(made), key=text, said=said)
+
+    async def remove(self, which: str) -> t.Done:
+        """Take one back. Raises ControlError: unknown or several (2), not ours to take (3)."""
+        loaded = self._generations.loaded
+        fixed = next(
+            (k for k in keys_in_force(loaded.settings, ()) if which in {k.id, k.name, k.tail}),
+            None,
+        )
+        if fixed is not None and not any(which in {k.id, k.name, k.tail} for k in self._store.keys):
+            raise ControlError(
+                f"this key stands in PROXY_API_KEYS ({fixed.source})",
+                code="shadowed",
+                next_step="take it out there; `hr config set PROXY_API_KEYS` does where a file holds it",
+                exit_code=3,
+            )
+        async with self._generations.lock:
+            gone = await asyncio.to_thread(self._store.remove, which)
+            self._generations.put(loaded)
+        left = self._in_flight(gone.id)
+        said = [f"The key {gone.name!r} is good no longer."]
+        if left:
+            said.append(f"{left} of its requests are under way and run to their end.")
+        return t.Done(said=said)
+
+    def _row(self, key: RouterKey) -> t.KeyRow:
+        return t.KeyRow(
+            id=key.id,
+            name=key.name,
+            tail=key.tail or Secret("").tail,
+            source=key.source,
+            providers=None if key.providers is None else sorted(key.providers),
+            rpm=key.rpm,
+            concurrency=key.concurrency,
+            patience_s=key.patience_s,
+            min_tier=key.min_tier,
+            created_at=key.created_at or None,
+            in_flight=self._in_flight(key.id),
+        )

@@ -1,0 +1,406 @@
+"""The life of a daemon in its loop: it begins, serves, and ends by a stop or by a handover.
+
+Owns signals, the order in which things are opened and closed, and how long what is under way may take. It must never
+decide anything about requests.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from hermes_router import __version__
+from hermes_router.control import types as t
+from hermes_router.core.errors import ControlError
+from hermes_router.core.records import ExchangeRecord
+from hermes_router.daemon.doors import Door
+from hermes_router.daemon.doors_control import ControlDoor
+from hermes_router.daemon.handover import Given, HandedOver, Successor, hand_over, start_successor
+from hermes_router.daemon.handover_estate import Household, load_state
+from hermes_router.daemon.handover_heir import Forebear
+from hermes_router.daemon.handover_link import Link, Message
+from hermes_router.daemon.sources import RandomIds
+from hermes_router.daemon.start import Prepared, has_terminal
+from hermes_router.daemon.wiring import Daemon
+from hermes_router.engine.tasks import Supervisor
+from hermes_router.upstream.proxy import is_loopback
+
+__all__ = ["DRAIN_HANDOVER_S", "Life"]
+
+DRAIN_HANDOVER_S: Final = 900.0
+IDLE_S: Final = 20.0  # an idle connection of a daemon that has handed over
+_LOOK_S: Final = 0.1
+_READY_S: Final = 20.0  # a successor reads the keyring, looks at local servers and opens first connections
+_CONTROL_S: Final = 2.0
+_CONTROL_ONLY_S: Final = 60.0  # it was started for what is asked there
+_WRITE_S: Final = 5.0
+_LAST_WORDS_S: Final = 1.0  # for what the predecessor has to tell of what it had to cut
+_GC_THRESHOLD: Final = 2_000  # new objects between two looks; a request makes a few hundred
+_NO_RESTART: Final = {
+    "foreground": "end it with Ctrl-C there, and run `hr serve` again",
+    "launchd": "run `launchctl kickstart -k` on its service",
+    "control-only": "run `hr start`",
+}
+
+
+class Life:
+    """A daemon from its first to its last step. `run` returns the exit code."""
+
+    def __init__(self, prepared: Prepared, daemon: Daemon) -> None:
+        self._prepared = prepared
+        self._daemon = daemon
+        self._log = prepared.log
+        self._public = Door(prepared.public)
+        self._control: ControlDoor | None = None
+        self._own = Supervisor(prepared.log)  # lives through a handover, as the daemon's own tasks do not
+        self._household: Household | None = None
+        self._forebear: Forebear | None = None
+        self._handing: asyncio.Task[HandedOver] | None = None
+        self._successor: Successor | None = None
+        self._handed: HandedOver | None = None
+        self._over = asyncio.Event()
+        self._drain_s = 0.0
+        self._deadline = float("inf")
+        self._signals = 0
+        self._started_at = daemon.engine.clock.now()
+        self._instance = RandomIds().new("run_")
+        self._port = prepared.public[0].getsockname()[1] if prepared.public else 0
+        self.reload: Callable[[], Awaitable[object]] | None = None
+        self.changes = asyncio.Lock()  # held by whoever changes a file: not while a successor reads them
+
+    # --- what the control socket asks -----------------------------------------------------------------
+
+    def serve_control(self, app: web.Application) -> None:
+        """Say what is behind the control socket, before `run`."""
+        if self._prepared.control is not None:
+            self._control = ControlDoor(self._prepared.control, app)
+
+    def ping(self) -> t.Ping:
+        """Who this is."""
+        prepared = self._prepared
+        return t.Ping(
+            version=__version__,
+            pid=os.getpid(),
+            instance=self._instance,
+            run=prepared.run,
+            started_at=self._started_at,
+            port=self._port,
+            url=self._url(),
+            log=prepared.log_path,
+        )
+
+    def _url(self) -> str:
+        if not self._port:
+            return ""
+        host = self._daemon.loaded.settings.host
+        name = "localhost" if host is None or is_loopback(host) or host in {"0.0.0.0", "::"} else host  # noqa: S104
+        return f"http://{f'[{name}]' if ':' in name else name}:{self._port}/v1"
+
+    async def shutdown(self, drain_s: float | None) -> t.Done:
+        """End, once what is under way has ended; None = DRAIN_SECONDS. A second one may only make it shorter."""
+        limit = self._daemon.loaded.settings.drain_s if drain_s is None else max(0.0, drain_s)
+        self._end(limit)
+        within = f"within {limit:g} s" if limit else "at once"
+        return t.Done(said=[f"stopping: what is under way ends {within}"])
+
+    async def restart(self, drain_s: float | None) -> t.Done:
+        """Hand over to a successor; returns when that one serves. Raises ControlError, and nothing has changed."""
+        run = self._prepared.run
+        if run in _NO_RESTART:
+            where = "in a terminal" if run == "foreground" else f"by {run}"
+            raise ControlError(
+                f"the daemon runs {where}, pid {os.getpid()}", code=run, next_step=_NO_RESTART[run], exit_code=3
+            )
+        if self._over.is_set():
+            raise ControlError("the daemon is stopping", code="stopping", next_step="run `hr start`", exit_code=3)
+        if self._handing is not None:
+            raise ControlError(
+                "a restart is under way", code="restarting", next_step="see `hr status` in a moment", exit_code=3
+            )
+        loop = asyncio.get_running_loop()
+        self._handing = loop.create_task(self._hand_over(drain_s), name="handover")
+        handed = await asyncio.shield(self._handing)
+        return t.Done(said=[f"pid {handed.pid}, version {handed.version}, took over in {handed.took_s:.1f} s"])
+
+    # --- the run --------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until told to stop, or until a successor serves and nothing is left here."""
+        self._heed_signals()
+        await self._daemon.runner.setup()
+        await self._begin(await self._inherited_state())
+        _settle_memory()
+        await self._over.wait()
+        if self._handing is not None:  # a stop in the middle of it: the successor is ended, if it does not serve yet
+            self._handing.cancel()
+            await asyncio.wait((self._handing,))
+        if self._handed is not None:
+            await self._retire(self._handed)
+        else:
+            await self._stop()
+        return 0
+
+    async def _inherited_state(self) -> Message:
+        """What the predecessor knew; empty for a first start, and where it died on the way."""
+        inheritance = self._prepared.inheritance
+        if inheritance is None:
+            return {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                await self._daemon.make_ready()
+        self._forebear = Forebear(await Link.over(inheritance.pair))
+        return await self._forebear.state(kept_public=self._public.sockets == inheritance.public)
+
+    async def _begin(self, state: Message) -> None:
+        """Open the doors, the callers' first: they may be waiting."""
+        daemon, prepared = self._daemon, self._prepared
+        load_state(daemon, state)
+        await self._open_public()
+        if prepared.claim is not None:
+            prepared.claim.sign()
+            if daemon.usage is not None:
+                daemon.usage.start()
+        if self._control is not None:
+            await self._control.serve()
+        if prepared.run == "control-only":
+            self._watch_parent()
+        else:
+            daemon.start_tasks()
+        if self._forebear is not None:
+            self._own.keep("predecessor", self._follow)
+            self._forebear.serving()
+        self._announce()
+        prepared.teller.ready({"pid": os.getpid(), "port": self._port, "url": self._url(), "log": prepared.log_path})
+
+    async def _open_public(self) -> None:
+        server = self._daemon.runner.server
+        assert server is not None
+        await self._public.open(server)
+
+    def _announce(self) -> None:
+        roster = self._daemon.engine.snapshot.roster
+        serving = {f.provider.name for f in roster.facts if f.disabled is None}
+        if self._prepared.run == "control-only":
+            self._log.debug("daemon.control_only", version=__version__)
+            return
+        self._log.info(
+            "daemon.ready",
+            version=__version__,
+            pid=os.getpid(),
+            port=self._port,
+            hosts=" ".join(str(sock.getsockname()[0]) for sock in self._public.sockets),
+            targets=len(roster),
+            providers=" ".join(sorted(serving)) or "none",
+        )
+        if not serving:
+            self._log.warning("pool.empty", next="add a key: `hr auth add groq`, or GROQ_API_KEY in the environment")
+        for facts in {f.provider.name: f for f in roster.facts if f.disabled}.values():
+            self._log.warning("provider.disabled", provider=facts.provider.name, reason=facts.disabled)
+
+    # --- signals and other ends -----------------------------------------------------------------------
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_restart)
+
+    def _on_stop(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            if self._successor is not None and self._handed is None:
+                self._successor.process.kill()
+            os._exit(128 + number)  # the second signal: at once
+        self._end(self._daemon.loaded.settings.drain_s)
+
+    def _on_hang_up(self) -> None:
+        if self._prepared.hangs_up and not has_terminal():
+            self._on_stop(signal.SIGHUP)  # the terminal is gone, and nobody is left to press Ctrl-C
+        elif self.reload is not None and not self._over.is_set():
+            self._own.keep("reload", self._reload)
+
+    async def _reload(self) -> None:
+        assert self.reload is not None
+        try:
+            await self.reload()
+        except ControlError as error:
+            self._log.warning("config.refused", problem=error.message, next=error.next_step)
+
+    def _on_restart(self) -> None:
+        self._own.keep("restart", self._restart)
+
+    async def _restart(self) -> None:
+        try:
+            await self.restart(None)
+        except ControlError as error:
+            self._log.warning("daemon.not_restarted", problem=error.message, next=error.next_step)
+
+    def _watch_parent(self) -> None:
+        """A control-only daemon ends with whoever started it: when its standard input, a pipe, closes."""
+        loop = asyncio.get_running_loop()
+        mode = os.fstat(0).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return
+
+        def readable() -> None:
+            try:
+                more = os.read(0, 4096)
+            except BlockingIOError:
+                return
+            except OSError:
+                more = b""
+            if not more:
+                loop.remove_reader(0)
+                self._end(0.0)
+
+        loop.add_reader(0, readable)
+
+    def _end(self, drain_s: float) -> None:
+        """Begin the end, or bring it nearer."""
+        deadline = asyncio.get_running_loop().time() + drain_s
+        if deadline < self._deadline:
+            self._deadline = deadline
+            self._drain_s = drain_s
+            if self._forebear is not None and self._handed is None:
+                self._forebear.stop(drain_s)
+        self._over.set()
+
+    # --- handing over ---------------------------------------------------------------------------------
+
+    async def _hand_over(self, drain_s: float | None) -> HandedOver:
+        prepared = self._prepared
+        self._household = household = Household(self._daemon, self._public, self._control, open_doors=self._open_again)
+        self._log.info("daemon.handing_over")
+
+        async def start() -> Successor:
+            given = Given(
+                prepared.claim.fd if prepared.claim is not None else None,
+                prepared.control,
+                self._public.sockets,
+                prepared.run,
+            )
+            self._successor = await start_successor(prepared.options.for_successor(), given)
+            return self._successor
+
+        await self.changes.acquire()
+        try:
+            self._handed = handed = await hand_over(start, household)
+        except BaseException as error:
+            self.changes.release()  # else never again: the files are the successor's
+            if isinstance(error, ControlError):
+                self._log.warning("daemon.not_handed_over", problem=error.message)
+            raise
+        finally:
+            self._successor = None
+            self._handing = None
+        settings = self._daemon.loaded.settings
+        said = settings.drain_s if settings.sources.get("DRAIN_SECONDS", "default") != "default" else DRAIN_HANDOVER_S
+        self._end(said if drain_s is None else max(0.0, drain_s))
+        return handed
+
+    async def _open_again(self) -> None:
+        await self._open_public()
+        if self._control is not None:
+            await self._control.serve()
+
+    async def _follow(self) -> None:
+        """Keep what the predecessor tells, and pass it on where we have a successor ourselves."""
+        assert self._forebear is not None
+        await self._forebear.follow(self._keep, self._settle)
+        engine = self._daemon.engine
+        engine.state.alone(engine.clock.now())
+        self._forebear = None
+
+    def _keep(self, record: ExchangeRecord) -> None:
+        self._daemon.recent.put(record)
+
+    def _settle(self, told: Any) -> None:
+        engine = self._daemon.engine
+        engine.state.adjust(told, engine.clock.now())
+        if self._handed is not None:
+            self._handed.link.post("settled", told=told)
+
+    async def _retire(self, handed: HandedOver) -> None:
+        """Only what has begun is left: it runs to its end, and what is told of it goes to the successor."""
+        assert self._household is not None
+        self._log.info("daemon.handed_over", pid=handed.pid, version=handed.version, took_s=round(handed.took_s, 2))
+        self._household.outpost.open(handed.link)
+        self._public.discard()
+        if self._prepared.claim is not None:
+            self._prepared.claim.close()
+        server = self._daemon.runner.server
+        assert server is not None
+        server.retiring = True  # type: ignore[attr-defined] # Runner makes a FrontServer
+        self._own.keep("successor", lambda: self._heed(handed))
+        if self._control is not None:
+            await self._control.close(_CONTROL_S, remove=False)  # the one who asked for this gets the answer
+        await self._drained(IDLE_S)
+        await self._wind_up()
+        handed.link.close()
+        await handed.link.closed()
+        self._log.info("daemon.retired")
+
+    async def _heed(self, handed: HandedOver) -> None:
+        """The successor is told to stop: so are we."""
+        while (message := await handed.link.expect("stop")) is not None:
+            drain_s = message.get("drain_s")
+            if isinstance(drain_s, int | float):
+                self._end(max(0.0, drain_s))
+                if self._forebear is not None:
+                    self._forebear.stop(drain_s)
+
+    # --- the end --------------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        """Nobody new is let in; what is under way has its time."""
+        if self._handing is not None:
+            self._handing.cancel()
+            with suppress(asyncio.CancelledError, ControlError):
+                await self._handing
+        self._log.info("daemon.stopping", drain_s=self._drain_s)
+        self._public.discard()
+        server = self._daemon.runner.server
+        assert server is not None
+        await asyncio.sleep(0)  # whoever was let in a moment ago begins
+        server.pre_shutdown()
+        await self._drained(0.0)
+        await self._wind_up()
+        if self._control is not None:
+            only = self._prepared.run == "control-only"
+            await self._control.close(_CONTROL_ONLY_S if only else _CONTROL_S, remove=True)
+        if self._daemon.usage is not None:
+            await asyncio.to_thread(self._daemon.usage.close, _WRITE_S)
+        if self._prepared.claim is not None:
+            self._prepared.claim.close()
+        self._log.info("daemon.stopped")
+
+    async def _drained(self, idle_s: float) -> None:
+        """Until no connection is left and the predecessor has none left, or the deadline is there."""
+        server = self._daemon.runner.server
+        loop = asyncio.get_running_loop()
+        while (now := loop.time()) < self._deadline + _LAST_WORDS_S:
+            left = server.sweep(idle_s)  # type: ignore[union-attr] # Runner makes a FrontServer
+            if self._forebear is None and (not left or now >= self._deadline):
+                return
+            if self._handed is not None:
+                self._handed.process.poll()  # a successor that has ended is not left as a zombie
+            await asyncio.sleep(_LOOK_S if idle_s else _LOOK_S / 4)
+
+    async def _wind_up(self) -> None:
+        await self._daemon.runner.shutdown_within(0.0)
+        await self._daemon.supervisor.stop()
+        await self._own.stop()
+        await self._daemon.transport.close()
+
+
+def _settle_memory() -> None:
+    gc.collect()
+    gc.freeze()  # what lives for ever is not looked at again: it is most of what there is
+    gc.set_threshold(_GC_THRESHOLD)

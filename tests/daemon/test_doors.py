@@ -1,0 +1,140 @@
+"""hermes_router/daemon/doors.py, doors_control.py: listening sockets that outlive those who listen."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from aiohttp import web
+
+from hermes_router.control.listener import bind_control
+from hermes_router.core.errors import ConfigError
+from hermes_router.core.settings import Settings
+from hermes_router.daemon.doors import Door, public_sockets
+from hermes_router.daemon.doors_control import ControlDoor
+
+
+class Greeter(asyncio.Protocol):
+    """Says who accepted."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(self.name)
+        transport.close()
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    made = public_sockets(Settings(port=0))
+    yield made
+    for sock in made:
+        sock.close()
+
+
+async def _greeted(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+
+
+def test_who_comes_to_a_shut_door_waits(sockets: list[socket.socket]) -> None:
+    """Between two that accept nobody is refused: the caller is answered by whoever opens next, again and again."""
+    port = sockets[0].getsockname()[1]
+
+    async def scene() -> None:
+        ours, theirs = Door(sockets), Door([sock.dup() for sock in sockets])
+        for _ in range(3):
+            await ours.open(lambda: Greeter(b"first"))
+            await ours.open(lambda: Greeter(b"first"))  # open is open
+            assert await _greeted(port) == b"first"
+            ours.shut()
+            await asyncio.sleep(0)
+            waiting = asyncio.ensure_future(_greeted(port))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            await theirs.open(lambda: Greeter(b"second"))
+            assert await waiting == b"second"
+            theirs.shut()
+        theirs.discard()
+        ours.discard()
+        with pytest.raises(OSError):
+            await _greeted(port)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())
+
+
+def _ports(sockets: list[socket.socket]) -> set[int]:
+    return {sock.getsockname()[1] for sock in sockets}
+
+
+def test_what_fits_is_kept(sockets: list[socket.socket]) -> None:
+    """With the same HOST and PORT, or PORT=0, a successor keeps the sockets; so a waiting caller stays in its queue."""
+    (port,) = _ports(sockets)
+    assert public_sockets(Settings(port=port), sockets) == sockets
+    assert public_sockets(Settings(port=0), sockets) == sockets
+
+
+def test_a_changed_port_is_bound_anew(sockets: list[socket.socket]) -> None:
+    """Another PORT, or HOST, makes new sockets, and the old ones are closed here."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        wanted = probe.getsockname()[1]
+    made = public_sockets(Settings(port=wanted), sockets)
+    assert _ports(made) == {wanted}
+    assert all(sock.fileno() == -1 for sock in sockets)
+    for sock in made:
+        sock.close()
+
+
+def test_a_taken_port_says_what_to_do(sockets: list[socket.socket]) -> None:
+    """One sentence that names PORT."""
+    (port,) = _ports(sockets)
+    with pytest.raises(ConfigError, match=f"port {port} is taken.*set PORT"):
+        public_sockets(replace(Settings(), port=port))
+
+
+async def test_the_control_sockets_file_goes_with_the_last_daemon_only(tmp_path: Path) -> None:
+    """Shut, or closed in a handover, it stays; closed for good it is gone. Requests under way get their answer."""
+    path = tmp_path / "c.sock"
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        reached.set()
+        await go.wait()
+        return web.Response(text="done")
+
+    def application() -> web.Application:
+        app = web.Application()
+        app.router.add_get("/", slow)
+        return app
+
+    sock = bind_control(path)
+    twin = sock.dup()
+    ours = ControlDoor(sock, application())
+    await ours.serve()
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    await reached.wait()
+    ours.shut()
+    assert path.exists()
+    closing = asyncio.ensure_future(ours.close(5.0, remove=False))
+    await asyncio.sleep(0)
+    go.set()
+    assert b"done" in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await closing
+    assert path.exists()
+    theirs = ControlDoor(twin, application())
+    await theirs.serve()
+    await theirs.serve()
+    await theirs.close(0.1, remove=True)
+    assert not path.exists()
