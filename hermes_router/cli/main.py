@@ -1,21 +1,67 @@
 """`hr`: the command line. One module a command group; imports what a command needs when it runs.
 
-Owns the group and its global options. It must never import the engine, an upstream or the server: it starts the daemon,
-and (from the control socket's issue on) talks to it.
+Owns the group, its help and its global options. It must never import the engine, an upstream or the server: it starts
+the daemon, and talks to it.
 """
 
 import importlib
 import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
 
 import click
 
 from hermes_router import __version__
 
-COMMANDS = {
-    "demo": ("hermes_router.cli.demo", "demo"),
-    "serve": ("hermes_router.cli.serve", "serve"),
-    "version": ("hermes_router.cli.version", "version"),
-}
+# In the sections of `hr --help`, with the first sentence of each command's own: help imports none of them.
+SECTIONS = (
+    (
+        "The daemon",
+        (
+            ("start", "hermes_router.cli.life", "Start the router in the background."),
+            ("stop", "hermes_router.cli.life", "Stop it, once its answers have ended."),
+            ("restart", "hermes_router.cli.life", "Restart it without losing a request."),
+            ("reload", "hermes_router.cli.reload", "Read all files again, without a restart."),
+            ("serve", "hermes_router.cli.serve", "Run the router in the foreground."),
+        ),
+    ),
+    (
+        "What goes on",
+        (
+            ("status", "hermes_router.cli.status", "Show on one screen whether the router will last."),
+            ("usage", "hermes_router.cli.usage", "Show what was spent: requests, tokens and money."),
+            ("ask", "hermes_router.cli.ask", "Ask one question, to see that it works."),
+            ("explain", "hermes_router.cli.explain", "Show where a request would go and why."),
+            ("request", "hermes_router.cli.explain", "Show what happened to one request."),
+        ),
+    ),
+    (
+        "Providers",
+        (
+            ("auth", "hermes_router.cli.auth", "Keys of providers: add, list, test, remove, migrate."),
+            ("provider", "hermes_router.cli.provider", "Providers: list, enable, disable."),
+            ("model", "hermes_router.cli.model", "Models that take part: list, set, reset."),
+            ("models", "hermes_router.cli.model", "List the models of all providers with a key."),
+            ("mode", "hermes_router.cli.mode", "Show or set the order of a provider's keys."),
+        ),
+    ),
+    (
+        "Callers and settings",
+        (
+            ("key", "hermes_router.cli.key", "Router keys, which callers show: add, list, remove."),
+            ("config", "hermes_router.cli.config", "Settings, each with its source: get, set, unset, list."),
+        ),
+    ),
+    (
+        "More",
+        (
+            ("demo", "hermes_router.cli.demo", "Show the router at work on fake providers."),
+            ("version", "hermes_router.cli.version", "Print the version."),
+        ),
+    ),
+)
+COMMANDS = {name: (module, name) for _, rows in SECTIONS for name, module, _ in rows}
 
 
 class LazyGroup(click.Group):
@@ -33,11 +79,52 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with what may have been meant."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from hermes_router.cli.trouble import near  # noqa: PLC0415 - only on this path
+
+            hint = near(args[0].lower(), COMMANDS)
+            ctx.fail(f"No such command {args[0]!r}{'; ' + hint if hint else '.'}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The sections, without importing a single command."""
+        for title, rows in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(name, said) for name, _, said in rows])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; what it raises becomes a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(err=True)
+            raise click.exceptions.Exit(130) from None
+        except _known_errors() as error:
+            from hermes_router.cli.trouble import Trouble  # noqa: PLC0415 - only where something went wrong
+
+            step, code = getattr(error, "next_step", ""), getattr(error, "exit_code", 1)
+            raise Trouble(str(error), step, code=code) from None
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """What the program raises on purpose; asked for only when something was raised."""
+    from hermes_router.core.errors import HermesError  # noqa: PLC0415
+
+    return (HermesError,)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hr")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """hermes-router: one local endpoint backed by every model key you hold."""
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # what is no text stream of ours is left alone
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a sign that the terminal lacks is no reason to fail

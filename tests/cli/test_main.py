@@ -1,15 +1,18 @@
 """hermes_router/cli/main.py: the group, its help, its exit codes."""
 
 import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from hermes_router.cli.main import COMMANDS, main
+from hermes_router.cli.main import COMMANDS, SECTIONS, main
+from hermes_router.core.errors import ConfigError, ControlError
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -22,6 +25,117 @@ def test_every_command_of_the_table_is_there(name: str) -> None:
     assert done.exit_code == 0
     assert command.help
     assert command.help.splitlines()[0][:40] in done.output
+    assert command.name == name
+
+
+def _all(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from _all(child, (*path, name))
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_option_has_a_help_text(name: str) -> None:
+    """No subcommand and no option goes unexplained, and every help is shown with exit 0."""
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    for path, found in _all(command, (name,)):
+        assert found.help, path
+        assert found.help[0].isupper(), path
+        assert found.help.split("\n\n")[0].rstrip().endswith("."), path
+        for option in found.params:
+            assert not isinstance(option, click.Option) or option.help, (path, option.name)
+        done = CliRunner().invoke(main, [*path, "--help"])
+        assert done.exit_code == 0, path
+
+
+def test_the_sections_hold_every_command_once() -> None:
+    """Help is written from a table of its own, without importing a command: it must not lie."""
+    names = [name for _, rows in SECTIONS for name, _, _ in rows]
+    assert len(names) == len(set(names)) == len(COMMANDS)
+    for _, rows in SECTIONS:
+        for name, _, said in rows:
+            assert said.endswith("."), name
+            assert len(name) + len(said) < 70, name
+
+
+def test_a_mistyped_command_gets_a_suggestion() -> None:
+    """Exit 2, and what may have been meant."""
+    done = CliRunner().invoke(main, ["statsu"])
+    assert done.exit_code == 2
+    assert "did you mean status" in done.stderr
+
+
+def _loaded(code: str) -> set[str]:
+    program = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+HEAVY = {
+    "aiohttp",
+    "structlog",
+    "keyring",
+    "uvloop",
+    "asyncio",
+    "tomlkit",
+    "importlib.metadata",
+    "hermes_router.daemon",
+}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`hr --help` loads click and little else: no command, none of what a daemon is made of."""
+    loaded = _loaded("from hermes_router.cli.main import main; main(['--help'])")
+    assert not loaded & (HEAVY | {"platformdirs", "msgspec", "socket"})
+    ours = {name for name in loaded if name.startswith("hermes_router")}
+    assert ours == {"hermes_router", "hermes_router.cli", "hermes_router.cli.main"}
+
+
+@pytest.mark.parametrize("module", ["status", "auth", "usage", "config", "key", "model", "provider", "explain"])
+def test_commands_import_nothing_heavy(module: str) -> None:
+    """What a command needs before it speaks to the daemon has no event loop and no HTTP library in it."""
+    assert not _loaded(f"import hermes_router.cli.{module}") & HEAVY
+
+
+def test_an_interrupt_is_130_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C anywhere in a command: the shell's number, no word and no traceback."""
+
+    @click.command()
+    def slow() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "get_command", lambda _ctx, _name: slow)
+    done = CliRunner().invoke(main, ["slow"])
+    assert done.exit_code == 130
+    assert done.output.strip() == ""
+
+
+def test_what_the_program_raises_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ControlError or ConfigError that no command caught is told, with its exit code."""
+    raised: list[Exception] = [
+        ControlError("the socket is foreign", next_step="see who listens", exit_code=3),
+        ConfigError("no home", where="/x"),
+    ]
+
+    @click.command()
+    def failing() -> None:
+        raise raised.pop(0)
+
+    monkeypatch.setattr(main, "get_command", lambda _ctx, _name: failing)
+    done = CliRunner().invoke(main, ["failing"])
+    assert (done.exit_code, done.stderr) == (3, "hr: The socket is foreign.\n    See who listens.\n")
+    assert CliRunner().invoke(main, ["failing"]).exit_code == 1
+
+
+def test_a_terminal_without_the_signs_is_no_reason_to_fail() -> None:
+    """In a latin-1 locale a help text and an error with other signs are still printed."""
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONIOENCODING": "latin-1"}
+    command = [Path(sys.executable).with_name("hr"), "漢字"]
+    done = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
