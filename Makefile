@@ -7,12 +7,13 @@ PROVEN := $(VENV)/.ready-proof
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type fmt bench sim docs proof clean
+.PHONY: help setup run test lint type fmt bench show sim docs proof clean
 
 help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
 	@echo "make test   the tests;  make lint type  what CI demands besides"
 	@echo "make bench  CPU and memory beside a minimal proxy (QUICK=1: under a minute)"
+	@echo "make show   what hr promises: keys, kills, canaries, restarts, with their numbers"
 	@echo "make fmt sim docs proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
@@ -65,6 +66,11 @@ fmt: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m bench $(if $(filter 1 yes true,$(QUICK)),--quick) --json bench/results/last.json
+
+# What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, 20 restarts.
+show: $(READY)
+	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header tests/whole tests/store/test_secret_service.py && \
+	$(BIN)/python -m bench.restarts
 
 # The nightly dose: many more steps of the simulator, many more examples of the properties.
 sim: $(READY)

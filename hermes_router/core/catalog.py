@@ -180,8 +180,8 @@ class ProviderSpec:
         capabilities: what holds for any model of this provider, unless the model says otherwise.
         own: the row, or a part of it, is the owner's; a keyless row of the owner's needs no further switch.
         key_prefixes: what its keys begin with; another beginning is worth a warning, no more.
-        key_check: what proves a key at no cost: a path after the base URL, or a whole URL; empty = its list of models is
-            public and proves nothing, so a completion of one token must do (providers.md 9).
+        key_check: what proves a key at no cost: a path after the base URL, or a whole URL; empty = its list of models
+            is public and proves nothing, so a completion of one token must do (providers.md 9).
     """
 
     name: ProviderName

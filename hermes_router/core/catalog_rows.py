@@ -190,7 +190,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         terms=table.take("terms", read.text, "text", ""),
         pooling=table.take("pooling", read.text, "text", ""),
         key_prefixes=table.take("key_prefixes", read.texts, "a list of texts", ()),
-        key_check=table.take("key_check", read.key_check, "a path that begins with /, an https URL, or empty", "/models"),
+        key_check=table.take("key_check", read.key_check, "a path after /, an https URL, or empty", "/models"),
         trains=table.take("trains", read.yes_no, "true or false", cast("bool | None", None)),
         retired=table.take("retired", read.text, "text", cast("str | None", None)) or None,
         open_catalogue=table.take("open_catalogue", read.yes_no, "true or false", default=False),

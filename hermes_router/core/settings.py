@@ -20,10 +20,10 @@ DEFAULT_KEY = "sk-router-1"
 class ProviderSettings:
     """What the owner said of one provider (`<P>_…`); None = not said.
 
-    `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models,
-    `model_tools` and `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`).
-    `enabled` False = it takes no part though it has keys. `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private` (keyless rows only): the server
-    counts as this machine though its address is not a loopback one.
+    `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models, `model_tools` and
+    `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`). `enabled` False = it
+    takes no part though it has keys. `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private`
+    (keyless rows only): the server counts as this machine though its address is not a loopback one.
     """
 
     base_url: str | None = None

@@ -11,7 +11,9 @@ from typing import Final
 from hermes_router.core import setting_values as read
 from hermes_router.core.settings import DEFAULT_KEY
 
-__all__ = ["COLD", "CONFIDENTIAL", "DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part"]
+__all__ = [
+    "COLD", "CONFIDENTIAL", "DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part",
+]  # fmt: skip
 
 _MODES: Final = {
     "round-robin": "round-robin",
