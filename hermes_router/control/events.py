@@ -28,6 +28,9 @@ _MOST_FIELDS, _LONGEST_NAME, _LONGEST_TEXT = (
 )  # of an event that was too large; a character is 6 bytes at most
 _DEEPEST: Final = 4
 
+_Kept = tuple[int, float, str, str, Mapping[str, Any]]
+"""Id, epoch seconds, event, level and fields."""
+
 
 def _as_it_is(text: str) -> str:
     return text
@@ -44,12 +47,13 @@ class EventRing:
         self._now = now
         self._scrub = scrub
         self._first = self._next = int(now() * 1e6)
-        self._kept: deque[Event] = deque(maxlen=kept)
+        self._kept: deque[_Kept] = deque(maxlen=kept)
         self._waiting: set[asyncio.Future[None]] = set()
 
     def publish(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Keep one event, and wake who waits. The mapping is copied; what it holds must not change afterwards."""
-        self._kept.append(Event(id=self._next, at=self._now(), event=event, level=level, fields=dict(fields)))
+        """Keep one event, and wake who waits. The mapping, and what it holds, must not change afterwards."""
+        # Every log line comes by and next to none is ever asked for: an Event is made only then.
+        self._kept.append((self._next, self._now(), event, level, fields))
         self._next += 1
         if self._waiting:
             for waiter in self._waiting:
@@ -82,7 +86,7 @@ class EventRing:
             # A copy: the ring moves on while the subscriber takes its time.
             for event in list(islice(self._kept, seen + 1 - self._oldest(), None)):
                 yield self._told(event)
-                seen = event.id
+                seen = event[0]
             if seen == self._next - 1:
                 await self._news()
 
@@ -97,9 +101,10 @@ class EventRing:
     def _gap(self, lost: int) -> Event:
         return Event(id=self._oldest() - 1, at=self._now(), event=LOST, level="warning", fields={"lost": lost})
 
-    def _told(self, event: Event) -> Event:
-        fields = {str(name): _plain(value, self._scrub) for name, value in event.fields.items()}
-        return msgspec.structs.replace(event, fields=fields)
+    def _told(self, kept: _Kept) -> Event:
+        ident, at, event, level, given = kept
+        fields = {str(name): _plain(value, self._scrub) for name, value in given.items()}
+        return Event(id=ident, at=at, event=event, level=level, fields=fields)
 
 
 def _plain(value: object, scrub: Callable[[str], str], depth: int = 0) -> Any:

@@ -7,6 +7,7 @@ Owns the write. A line that cannot be taken at once is lost, counted and said la
 import os
 import select
 import stat
+import threading
 from collections.abc import Callable
 
 _PIECE = select.PIPE_BUF  # what a writable pipe takes without blocking
@@ -21,6 +22,7 @@ class Outlet:
         self.lost_line: Callable[[int], str] = "{} log lines were lost".format
         self._may_block = not _is_file(fd)
         self._torn = False  # half a line is out
+        self._lock = threading.Lock()
         self.lost = 0
 
     def fileno(self) -> int:
@@ -32,12 +34,13 @@ class Outlet:
         return os.isatty(self._fd)
 
     def write(self, text: str) -> int:
-        """Write whole lines, or lose them."""
-        before = f"{self.lost_line(self.lost)}\n" if self.lost else ""
-        if self._put((before + text).encode("utf-8", "backslashreplace")):
-            self.lost = 0
-        else:
-            self.lost += 1
+        """Write whole lines, or lose them. From any thread."""
+        with self._lock:
+            before = f"{self.lost_line(self.lost)}\n" if self.lost else ""
+            if self._put((before + text).encode("utf-8", "backslashreplace")):
+                self.lost = 0
+            else:
+                self.lost += 1
         return len(text)
 
     def flush(self) -> None:

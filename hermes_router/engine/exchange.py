@@ -5,7 +5,8 @@ bytes go to the caller from within the transport's callback. It must never know 
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.chat import Warning as Notice
@@ -46,8 +47,7 @@ _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a han
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What an exchange is asked: the parsed request, scored, with what it may be served by."""
 
     inbound: Inbound
@@ -168,7 +168,7 @@ class Exchange:
         if candidate is not None:
             return candidate
         if constraint.pin is not None and self._q.fallback_any:
-            self._constraint = replace(constraint, pin=None)
+            self._constraint = constraint._replace(pin=None)
             return self._next()
         raise self._no_candidate(planned)
 
@@ -338,7 +338,7 @@ class Exchange:
         attempt, snapshot, engine = self._attempt, self._engine.snapshot, self._engine
         if attempt is None:
             return False
-        others = replace(self._constraint, tried=self._constraint.tried | {attempt.facts.target})
+        others = self._constraint._replace(tried=self._constraint.tried | {attempt.facts.target})
         planned = plan(
             self._q.demand, others, snapshot.roster, engine.state, snapshot.policy, engine.clock.now(), engine.rng
         )

@@ -4,8 +4,7 @@ Owns the pure step from a request's outline to a `Demand`, and the `Constraint` 
 attempts put on it. It must never know a provider, a target or the time: the same request always demands the same.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hermes_router.core.catalog import Capability
 from hermes_router.core.chat import ChatRequest
@@ -26,8 +25,7 @@ _NEED_BITS = tuple(Capability)
 _needs_seen: dict[int, frozenset[Capability]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What one request needs. Pure function of the request; holds no provider's name.
 
     `input_tokens` is the uncalibrated estimate; `max_output` the caller's cap in tokens, 0 = not said.
@@ -51,8 +49,7 @@ class Demand:
     image_urls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(NamedTuple):
     """What router key, profile and the attempts so far allow.
 
     `tried` are out for this exchange; `last` failed once and come after all others; `prefer` is a provider and

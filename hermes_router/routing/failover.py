@@ -5,7 +5,7 @@ ledger, the next plan sees by itself.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from hermes_router.core.catalog import TargetFacts
@@ -52,7 +52,7 @@ def after(
         dropped: fields that this exchange has dropped already.
         context: the target's learned window in tokens, None where the row's counts.
     """
-    constraint = constraint if constraint.again is None else replace(constraint, again=None)
+    constraint = constraint if constraint.again is None else constraint._replace(again=None)
     step = error.next_step
     if step is NextStep.SAME_WITHOUT_FIELD and (error.param is None or error.param in dropped):
         step = NextStep.OTHER_PROVIDER_ONCE  # it refuses for another reason than it names, or names none
@@ -60,17 +60,17 @@ def after(
         case NextStep.STOP:
             return Next("stop", constraint)
         case NextStep.SAME_WITHOUT_FIELD:
-            return Next("same", replace(constraint, again=facts.target), drop=error.param)
+            return Next("same", constraint._replace(again=facts.target), drop=error.param)
         case NextStep.OTHER_PROVIDER_ONCE:
             if not altered or constraint.exclude_providers:
                 return Next("stop", constraint)
             excluded = constraint.exclude_providers | {facts.provider.name}
-            return Next("plan", replace(_out(constraint, facts), exclude_providers=excluded))
+            return Next("plan", _out(constraint, facts)._replace(exclude_providers=excluded))
         case NextStep.OTHER_CREDENTIAL:
             return Next("plan", _out(constraint, facts))
         case NextStep.BIGGER_TARGET:
             floor = max(constraint.min_input, _too_small(error, facts, input_tokens, context))
-            return Next("plan", replace(_out(constraint, facts), min_input=floor))
+            return Next("plan", _out(constraint, facts)._replace(min_input=floor))
         case NextStep.OTHER_MODEL:
             return Next("plan", _away(_out(constraint, facts), facts))
         case NextStep.OTHER_TARGET:
@@ -79,7 +79,7 @@ def after(
             # One sibling is asked; two busy models of a provider say that it is the provider which is busy.
             sibling_busy = constraint.prefer is not None and constraint.prefer[0] == facts.provider.name
             if blames_model and sibling_busy:
-                return Next("plan", replace(later, prefer=None))
+                return Next("plan", later._replace(prefer=None))
             return Next("plan", _away(later, facts) if blames_model else later)
         case _:
             assert_never(step)
@@ -87,14 +87,14 @@ def after(
 
 def _out(constraint: Constraint, facts: TargetFacts) -> Constraint:
     """Never again in this exchange."""
-    return replace(constraint, tried=constraint.tried | {facts.target}, last=constraint.last - {facts.target})
+    return constraint._replace(tried=constraint.tried | {facts.target}, last=constraint.last - {facts.target})
 
 
 def _later(constraint: Constraint, facts: TargetFacts) -> Constraint:
     """Again once, after all others; after the second failure never."""
     if facts.target in constraint.last:
         return _out(constraint, facts)
-    return replace(constraint, last=constraint.last | {facts.target})
+    return constraint._replace(last=constraint.last | {facts.target})
 
 
 def _away(constraint: Constraint, facts: TargetFacts) -> Constraint:
@@ -102,7 +102,7 @@ def _away(constraint: Constraint, facts: TargetFacts) -> Constraint:
     avoid = {str(facts.model.id)}
     if constraint.prefer is not None and constraint.prefer[0] == facts.provider.name:
         avoid |= constraint.prefer[1]
-    return replace(constraint, prefer=(facts.provider.name, frozenset(avoid)))
+    return constraint._replace(prefer=(facts.provider.name, frozenset(avoid)))
 
 
 def _too_small(error: UpstreamError, facts: TargetFacts, input_tokens: int, context: int | None) -> int:

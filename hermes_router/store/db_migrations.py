@@ -13,12 +13,10 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 def _exchanges(connection: sqlite3.Connection) -> None:
-    """1: exchanges, one row each with its attempts, and what they add up to by the day."""
+    """1: exchanges, one row each with its record as JSON, and what they add up to by the day."""
     connection.execute(
         "CREATE TABLE exchanges (n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, at REAL NOT NULL, "
-        "router_key TEXT NOT NULL, dialect TEXT NOT NULL, model TEXT NOT NULL, profile TEXT NOT NULL, "
-        "stream INTEGER NOT NULL, outcome TEXT NOT NULL, duration_s REAL NOT NULL, difficulty INTEGER NOT NULL, "
-        "estimated_tokens INTEGER NOT NULL, failures INTEGER NOT NULL, attempts TEXT NOT NULL, warnings TEXT NOT NULL)"
+        "failures INTEGER NOT NULL, record TEXT NOT NULL)"
     )
     connection.execute("CREATE INDEX exchanges_request_id ON exchanges (request_id)")
     connection.execute("CREATE INDEX exchanges_failed ON exchanges (n) WHERE failures > 0")

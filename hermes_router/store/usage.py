@@ -7,7 +7,7 @@ reported and what we estimated are never added up. It must never know prices, or
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,8 +30,6 @@ KEEP_DAYS = 400
 _BITE = 500  # rows removed at once, at least
 
 _JSON = msgspec.json.Encoder()
-_ATTEMPTS = msgspec.json.Decoder(tuple[AttemptRecord, ...])
-_WARNINGS = msgspec.json.Decoder(tuple[str, ...])
 _NONE: list[Any] = []
 _RECORD = msgspec.json.Decoder(ExchangeRecord)
 
@@ -65,14 +63,8 @@ class Totals:
 
 _FIELDS = tuple(field.name for field in fields(Totals))
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _FIELDS)
-_INSERT = (
-    "INSERT INTO exchanges (request_id, at, router_key, dialect, model, profile, stream, outcome, duration_s, "
-    "difficulty, estimated_tokens, failures, attempts, warnings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_SELECT = (
-    "SELECT request_id, at, router_key, dialect, model, profile, stream, outcome, duration_s, difficulty, "
-    "estimated_tokens, attempts, warnings FROM exchanges "
-)
+_INSERT = "INSERT INTO exchanges (request_id, at, failures, record) VALUES (?, ?, ?, ?)"
+_SELECT = "SELECT record FROM exchanges "
 _KEY = "day, provider, model, credential, router_key"
 _ADD = " ".join(
     (
@@ -102,7 +94,7 @@ def day_start(at: float) -> float:
 
 def encode_record(record: ExchangeRecord) -> bytes:
     """A record as JSON: one that another process is to keep."""
-    return _JSON.encode(_clean(record))
+    return _encoded(record)
 
 
 def decode_record(data: bytes) -> ExchangeRecord:
@@ -228,15 +220,11 @@ def _write_exchanges(connection: sqlite3.Connection, records: Sequence[ExchangeR
 
 def _rows(records: Iterable[ExchangeRecord], sums: dict[tuple[Any, ...], list[int]]) -> Iterable[tuple[Any, ...]]:
     """Rows one by one: the interpreter is given up between them, so that the loop never waits for the batch."""
-    for each in records:
-        record = _clean(each)
-        _add(record, sums)
-        yield (
-            record.request_id, record.at, record.router_key, record.dialect, record.model, record.profile,
-            record.stream, record.outcome, record.duration_s, record.difficulty, record.estimated_tokens,
-            sum(1 for attempt in record.attempts if attempt.outcome not in GOOD_ENDS),
-            _JSON.encode(record.attempts).decode(), _JSON.encode(record.warnings).decode(),
-        )  # fmt: skip
+    for record in records:
+        failures = sum([attempt.outcome not in GOOD_ENDS for attempt in record.attempts])
+        data = _encoded(record)
+        _add(record if data.isascii() else _RECORD.decode(data), sums)
+        yield _mend(record.request_id), record.at, failures, data.decode()
 
 
 def _add(record: ExchangeRecord, sums: dict[tuple[Any, ...], list[int]]) -> None:
@@ -268,36 +256,30 @@ def _add(record: ExchangeRecord, sums: dict[tuple[Any, ...], list[int]]) -> None
         counts[11] += attempt.unpriced
 
 
-def _clean(record: ExchangeRecord) -> ExchangeRecord:
-    """The record, fit to be written: half a character in a caller's words is no UTF-8."""
+def _encoded(record: ExchangeRecord) -> bytes:
+    """The record as JSON; half a character in a caller's words is no UTF-8, and gives way."""
     try:
-        _JSON.encode(record)
+        return _JSON.encode(record)
     except UnicodeEncodeError:
-        changes = _mended(record)
-        changes["attempts"] = tuple(replace(each, **_mended(each)) for each in record.attempts)
-        changes["warnings"] = tuple(map(_mend, record.warnings))
-        return replace(record, **changes)
-    return record
+        attempts = tuple(AttemptRecord(*map(_mended, each)) for each in record.attempts)
+        made = ExchangeRecord(*map(_mended, record))
+        return _JSON.encode(made._replace(attempts=attempts, warnings=tuple(map(_mend, record.warnings))))
 
 
-def _mended(record: ExchangeRecord | AttemptRecord) -> dict[str, Any]:
-    values = ((field.name, getattr(record, field.name)) for field in fields(record))
-    return {name: _mend(value) for name, value in values if isinstance(value, str)}
+def _mended(value: Any) -> Any:
+    return _mend(value) if isinstance(value, str) else value
 
 
 def _mend(text: str) -> str:
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _read_back(rows: Iterable[Sequence[Any]]) -> list[ExchangeRecord]:
     """The records of these rows; one that cannot be read (a flipped bit) hides no other."""
     found = []
-    for row in rows:
-        values = [*row]
-        values[6] = bool(values[6])
+    for (data,) in rows:
         try:
-            values[11:] = _ATTEMPTS.decode(values[11]), _WARNINGS.decode(values[12])
+            found.append(_RECORD.decode(data))
         except msgspec.MsgspecError:
             continue
-        found.append(ExchangeRecord(*values))
     return found

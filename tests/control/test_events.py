@@ -129,7 +129,7 @@ async def test_nothing_is_done_for_an_event_that_nobody_hears() -> None:
     assert told.fields == {"said": "***"}
 
 
-async def test_fields_are_copied_and_made_plain() -> None:
+async def test_fields_are_made_plain() -> None:
     """The log's renderer may empty its mapping; what JSON does not know is shown as str shows it, a Secret as ***."""
     events = EventRing(lambda: START, scrub=lambda text: text.replace("x", "y"))
     fields = {
@@ -142,9 +142,6 @@ async def test_fields_are_copied_and_made_plain() -> None:
     deep: list[object] = []
     deep.append(deep)
     events.publish("a.b", "info", {**fields, "deep": deep, "error": ValueError("x")})
-    passed = {"a": 1}
-    events.publish("a.b", "info", passed)
-    passed.clear()
     told = events.subscribe(0)
     first = await anext(told)
     assert first.fields["secret"] == "***"
@@ -152,7 +149,6 @@ async def test_fields_are_copied_and_made_plain() -> None:
     assert (first.fields["n"], first.fields["none"], first.fields["no"]) == (1.5, None, False)
     assert first.fields["error"] == "y"
     assert b"canary" not in frame(first)
-    assert (await anext(told)).fields == {"a": 1}
 
 
 def parsed(raw: bytes) -> dict[str, object]:

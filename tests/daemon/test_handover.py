@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -224,7 +223,7 @@ async def test_the_successor_keeps_what_the_predecessor_still_tells() -> None:
     outpost.open(theirs)
     theirs.post("record", record={"of": "another version"})
     theirs.post("settled", told=[["s", 1]])
-    outpost.put(replace(RECORD, request_id="req_2", model="half \ud800 character"))
+    outpost.put(RECORD._replace(request_id="req_2", model="half \ud800 character"))
     theirs.close()
     kept: list[Any] = []
     await asyncio.wait_for(forebear.follow(kept.append, kept.append), 5)
@@ -279,7 +278,9 @@ from hermes_router.daemon.handover_link import post_blocking
 found = inherit(int(sys.argv[-1]))
 fds = [found.lock, found.control.fileno(), *(s.fileno() for s in found.public), found.pair.fileno()]
 post_blocking(found.pair, "seen", flags=sys.argv[1:-2], run=found.run, port=found.public[0].getsockname()[1],
-    inherited=[fd for fd in fds if os.get_inheritable(fd)], open=sorted(int(n) for n in os.listdir('/proc/self/fd')))
+    inherited=[fd for fd in fds if os.get_inheritable(fd)], open=sorted(int(n) for n in os.listdir('/proc/self/fd')),
+    shown=repr(found), taken=found.take_secrets(), left=found.take_secrets(),
+    told=[open('/proc/self/cmdline').read(), open('/proc/self/environ').read()])
 """
 
 
@@ -301,6 +302,35 @@ async def test_a_successor_gets_its_descriptors_and_no_others(tmp_path: Any) -> 
         await successor.end()
     os.close(lock)
     os.close(secret)
+
+
+async def test_secrets_go_over_the_pair_and_nowhere_else() -> None:
+    """Any number of them, before the successor does anything; not on its command line, in its environment or a repr."""
+    secrets = {f"{number:016x}": f"gsk_handed_{number:04d}_{'x' * 200}" for number in range(2_000)}
+    with socket.socket() as public:
+        public.bind(("127.0.0.1", 0))
+        given = Given(None, None, [public], "detached", secrets)
+        assert "gsk_" not in repr(given)
+        program = SUCCESSOR.replace("fds = [found.lock, found.control.fileno(), *", "fds = [*")
+        successor = await start_successor([], given, program=(sys.executable, "-c", program))
+        seen = await asyncio.wait_for(successor.link.expect("seen"), 20)
+        assert seen is not None
+        assert (seen["taken"], seen["left"]) == (secrets, {})
+        assert "gsk_" not in seen["shown"] + "".join(seen["told"])
+        assert await asyncio.to_thread(successor.process.wait, 20) == 0
+        await successor.end()
+
+
+async def test_secrets_that_make_no_sense_are_none() -> None:
+    """Of another version, or not there at all."""
+    for said, taken in (({}, {}), ({"secrets": ["a"]}, {}), ({"secrets": {"a": 1, "b": "c"}}, {"b": "c"})):
+        ours, theirs = socket.socketpair()
+        post_blocking(ours, "inherit", lock=None, control=None, public=[], run="detached", **said)
+        found = inherit(theirs.detach())
+        assert found is not None
+        assert found.take_secrets() == taken
+        found.pair.close()
+        ours.close()
 
 
 def test_no_inheritance_without_a_predecessor() -> None:

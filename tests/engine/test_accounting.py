@@ -323,7 +323,7 @@ async def test_what_a_caller_or_a_provider_says_at_length_is_cut() -> None:
     made.transport.on("a", refuses(500, {"message": "x" * 5_000}))
     question = made.question(stream=False, model="m" * 5_000)
     notices = tuple(Notice("dropped", str(number)) for number in range(500))
-    await Exchange(made.engine, replace(question, notices=notices), None).run()
+    await Exchange(made.engine, question._replace(notices=notices), None).run()
     told = record(made)
     assert (len(told.model), len(told.attempts[0].said), len(told.warnings)) == (200, 200, 20)
 

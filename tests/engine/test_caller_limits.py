@@ -178,9 +178,7 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> World:
     narrow = Caller(RK, concurrency=1)
 
     def question(*args: Any, **given: Any) -> Any:
-        asked = ask(*args, **given)
-        object.__setattr__(asked, "caller", narrow)
-        return asked
+        return ask(*args, **given)._replace(caller=narrow)
 
     monkeypatch.setattr(world, "question", question)
     return world

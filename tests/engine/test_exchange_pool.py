@@ -172,8 +172,8 @@ async def test_a_local_server_that_is_not_up_yet_is_a_wait_and_not_a_refusal() -
         world = World("a/m")
         world.engine.snapshot = replace(world.engine.snapshot, awaits_local=awaited)
         question = world.question("hi", stream=False)
-        local = replace(question.demand, profile="local")
-        asked = replace(question, demand=local, constraint=replace(question.constraint, local_only=True))
+        local = question.demand._replace(profile="local")
+        asked = question._replace(demand=local, constraint=question.constraint._replace(local_only=True))
         rendered = await Exchange(world.engine, asked, None).run()
         assert rendered is not None
         assert rendered.status == status

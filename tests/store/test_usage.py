@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ NOW = 1_790_000_000.0
 REPORTED = AttemptRecord(
     "groq", "llama", "2f9a00000000", "wxyz", "ok", "ready", 200, "", None, 1.5, 0.2, 100, 40, 20, False, True, 7
 )
-ESTIMATED = replace(REPORTED, input_tokens=50, cached_tokens=0, output_tokens=9, estimated=True, cost_microusd=3)
+ESTIMATED = REPORTED._replace(input_tokens=50, cached_tokens=0, output_tokens=9, estimated=True, cost_microusd=3)
 REFUSED = AttemptRecord("gemini", "flash", "77aa00000000", "abcd", "limited", "ready", 429, "slow down", NOW + 60)
 
 
@@ -42,7 +42,7 @@ def exchange(*attempts: AttemptRecord, **changes) -> ExchangeRecord:
         attempts,
         ("dropped:seed",),
     )
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 class Stores:
@@ -104,7 +104,7 @@ async def test_all_attempts_count_and_each_exchange_counts_once(stores) -> None:
     store = stores.open()
     store.put(exchange(REFUSED, REPORTED))
     store.put(exchange(REFUSED, outcome="NoTarget"))
-    store.put(exchange(replace(REFUSED, outcome="abandoned"), outcome="caller_left"))
+    store.put(exchange(REFUSED._replace(outcome="abandoned"), outcome="caller_left"))
     store.put(exchange(outcome="NoTarget"))
     rows = dict(await store.totals("provider", NOW, NOW))
     assert rows["groq"] == Totals(
@@ -121,7 +121,7 @@ async def test_each_grouping_names_its_rows(stores) -> None:
     """Dearest first; a key by its tail, told apart by its id where two look the same."""
     store = stores.open()
     store.put(exchange(REPORTED))
-    store.put(exchange(replace(REPORTED, credential="3c4d", cost_microusd=1)))
+    store.put(exchange(REPORTED._replace(credential="3c4d", cost_microusd=1)))
     store.put(exchange(REFUSED, router_key="other"))
 
     async def names(by) -> list[str]:
@@ -155,7 +155,7 @@ async def test_days_are_chosen_whole_and_come_in_order(stores) -> None:
 async def test_unpriced_attempts_are_counted(stores) -> None:
     """A sum of money that leaves something out says so."""
     store = stores.open()
-    store.put(exchange(replace(REPORTED, unpriced=True, cost_microusd=0)))
+    store.put(exchange(REPORTED._replace(unpriced=True, cost_microusd=0)))
     assert (await store.today()).unpriced == 1
 
 
@@ -166,7 +166,7 @@ async def test_an_exchange_comes_back_as_it_was(stores) -> None:
     """Every field of it and of its attempts; of two with one id the later."""
     store = stores.open()
     store.put(exchange(REPORTED))
-    wanted = exchange(replace(REFUSED, ttft_s=None, sent_at=NOW), ESTIMATED, stream=False)
+    wanted = exchange(REFUSED._replace(ttft_s=None, sent_at=NOW), ESTIMATED, stream=False)
     store.put(wanted)
     assert await store.request("req_1") == wanted
     assert await store.request("req_2") is None
@@ -186,7 +186,7 @@ async def test_the_last_errors_are_the_latest_failures_first(stores) -> None:
 async def test_half_a_character_in_a_model_name_costs_only_that_character(stores) -> None:
     """A caller's JSON may hold a lone surrogate: it is replaced, and the exchange is kept."""
     store = stores.open()
-    store.put(exchange(replace(REFUSED, said="\udc80"), model="m\ud800", warnings=("dropped:\ud800",)))
+    store.put(exchange(REFUSED._replace(said="\udc80"), model="m\ud800", warnings=("dropped:\ud800",)))
     kept = await store.request("req_1")
     assert kept is not None
     assert (kept.model, kept.attempts[0].said, kept.warnings) == ("m?", "?", ("dropped:?",))
@@ -200,7 +200,7 @@ async def test_a_row_that_cannot_be_read_hides_no_other(stores) -> None:
     store.put(exchange(REFUSED, request_id="good"))
     await store.flush()
     with sqlite3.connect(stores.path) as other:
-        other.execute("UPDATE exchanges SET attempts = '[{' WHERE request_id = 'bad'")
+        other.execute("UPDATE exchanges SET record = '[{' WHERE request_id = 'bad'")
     other.close()
     assert [each.request_id for each in await store.last_errors(9)] == ["good"]
     assert await store.request("bad") is None
