@@ -22,7 +22,7 @@ from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.wire.rejection import FAMILIES, classify, in_band
 
 NOW = 1795262400.0  # 2026-11-21T12:00:00Z
-ROOT = Path(__file__).parent / "fixtures" / "rejections"
+ROOT = Path(__file__).parent / "fixtures" / "errors"
 SAMPLES = {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted(ROOT.rglob("*.json"))}
 SHAPES = {"meta", "family", "status", "headers", "body", "text", "sent", "expect"}
 
@@ -52,11 +52,12 @@ def test_documented_refusals_blame_the_right_thing(name):
 
 
 def test_the_corpus_is_whole():
-    """At least 150 samples; each family but none has some; each says where it is known from."""
+    """At least 150 samples; each family has some; each says class, scope and wait, and where it is known from."""
     assert len(SAMPLES) >= 150
     assert {sample["family"] for sample in SAMPLES.values()} == set(FAMILIES)
     for name, sample in SAMPLES.items():
         assert set(sample) <= SHAPES, name
+        assert {"class", "scope", "retry_at"} <= set(sample["expect"]), name
         assert sample["meta"]["origin"] in {"recorded", "documented", "synthetic"}, name
         assert sample["meta"]["date"], name
         assert sample["meta"]["source"], name
