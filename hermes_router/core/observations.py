@@ -79,7 +79,8 @@ ScopeKind = Literal["ip", "provider", "account", "account_model", "credential", 
 class QuotaSeen:
     """One window as a provider described it, in a header or an error body.
 
-    `limit` and `remaining` are in units of `unit`; `reset_at` is epoch seconds. Absent = not said.
+    `limit` and `remaining` are in units of `unit`; `reset_at` is epoch seconds. Absent = not said. `odd` quotes what made
+    no sense and was left out, for one line in the log.
     """
 
     scope: ScopeKind
@@ -88,3 +89,4 @@ class QuotaSeen:
     limit: int | None = None
     remaining: int | None = None
     reset_at: float | None = None
+    odd: str = ""

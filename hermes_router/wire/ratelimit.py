@@ -15,6 +15,9 @@ from hermes_router.wire.resets import bounded, parse_reset
 
 __all__ = ["HEADER_FAMILIES", "next_reset", "parse_reset", "retry_after", "seen"]
 
+_MOST: Final = 10**15  # no window counts more; above it stands a time, or nonsense
+_LONGEST: Final = 40
+_SAYS_NOTHING: Final = frozenset({"", "-1", "none", "null", "unlimited"})
 _NUMBER: Final = re.compile(r"-?\d{1,20}(?:\.\d+)?")
 
 
@@ -114,14 +117,16 @@ _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _count(text: str | None) -> int | None:
-    if text is None:
+def _count(text: str) -> int | None:
+    """A count; None for -1, which says "unlimited", and for what is no count."""
+    if len(text) > _LONGEST:
         return None
     try:
-        return int(text)
+        count = int(text)
     except ValueError:
         plain = text.strip()
-        return int(float(plain)) if _NUMBER.fullmatch(plain) else None
+        count = int(float(plain)) if _NUMBER.fullmatch(plain) else -1
+    return count if 0 <= count <= _MOST else None
 
 
 def _stretched(row: _Row, reset_at: float | None, now: float) -> Window:
@@ -146,15 +151,33 @@ def seen(family: str, headers: Mapping[str, str], now: float) -> tuple[QuotaSeen
 def _read(rows: tuple[_Row, ...], headers: Mapping[str, str], now: float) -> tuple[QuotaSeen, ...]:
     found: list[QuotaSeen] = []
     for row in rows:
-        limit = _count(headers.get(row.limit))
-        remaining = _count(headers.get(row.remaining))
-        if (limit is None and remaining is None) or (limit is not None and limit < 0):
-            continue  # absent, or -1 for "unlimited"
-        said = headers.get(row.reset)
-        reset_at = None if said is None else parse_reset(said, now)
+        texts = headers.get(row.limit), headers.get(row.remaining), headers.get(row.reset)
+        given_limit, given_left, given_reset = texts
+        if given_limit is None and given_left is None:
+            continue
+        limit = None if given_limit is None else _count(given_limit)
+        left = None if given_left is None else _count(given_left)
+        reset_at = None if given_reset is None else parse_reset(given_reset, now)
+        odd = "" if None not in (limit, left, reset_at) else _odd(row, texts, (limit, left, reset_at))
         if row.needs_reset and reset_at is None:
+            limit = left = None
+        if given_limit is not None and given_limit.strip() in _SAYS_NOTHING:
+            continue  # unlimited: there is no window
+        if limit is None and left is None:
+            if odd:
+                found.append(QuotaSeen(row.scope, row.unit, row.window, odd=odd))
             continue
         window = _stretched(row, reset_at, now) if row.elastic else row.window
-        left = None if remaining is None else max(remaining, 0)
-        found.append(QuotaSeen(row.scope, row.unit, window, limit, left, reset_at))
+        found.append(QuotaSeen(row.scope, row.unit, window, limit, left, reset_at, odd))
     return tuple(found)
+
+
+def _odd(row: _Row, texts: tuple[str | None, ...], values: tuple[float | None, ...]) -> str:
+    """The headers of a window that are there and make no sense, as `name: value`, shortened."""
+    names = (row.limit, row.remaining, row.reset)
+    odd = [
+        f"{name}: {text[:_LONGEST]}"
+        for name, text, value in zip(names, texts, values, strict=True)
+        if text is not None and value is None and text.strip().lower() not in _SAYS_NOTHING
+    ]
+    return ", ".join(odd)

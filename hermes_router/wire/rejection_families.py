@@ -256,6 +256,36 @@ def kimi(said: Said) -> UpstreamError | None:
 _KIMI_OTHER: Final = frozenset({"engine_overloaded_error", "exceeded_current_quota_error"})
 
 
+# --- codex -----------------------------------------------------------------------------------------
+
+_CODEX_PLAN: Final = frozenset({"usage_limit_reached", "subscription_sharing_usage_limit_exceeded"})
+_CODEX_NEVER: Final = frozenset({"usage_not_included", "subscription_sharing_user_not_eligible"})
+_CODEX_POLICY: Final = frozenset({"cyber_policy", "bio_policy", "invalid_prompt"})
+_CODEX_KEY: Final = frozenset(
+    {"token_invalidated", "token_revoked", "token_expired", "subscription_sharing_invalid_user"}
+)
+
+
+def codex(said: Said) -> UpstreamError | None:
+    """Codex: a plan's window is the account's; a plan without it never returns; a 400 may be about the account."""
+    names = said.names
+    if names & _CODEX_PLAN:
+        return limited(said, scope="account", window=Window.PLAN)
+    if names & _CODEX_NEVER:
+        return fail(NoCredit, said, scope="account")
+    if names & _CODEX_POLICY:
+        return fail(ContentFiltered, said, scope="model")
+    if names & _CODEX_KEY:
+        return fail(CredentialRejected, said)
+    if said.status == 403 and said.html:
+        return fail(Overloaded, said, scope="provider")  # a block of the address, no word on the account
+    if said.status == 400 and "not supported when using codex" in said.text:
+        return fail(ModelGone, said, scope="account_model")
+    if said.status == 429:
+        return overloaded(said) if "at capacity" in said.text else limited(said, scope="account")
+    return None
+
+
 # --- the rest --------------------------------------------------------------------------------------
 
 
@@ -315,5 +345,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "naga": naga,
     "github_models": github_models,
     "local": local,
+    "codex": codex,
     "generic": nothing,
 }

@@ -159,17 +159,36 @@ def test_header_families_read_their_windows(family, headers, quotas):
     assert list(seen(family, headers, NOW)) == quotas
 
 
-def test_a_limit_below_zero_means_unlimited_and_a_negative_rest_is_empty():
-    """-1 as a limit is no limit to keep; a negative remainder is an empty window."""
+def test_a_limit_below_zero_means_unlimited_and_a_negative_rest_says_nothing():
+    """-1 as a limit is no limit to keep; a negative rest is left out and named, the limit beside it stands."""
     assert seen("groq", GROQ | {"x-ratelimit-limit-tokens": "-1"}, NOW)[0].window is Window.DAY
     assert len(seen("groq", GROQ | {"x-ratelimit-limit-tokens": "-1"}, NOW)) == 1
-    assert seen("groq", GROQ | {"x-ratelimit-remaining-tokens": "-3"}, NOW)[1].remaining == 0
+    odd = seen("groq", GROQ | {"x-ratelimit-remaining-tokens": "-3"}, NOW)[1]
+    assert (odd.limit, odd.remaining, odd.odd) == (8000, None, "x-ratelimit-remaining-tokens: -3")
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "inf", "-7", "1e999", "9" * 20, "9" * 10_000, "7 of 9", "x" * 10_000, "4102444800"]
+)
+def test_nonsense_is_left_out_and_named_once(value: str):
+    """A count of any nonsense binds nothing, and a line of at most a few hundred characters quotes it."""
+    names = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
+    for broken in ([names[0]], [names[1]], [names[2]], names):
+        for one in seen("groq", GROQ | dict.fromkeys(broken, value), NOW):
+            assert one.limit is None or 0 <= one.limit <= 10**15
+            assert one.remaining is None or 0 <= one.remaining <= 10**15
+            assert one.reset_at is None or NOW < one.reset_at <= NOW + 32 * 86_400
+            assert len(one.odd) < 300
+    if value != "4102444800":
+        assert value[:40] in seen("groq", GROQ | dict.fromkeys(names, value), NOW)[1].odd
+    assert "reset" in seen("groq", GROQ | {names[2]: "4294967296"}, NOW)[1].odd  # the year 2106
 
 
 def test_a_count_with_a_fraction_is_read_and_nonsense_is_not_said():
     """`7000.0` is 7000; what is no number counts as not said."""
     odd = {"x-ratelimit-limit-tokens": "lots", "x-ratelimit-remaining-tokens": "7000.0"}
-    assert seen("groq", odd, NOW) == (QuotaSeen("account_model", Unit.TOKENS, Window.MINUTE, None, 7000, None),)
+    said = "x-ratelimit-limit-tokens: lots"
+    assert seen("groq", odd, NOW) == (QuotaSeen("account_model", Unit.TOKENS, Window.MINUTE, None, 7000, odd=said),)
 
 
 @pytest.mark.parametrize(
