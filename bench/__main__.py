@@ -27,17 +27,17 @@ def _medians(rounds: list[measure.Figures]) -> measure.Figures:
     return {k: statistics.median(r[k] for r in rounds if k in r) for r in rounds for k in r}
 
 
-def _plan_cost(where: gateways.Cores) -> measure.Figures:
-    """In a process of its own, on the gateway's core; empty while there is no scheduler."""
+def _of(module: str, where: gateways.Cores) -> measure.Figures:
+    """The figures of a module in a process of its own, on the gateway's core; empty where it cannot run here."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.plan_cost"],
-        cwd=gateways.ROOT, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", module],
+        cwd=gateways.ROOT, capture_output=True, text=True, timeout=180, check=False,
         preexec_fn=lambda: os.sched_setaffinity(0, where.gateway),
     )  # fmt: skip
     if done.returncode:
-        _say(f"no figure for a plan: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        _say(f"no figures of {module}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
         return {}
-    return {"plan_ms": float(json.loads(done.stdout)["plan_ms"])}
+    return {name: float(value) for name, value in json.loads(done.stdout).items()}
 
 
 class Bench:
@@ -96,8 +96,9 @@ async def _run(options: argparse.Namespace, scratch: Path) -> int:
             mock.terminate()
             mock.wait()
     figures = {name: _medians(rounds) for name, rounds in bench.rounds.items() if rounds}
-    if plan := _plan_cost(where):
-        figures.setdefault("hermes", {}).update(plan)
+    for module in ("bench.plan_cost", *(() if options.quick else ("bench.estimate",))):
+        if found := _of(module, where):
+            figures.setdefault("hermes", {}).update(found)
     taken = max((sum("small_us" in one for one in rounds) for rounds in bench.rounds.values()), default=0)
     print(
         f"\nPython {platform.python_version()}, {os.cpu_count()} cores, median of {taken}; ratio: to the minimal proxy\n"

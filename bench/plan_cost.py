@@ -1,7 +1,7 @@
-"""What one planning step costs over 1,000 targets: plan, take and settle, as one attempt does them.
+"""What one planning step costs over 1,000 and 10,000 targets: plan, take and settle, as one attempt does them.
 
-The pool is not a friendly one: 20 providers of 10 models and 5 keys each, windows on all of them, and three targets in
-ten cooling. Requests differ in need, size and difficulty; the clock moves, so what is cached has to be built anew now
+The pool is not a friendly one: 20 providers of 10 models and 5 keys each (or 50), windows on all of them, and three
+targets in ten cooling (or nine). Requests differ in need, size and difficulty; the clock moves, so what is cached has to be built anew now
 and then, and that is in the mean. Prints one JSON object.
 """
 
@@ -30,7 +30,7 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.scheduler import plan
 from hermes_router.routing.state import RoutingState
 
-PROVIDERS, MODELS, KEYS = 20, 10, 5
+PROVIDERS, MODELS, KEYS, MANY_KEYS = 20, 10, 5, 50
 STEPS, ROUNDS = 2_000, 3
 START = 1_790_000_000.0
 _QUOTAS = (
@@ -57,13 +57,13 @@ def _models(provider: int, rng: random.Random) -> tuple[ModelSpec, ...]:
     )
 
 
-def _pool(rng: random.Random) -> list[TargetFacts]:
+def _pool(rng: random.Random, keys: int) -> list[TargetFacts]:
     found = []
     for p in range(PROVIDERS):
         url = f"https://p{p}.invalid/v1"
         name = ProviderName(f"p{p}")
         row = ProviderSpec(name, name, {"openai_chat": url}, "bearer", _models(p, rng))
-        for k in range(KEYS):
+        for k in range(keys):
             key = CredentialId(f"{p:02}{k}-key")
             credential = Credential(key, name, AccountId(key), "api_key", f"env:{key}", "abcd", "bench")
             for position, model in enumerate(row.models):
@@ -92,14 +92,14 @@ def _demands(rng: random.Random, count: int) -> list[Demand]:
     return found
 
 
-def measure(seed: int) -> float:
+def measure(seed: int, *, keys: int = KEYS, cooling: float = 0.3) -> float:
     """Mean milliseconds of a planning step."""
     rng = random.Random(seed)
-    facts = _pool(rng)
+    facts = _pool(rng, keys)
     roster, state, constraint = Roster(facts), RoutingState(), Constraint()
     state.adopt(roster)
     demands = _demands(rng, STEPS)
-    for one in rng.sample(facts, len(facts) * 3 // 10):
+    for one in rng.sample(facts, int(len(facts) * cooling)):
         state.failed(one.target, RateLimited(status=429, retry_at=START + rng.uniform(20, 90), told=True), START)
     spent, taken, now = 0.0, 0, START
     for demand in demands:
@@ -122,7 +122,10 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "plan_ms": statistics.median(measure(seed) for seed in range(ROUNDS)),
-                "targets": PROVIDERS * MODELS * KEYS,
+                "plan_10k_ms": statistics.median(measure(seed, keys=MANY_KEYS) for seed in range(ROUNDS)),
+                "plan_10k_blocked_ms": statistics.median(
+                    measure(seed, keys=MANY_KEYS, cooling=0.9) for seed in range(ROUNDS)
+                ),
             }
         )
     )

@@ -39,6 +39,14 @@ ROWS = (
     Row("after_mb", "memory MB, after it all", 0),
     Row("start_s", "start to first answer, s", 2, most=0.7),
     Row("plan_ms", "plan over 1,000 targets, ms", 3, most=0.5),
+    Row("plan_10k_ms", "plan over 10,000 targets, ms", 3, most=2),
+    Row("plan_10k_blocked_ms", "same, nine in ten cooling, ms", 3, most=2),
+    Row("estimate_tekken_raw", "tokens' estimate, error %, Mistral", 1),
+    Row("estimate_tekken", "  calibrated, median", 1),
+    Row("estimate_tekken_p90", "  calibrated, p90", 1),
+    Row("estimate_gemma_raw", "tokens' estimate, error %, Gemma", 1),
+    Row("estimate_gemma", "  calibrated, median", 1),
+    Row("estimate_gemma_p90", "  calibrated, p90", 1),
 )
 # Flat: with 500 streams the median is what it is with one, give or take what a timer tick and a busy core add (or no
 # worse than the proxy's in the same run, where neighbours keep the core busy). A pool of 100 connections shows as seconds.

@@ -308,3 +308,14 @@ def test_any_bytes_are_a_request_or_a_bad_one(body: bytes) -> None:
     assert json.loads(body)
     for raw in inbound.fields.values():
         bytes(raw).decode()
+
+
+@pytest.mark.parametrize("size", [30, 30_000])
+def test_escapes_do_not_swell_the_estimate(size: int) -> None:
+    """A client that escapes all but ASCII sends twice the bytes for the same text, short or long."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "\u5185\u5b58\u5df2\u6ee1" * size}]}
+    plain, escaped = (
+        parse_request(json.dumps(body, ensure_ascii=ascii_only).encode(), {}).request.text_bytes
+        for ascii_only in (False, True)
+    )
+    assert 0.7 * plain < escaped < 1.1 * plain
