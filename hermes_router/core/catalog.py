@@ -7,12 +7,13 @@ daemon's. It must never hold state or know how a fact is used: an `if` for one p
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
 from hermes_router.core.observations import ScopeKind, Unit, Window
 
 DialectName = Literal["openai_chat", "anthropic_messages", "openai_responses"]
+ListAuth = Literal["", "bearer", "x-api-key", "x-goog-api-key"]
 
 
 class Capability(enum.StrEnum):
@@ -27,6 +28,8 @@ class Capability(enum.StrEnum):
     MULTIPLE = "multiple"  # n > 1
     AUDIO = "audio"
     FILES = "files"
+    PARALLEL_TOOLS = "parallel_tools"  # several calls in one answer
+    PREFILL = "prefill"  # it goes on where a last assistant message breaks off
 
 
 class Known(enum.Enum):
@@ -39,10 +42,14 @@ class Known(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A capability with where it is known from."""
+    """A capability with where it is known from.
+
+    `declared` by a row, `listed` in the provider's live list, `seen` in live traffic, `probed` by a tiny request of
+    ours or told by a local server, `override` = the owner's word.
+    """
 
     value: Known
-    source: Literal["declared", "probed", "learned", "override", "none"] = "declared"
+    source: Literal["declared", "listed", "probed", "seen", "override", "none"] = "declared"
 
 
 UNKNOWN = Claim(Known.UNKNOWN, "none")
@@ -101,6 +108,10 @@ class Quirk(enum.StrEnum):
     THOUGHT_TAGS = "thought_tags"  # Gemini: <thought>…</thought>
 
 
+MODEST_TOKENS = (4_096, 8_192)
+"""The output cap of MODEST_OUTPUT where the caller gives none, without tools and with; the second is the most."""
+
+
 @dataclass(frozen=True, slots=True)
 class QuotaRule:
     """One published (or owner-given) limit: a prior until a provider says otherwise.
@@ -124,6 +135,10 @@ class Price:
     input_microusd: int = 0
     output_microusd: int = 0
     cached_microusd: int | None = None
+
+
+UNKNOWN_PRICE: Final = Price(15_000_000, 75_000_000, 15_000_000)
+"""What a paid model is taken to cost while no row gives its price: as much as the dearest, so that budgets hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +189,7 @@ class ProviderSpec:
         trains: whether content is used for training (PRIVACY=no-training); None = unknown.
         retired: why it gets no traffic, None while it lives; an overridden base URL revives it.
         open_catalogue: any model id may be pinned (the list is too long to carry).
+        charges_cap: admission counts the output cap that is sent, not what comes of it (Groq, Cerebras).
         free_only: only ids ending so may be picked by the router itself (`:free`), None = all.
         concurrency: requests in flight per account that are sane, None = unlimited.
         checked, source: when and where the facts were read.
@@ -182,6 +198,12 @@ class ProviderSpec:
         key_prefixes: what its keys begin with; another beginning is worth a warning, no more.
         key_check: what proves a key at no cost: a path after the base URL, or a whole URL; empty = its list of models
             is public and proves nothing, so a completion of one token must do (providers.md 9).
+        list_url: where its live list of models lies: a path after the base URL, or a whole URL.
+        list_family: who reads the list, a name in `upstream/model_lists.py`.
+        list_auth: how the key travels to a whole URL of another API of the provider's, empty = as `auth` says.
+        list_whole: whether a model that is not in the list is not there; if not, absence proves nothing.
+        quota_url: path after the base URL that tells, at no cost, what is left of the account's windows; empty = none.
+        id_routes: whether a `:word` behind an id says where the model runs, and is no part of its name.
     """
 
     name: ProviderName
@@ -218,6 +240,13 @@ class ProviderSpec:
     own: bool = False
     key_prefixes: tuple[str, ...] = ()
     key_check: str = "/models"
+    list_url: str = "/models"
+    list_family: str = "generic"
+    list_auth: ListAuth = ""
+    list_whole: bool = True
+    id_routes: bool = False
+    quota_url: str = ""
+    charges_cap: bool = False
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""
@@ -230,7 +259,8 @@ class TargetFacts:
 
     `quotas` carry their origin. `output_cap` is the clamp in tokens. `position` is the model's place in its
     provider's list. `private` = never leaves the machine. `disabled` = why it gets no traffic, else None.
-    `base_url` is where the dialect's paths are appended. `own_base_url` = overridden by the owner.
+    `base_url` is where the dialect's paths are appended. `own_base_url` = overridden by the owner. `cap_reserve` are
+    the tokens that are sent on top of the caller's cap, since the model reasons within it.
     """
 
     target: Target
@@ -248,3 +278,4 @@ class TargetFacts:
     quirks: frozenset[Quirk] = frozenset()
     effort_levels: tuple[str, ...] = ()
     own_base_url: bool = False
+    cap_reserve: int = 0

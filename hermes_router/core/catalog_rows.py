@@ -14,6 +14,7 @@ from hermes_router.core.catalog import (
     Claim,
     DialectName,
     Known,
+    ListAuth,
     ModelSpec,
     Price,
     PriceClass,
@@ -36,6 +37,8 @@ _ZONE: Final = re.compile(r"rolling|utc|[A-Z][A-Za-z_]+(?:/[A-Za-z_+-]+)+")
 _TAKEN_NAMES: Final = frozenset({"proxy"})
 _DIALECTS: Final[tuple[DialectName, ...]] = get_args(DialectName)
 _AUTHS: Final = ("bearer", "x-api-key", "oauth", "none")
+_LIST_AUTHS: Final[tuple[ListAuth, ...]] = get_args(ListAuth)
+_LIST_WORDS: Final = "one of " + ", ".join(filter(None, _LIST_AUTHS))
 
 
 class _Table:
@@ -191,6 +194,12 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         pooling=table.take("pooling", read.text, "text", ""),
         key_prefixes=table.take("key_prefixes", read.texts, "a list of texts", ()),
         key_check=table.take("key_check", read.key_check, "a path after /, an https URL, or empty", "/models"),
+        list_url=table.take("list_url", read.list_url, "a path after /, or an https URL", "/models"),
+        list_family=table.take("list_family", read.text, "text", "generic"),
+        list_auth=cast("ListAuth", table.take("list_auth", read.one_of(*_LIST_AUTHS), _LIST_WORDS, "")),
+        list_whole=table.take("list_whole", read.yes_no, "true or false", default=True),
+        id_routes=table.take("id_routes", read.yes_no, "true or false", default=False),
+        quota_url=table.take("quota_url", read.path, "a path after /, or empty", ""),
         trains=table.take("trains", read.yes_no, "true or false", cast("bool | None", None)),
         retired=table.take("retired", read.text, "text", cast("str | None", None)) or None,
         open_catalogue=table.take("open_catalogue", read.yes_no, "true or false", default=False),
@@ -210,6 +219,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         price_class=row_class,
         checked=table.take("checked", read.text, "a date as text", ""),
         source=table.take("source", read.text, "text", ""),
+        charges_cap=table.take("charges_cap", read.yes_no, "true or false", default=False),
         free_only=table.take("free_only", read.text, "text", cast("str | None", None)) or None,
         capabilities=above,
         own=own,

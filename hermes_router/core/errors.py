@@ -273,10 +273,11 @@ class ServerFailed(UpstreamError):
 
 
 class Unreachable(UpstreamError):
-    """No connection: refused, reset before the head, TLS, DNS."""
+    """No connection: refused, reset before the head, TLS, DNS. `sent` = the request may have reached the provider."""
 
     wire_class = "unreachable"
     breaker = True
+    sent = False
 
 
 class NetworkDown(UpstreamError):
@@ -385,7 +386,7 @@ class NoTarget(HermesError):
     """The pool is out for this request.
 
     `limited` tells the 429 (every fitting target is limited) from the 503. `retry_at` is the earliest
-    return in epoch seconds.
+    return in epoch seconds. `advice` is a sentence or two for the caller's owner: what holds paid models back.
     """
 
     def __init__(
@@ -395,12 +396,14 @@ class NoTarget(HermesError):
         retry_at: float | None,
         attempts: Sequence[AttemptReport] = (),
         reasons: Sequence[str] = (),
+        advice: str = "",
     ) -> None:
         super().__init__("no target: " + "; ".join(reasons))
         self.limited = limited
         self.retry_at = retry_at
         self.attempts = tuple(attempts)
         self.reasons = tuple(reasons)
+        self.advice = advice
 
 
 class DeadlinePassed(HermesError):
@@ -414,14 +417,16 @@ class DeadlinePassed(HermesError):
 class ConfigError(HermesError):
     """A setting or a row that cannot be used; `where` names file and line.
 
-    `fatal` = the daemon could not listen, or would be open to strangers: it must not start with it.
+    `fatal` = the daemon could not listen, or would be open to strangers: it must not start with it. `hint` = nothing
+    was left out because of it; it is only pointed out.
     """
 
-    def __init__(self, message: str, *, where: str = "", fatal: bool = False) -> None:
+    def __init__(self, message: str, *, where: str = "", fatal: bool = False, hint: bool = False) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.message = message
         self.where = where
         self.fatal = fatal
+        self.hint = hint
 
 
 class VaultError(HermesError):

@@ -79,8 +79,8 @@ ScopeKind = Literal["ip", "provider", "account", "account_model", "credential", 
 class QuotaSeen:
     """One window as a provider described it, in a header or an error body.
 
-    `limit` and `remaining` are in units of `unit`; `reset_at` is epoch seconds. Absent = not said. `odd` quotes what made
-    no sense and was left out, for one line in the log.
+    `limit` and `remaining` are in units of `unit`; `reset_at` is epoch seconds. Absent = not said. `odd` quotes what
+    made no sense and was left out, for one line in the log.
     """
 
     scope: ScopeKind

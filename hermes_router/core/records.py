@@ -1,13 +1,13 @@
-"""What is kept of an exchange once it is over: for usage, and for telling afterwards what happened.
+"""What is kept of an exchange once it is over, for usage and for telling afterwards what happened; and of the ledger.
 
 Owns the values only. They hold no text of callers or providers beyond a short excerpt of an error, and no secret. Those
 made for every request are named tuples: a frozen dataclass takes three times as long to make.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["AttemptRecord", "ExchangeRecord", "FailedAttempt", "failed_attempts"]
+__all__ = ["AttemptRecord", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
 
 GOOD_ENDS = frozenset({"ok", "abandoned"})
 """Outcomes of an attempt that blame nobody."""
@@ -78,6 +78,20 @@ class FailedAttempt:
     outcome: str
     said: str
     request_id: str
+
+
+class LedgerRow(NamedTuple):
+    """One record of the ledger as it rests on a disk: what it is of, and its value as JSON carries it.
+
+    `value` None = it is to be forgotten. `at` is when it was so, `until` when it means nothing any more, both in epoch
+    seconds.
+    """
+
+    kind: str
+    key: str
+    value: Any
+    at: float
+    until: float
 
 
 def failed_attempts(record: ExchangeRecord) -> list[FailedAttempt]:

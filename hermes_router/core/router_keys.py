@@ -16,7 +16,8 @@ class RouterKey:
     """One router key and its caller limits; None = no limit of its own.
 
     `digest` is SHA-256 of the key, hex. `providers` None = all. `rpm` counts requests in any 60 seconds, `concurrency`
-    exchanges in flight, streams to their end. `source` is `stored`, or the place where PROXY_API_KEYS stands.
+    exchanges in flight, streams to their end; `budget_microusd` is what paid models may cost it in a day of UTC, in
+    micro-US-dollars. `source` is `stored`, or the place where PROXY_API_KEYS stands.
     """
 
     id: RouterKeyId
@@ -30,6 +31,7 @@ class RouterKey:
     min_tier: int | None = None
     created_at: float = 0.0
     source: str = "stored"
+    budget_microusd: int | None = None
 
 
 def digest_of(key: str) -> str:

@@ -84,6 +84,17 @@ def key_check(value: object) -> str | None:
     return str(value) if fits else None
 
 
+def list_url(value: object) -> str | None:
+    """A path after the base URL, or a whole https URL, with a query where one is needed."""
+    pattern = r"(?:https://[\w.-]+)?/[\w./-]*(?:\?[\w=&-]*)?"
+    return value if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) else None
+
+
+def path(value: object) -> str | None:
+    """A path after the base URL, or nothing."""
+    return value if isinstance(value, str) and re.fullmatch(r"(?:/[\w./-]*)?", value, re.ASCII) else None
+
+
 def names(value: object) -> frozenset[str] | None:
     """A list of texts whose order means nothing."""
     found = texts(value)

@@ -20,6 +20,7 @@ from hermes_router.core.row_values import base_url_fault
 __all__ = [
     "base_url",
     "boolean",
+    "dollars",
     "host",
     "hosts",
     "integer",
@@ -41,6 +42,7 @@ _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromke
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _HOST_HEADER: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+")
+_MOST_MICROUSD: Final = 10**15
 _LIMITS: Final = {
     "rpm": (Unit.REQUESTS, Window.MINUTE),
     "rpd": (Unit.REQUESTS, Window.DAY),
@@ -49,6 +51,7 @@ _LIMITS: Final = {
     "concurrency": (Unit.CONCURRENCY, Window.NONE),
     "usd_day": (Unit.MICROUSD, Window.DAY),
 }
+_ASSIGNMENT: Final = re.compile(r"(?:export\s+)?[A-Z][A-Z0-9_]*_(?:KEYS?|TOKEN)(?:_\d+)?\s*=")
 
 
 def optional(read: Callable[[str], _T]) -> Callable[[str], _T | None]:
@@ -99,6 +102,17 @@ def seconds(*, zero: bool) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def dollars(text: str) -> int:
+    """An amount of US dollars, `2` or `0.50`, in micro-US-dollars; 0 = nothing that is paid for."""
+    try:
+        value = Decimal(text.strip().removeprefix("$").replace("_", "")) * 1_000_000
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not (value.is_finite() and 0 <= value <= _MOST_MICROUSD and value == value.to_integral_value()):
+        raise ValueError("must be an amount of US dollars such as 2 or 0.50")
+    return int(value)
 
 
 def word(choices: dict[str, str]) -> Callable[[str], str]:
@@ -174,6 +188,8 @@ def proxy_url(text: str) -> str:
 
 def key_fault(text: str) -> str | None:
     """What is wrong with a key, None where nothing is; the key is not shown."""
+    if _ASSIGNMENT.match(text):
+        return "is a whole NAME=value; only what stands behind the = is a key"
     if not text.isascii():
         return "holds characters that are not ASCII; was it copied from a formatted page?"
     if any(c < " " or c == "\x7f" for c in text):

@@ -44,7 +44,7 @@ NOTHING_SAID = ProviderSettings()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings in force. Times in seconds, sizes in bytes or tokens as named.
+    """All settings in force. Times in seconds, sizes in bytes or tokens as named, money in micro-US-dollars.
 
     `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`); `texts`
     to what stands there, where anything does and it is not confidential.
@@ -76,6 +76,9 @@ class Settings:
     http_proxy: str | None = None
     no_proxy: tuple[str, ...] = ()
     secret_store: Literal["auto", "keyring", "file"] = "auto"  # noqa: S105 - the name of a place
+    quota_pacing: Literal["off", "even"] = "off"
+    budget_microusd_day: int | None = None
+    runaway_guard: bool = True
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)

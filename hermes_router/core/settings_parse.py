@@ -75,7 +75,8 @@ class _Layers:
             for name, (_, where) in variables.items():
                 close = difflib.get_close_matches(name, near, n=1, cutoff=0.85) if not known(name) else []
                 if close:
-                    self.errors.append(ConfigError(f"{name} is not a setting; is it {close[0]}?", where=where))
+                    said = f"{name} is not a setting; is it {close[0]}?"
+                    self.errors.append(ConfigError(said, where=where, hint=True))
 
 
 def _stem(spec: ProviderSpec) -> str:

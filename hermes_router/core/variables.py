@@ -25,6 +25,7 @@ _MODES: Final = {
 }
 _LEVELS: Final = {level: level for level in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"}
 _STORES: Final = {"auto": "auto", "keyring": "keyring", "file": "file"}
+_PACING: Final = {"off": "off", "even": "even"}
 _PRIVACY: Final = {"any": "any", "no-training": "no-training"}
 
 
@@ -113,6 +114,27 @@ GLOBALS: Final = (
         read.word(_STORES),
         "Where new keys rest: keyring, file, or auto (the keyring where a test of it succeeds).",
     ),
+    Variable(
+        "QUOTA_PACING",
+        "quota_pacing",
+        read.word(_PACING),
+        "off, or even: a day's free quota is spread over the day, with a reserve for interactive use.",
+    ),
+    Variable(
+        "BUDGET_USD_DAY",
+        "budget_microusd_day",
+        read.optional(read.dollars),
+        "Most that paid models may cost in a day of UTC, in US dollars; unset = no limit, 0 = no paid model. "
+        "It counts streams, retries and continuations, survives restarts, and holds back paid models only: free "
+        "ones, subscriptions and free credit (`<PROVIDER>_LIMITS=usd_day=` counts that) serve on.",
+    ),
+    Variable(
+        "RUNAWAY_GUARD",
+        "runaway_guard",
+        read.boolean,
+        "0 = no guard against a caller that sends one and the same request again and again. With it, more than 20 in "
+        "5 minutes from one router key are warned about; after 40, one in 15 seconds is served.",
+    ),
 )
 
 DERIVED: Final = (
@@ -148,9 +170,7 @@ CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
 # What a running daemon cannot take up: where it listens, where its log goes, how it reaches the network.
 COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
 # Set today, read by a later version: no typo, so nothing is said of them.
-LATER: Final = frozenset(
-    {"BUDGET_USD_DAY", "STREAM_TOOL_ARGS", "CODEX_AUTH_URL", "CODEX_USAGE_URL", "HERMES_ROUTER_SOCKET"}
-)
+LATER: Final = frozenset({"STREAM_TOOL_ARGS", "CODEX_AUTH_URL", "CODEX_USAGE_URL", "HERMES_ROUTER_SOCKET"})
 LATER_DERIVED: Final = ("_EMBED_MODEL",)
 PER_MODEL: Final = (("_SUPPORTS_TOOLS", "model_tools"), ("_REASONING", "model_reasoning"))
 

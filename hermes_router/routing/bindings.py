@@ -5,9 +5,11 @@ must never know whether a target can serve: it only says where a conversation wo
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import islice
 
-from hermes_router.core.ids import Target
+from hermes_router.core.ids import CredentialId, Target
+from hermes_router.routing.changes import Changes
 from hermes_router.routing.names import Pin
 
 IDLE_S = 600.0  # after this the provider's prompt cache is gone (OR-2), and a free target may take over from a paid
@@ -30,8 +32,9 @@ class Binding:
 class Bindings:
     """Conversations by affinity key, the least recently used forgotten first."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, *, changes: Changes | None = None) -> None:
         self._most = most
+        self._changes = changes if changes is not None else Changes()
         self._by_key: OrderedDict[str, Binding] = OrderedDict()
 
     def __len__(self) -> int:
@@ -56,6 +59,7 @@ class Bindings:
             found.pin = pin
             found.target = None
             found.settled = False
+            self._changes.talked(key)
 
     def served(self, key: str, target: Target, now: float, *, binds: bool, difficulty: int) -> None:
         """Bind a conversation to the target that answered.
@@ -74,6 +78,7 @@ class Bindings:
         found.used_at = now
         found.settled = binds
         found.floor = max(found.floor, difficulty) if binds else difficulty
+        self._changes.talked(key)
 
     def latest(self, most: int) -> list[tuple[str, Binding]]:
         """The `most` conversations used last, the oldest of them first."""
@@ -85,14 +90,29 @@ class Bindings:
         """Take over a binding; the last one restored counts as used last."""
         self._by_key.pop(key, None)
         self._by_key[key] = binding
-        if len(self._by_key) > self._most:
-            self._by_key.popitem(last=False)
+        self._bound()
+
+    def forget(self, credential: CredentialId) -> None:
+        """A credential was removed: its conversations keep their difficulty, and go where they like."""
+        for key, binding in self._by_key.items():
+            if binding.target is not None and binding.target.credential == credential:
+                binding.target = None
+                binding.settled = False
+                self._changes.talked(key)
+
+    def all(self) -> Iterable[str]:
+        """The keys of all conversations, the one used last at the end."""
+        return self._by_key
 
     def _make(self, key: str, pin: Pin | None) -> Binding:
         made = self._by_key[key] = Binding(pin)
-        if len(self._by_key) > self._most:
-            self._by_key.popitem(last=False)
+        self._changes.talked(key)
+        self._bound()
         return made
+
+    def _bound(self) -> None:
+        if len(self._by_key) > self._most:
+            self._changes.talked(self._by_key.popitem(last=False)[0])
 
 
 class Rotor:

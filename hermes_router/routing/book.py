@@ -4,16 +4,21 @@ Owns the lasting records by target, scope and window, ties each new snapshot to 
 kind of request. It must never judge an outcome: the ledger (`state.py`) does, and writes into these records.
 """
 
-from hermes_router.core.catalog import TargetFacts
-from hermes_router.core.ids import Target
+from collections.abc import Iterable
+
+from hermes_router.core.catalog import PriceClass, TargetFacts
+from hermes_router.core.clocks import next_reset
+from hermes_router.core.ids import CredentialId, Target
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, ScopeKind, Unit, Window
 from hermes_router.routing.bindings import Rotor
+from hermes_router.routing.changes import Changes
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes, build
 from hermes_router.routing.learned import Learned
-from hermes_router.routing.quota import Meter
+from hermes_router.routing.pacing import spread
+from hermes_router.routing.quota import TAUGHT, Meter, Reservation
 from hermes_router.routing.roster import Roster
-from hermes_router.routing.slots import KINDS, Cell, Group, Slot, scope_of
+from hermes_router.routing.slots import KINDS, POOL_SCOPE, Cell, Group, Slot, scope_of
 
 LANES_KEPT = 512
 LANES_FOR_S = 3600.0
@@ -45,9 +50,30 @@ class Book:
         self.meters: dict[MeterKey, Meter] = {}
         self.rotors: dict[str, Rotor] = {}
         self.turns: dict[Target, int] = {}  # of a predecessor's targets that no snapshot has brought yet
+        self.removed: set[CredentialId] = set()  # and there are attempts under way with them
+        self.changes = Changes()
         self._unclaimed: dict[Scope, list[Meter]] = {}  # its told windows, likewise
         self._learned = learned
         self._view: View | None = None
+        self._spread = False
+        self._budget, _ = self.meter((POOL_SCOPE, Unit.MICROUSD, Window.DAY))
+        self._budget.rule(None, "owner", "utc")
+
+    def configure(self, budget_microusd_day: int | None, now: float, *, spread: bool) -> None:
+        """Set the owner's budget for all paid targets, and whether the long windows of free ones are spread."""
+        if self._budget.limit != budget_microusd_day:
+            self._budget.rule(budget_microusd_day, "owner", "utc")
+            self.changes.metered(self._budget)
+            self.turned((self._budget,), now)
+        if self._spread is not spread:
+            self._spread = spread
+            for slot in self.slots.values():
+                self._set_spread(slot)
+                slot.refresh(now)
+
+    def budget(self, now: float) -> tuple[int | None, int, float]:
+        """The owner's budget, what is spent and claimed of it, and when its day ends."""
+        return self._budget.limit, self._budget.count(now), next_reset("utc", Window.DAY, now)
 
     def view(self, roster: Roster) -> View:
         """The view of this snapshot, made when the snapshot is new."""
@@ -56,6 +82,7 @@ class Book:
             view = View(roster)
             for facts in roster.facts:
                 self._join(facts, view.groups)
+            self.removed.difference_update(facts.credential.id for facts in roster.facts)
             self._view = view
         return view
 
@@ -105,14 +132,72 @@ class Book:
         slot.refresh(0.0)
         return slot
 
-    def told(self, slot: Slot, seen: QuotaSeen, now: float) -> None:
-        """A window told at one target counts for all targets of its scope."""
+    def told(self, slot: Slot, seen: QuotaSeen, now: float, reservation: Reservation | None = None) -> None:
+        """A window told at one target counts for all targets of its scope.
+
+        What was sent after the request that it is told of (`reservation`) is not in the provider's count yet.
+        """
         meter = self._meter(slot, seen.scope, seen.unit, seen.window)
-        if not meter.binds:
+        bound, alarm = meter.binds, (meter.alarm_at, meter.calm_at)
+        if not bound:
             self._share(meter, slot.cells[seen.scope])
-        meter.told(seen, now)
-        for sibling in meter.slots:
-            sibling.strict = sibling.flagged = True
+        claim = reservation.claim(meter) if reservation is not None else None
+        meter.told(seen, now, claim)
+        if not bound or (meter.alarm_at, meter.calm_at) != alarm or meter.calm_at >= 0:
+            self.turned((meter,), now)
+
+    def turned(self, meters: Iterable[Meter], now: float) -> None:
+        """Windows have become full or free, or bind: every target of theirs is looked at again."""
+        for meter in meters:
+            for slot in meter.slots:
+                slot.refresh(now)
+
+    def alarm(self, meter: Meter, now: float) -> None:
+        """A claim has reached a count at which plans have to look."""
+        if meter.origin == "learned" and meter.limit is not None and meter.used > meter.limit:
+            meter.tried(now)
+        meter.arm()
+        if meter.level:  # it falls again: whoever looks will see
+            for slot in meter.slots:
+                slot.flagged = True
+        else:
+            self.turned((meter,), now)
+
+    def count(  # noqa: PLR0917 - whose, of what, over which span, when
+        self, slot: Slot, kind: ScopeKind, unit: Unit, window: Window, guess: int | None, now: float, *, resets: str
+    ) -> None:
+        """Count a window of which no number is believed, from now on, for all targets of its scope."""
+        meter, new = self.meter((slot.cells[kind].scope, unit, window))
+        if new:
+            meter.rule(None, "published", resets)
+        meter.kept = True
+        meter.guess = meter.guess or guess
+        self._share(meter, slot.cells[kind])
+        self.turned((meter,), now)
+
+    def unite(self, meter: Meter, other: Meter) -> None:
+        """Two windows have turned out to be one: whoever spends one spends both from now on."""
+        for one, slots in ((meter, list(other.slots)), (other, list(meter.slots))):
+            one.kept = True
+            for slot in slots:
+                if one not in slot.meters:
+                    _tie(slot, one)
+
+    def shift(self, by: float, now: float) -> None:
+        """The clock was set back: what was to last an hour still does (see `Meter.shift`)."""
+        for meter in self.meters.values():
+            meter.shift(by, now)
+        for cell in self.cells.values():
+            for block in (cell.cooldown, cell.pause):
+                if block is not None:
+                    block.shift(by)
+            cell.breaker.shift(by)
+        for memory in self._learned.models.values():
+            memory.tempo.slow_until = max(0.0, memory.tempo.slow_until + by)
+            memory.cut_until = max(0.0, memory.cut_until + by)
+        if self._view is not None:
+            self._view.lanes.clear()
+        self.settle_down(now)
 
     def meter(self, key: MeterKey) -> tuple[Meter, bool]:
         """The meter of a window, and whether it was made just now."""
@@ -144,7 +229,6 @@ class Book:
     def settle_down(self, now: float) -> None:
         """Work out anew what plans read of every slot, after a predecessor's records were taken over."""
         for slot in self.slots.values():
-            slot.strict = any(meter.binds for meter in slot.meters)
             if slot.group is not None:
                 slot.group.resize(now)
         for slot in self.slots.values():
@@ -169,12 +253,44 @@ class Book:
         for group in view.pins.values():
             for slot in group.slots:
                 if slot.inflight == 0:
-                    self._forget(slot)
+                    self.drop(slot)
             self._learned.models.pop((group.provider, group.model), None)
+            self.changes.learned(group.provider, group.model)
         view.pins.clear()
         view.lanes.clear()
 
-    def _forget(self, slot: Slot) -> None:
+    def forget(self, credential: CredentialId) -> None:
+        """A credential was removed: nothing of it stays, once its attempts under way have ended."""
+        if self._view is not None and any(facts.credential.id == credential for facts in self._view.roster.facts):
+            return  # it stands elsewhere, too
+        slots = [slot for target, slot in self.slots.items() if target.credential == credential]
+        if any(slot.inflight for slot in slots):
+            self.removed.add(credential)
+        for slot in slots:
+            if not slot.inflight:
+                self.drop(slot)
+        for target in [target for target in self.turns if target.credential == credential]:
+            del self.turns[target]
+            self.changes.targets.add(target)
+        for scope in [scope for scope, cell in self.cells.items() if _is_of(scope, credential) and not cell.slots]:
+            self.changes.cells.add(self.cells.pop(scope))
+        for key in [key for key, meter in self.meters.items() if _is_of(key[0], credential) and not meter.slots]:
+            self.changes.meters.add(self.meters.pop(key))
+        for scope in [scope for scope in self._unclaimed if _is_of(scope, credential)]:
+            del self._unclaimed[scope]
+        self.changes.stir()
+
+    def let_go(self, slots: Iterable[Slot]) -> bool:
+        """Drop those whose credential was removed while they had attempts under way; whether there were any."""
+        over = [slot for slot in slots if slot.target.credential in self.removed and not slot.inflight]
+        over = [slot for slot in over if self.slots.get(slot.target) is slot]
+        for slot in over:
+            self.drop(slot)
+        return bool(over)
+
+    def drop(self, slot: Slot) -> None:
+        """Let go of a target, and of what no other one shares with it."""
+        self.changes.judged(slot)
         self.slots.pop(slot.target, None)
         for cell in slot.cells.values():
             cell.slots.remove(slot)
@@ -182,7 +298,7 @@ class Book:
                 self.cells.pop(cell.scope, None)
         for meter in slot.meters:
             meter.slots.remove(slot)
-            if not meter.slots:
+            if not meter.slots and meter is not self._budget:
                 self.meters.pop((meter.scope, meter.unit, meter.window), None)
 
     def _join(self, facts: TargetFacts, groups: dict[Key, Group]) -> None:
@@ -191,13 +307,12 @@ class Book:
         group = groups.get(key)
         if group is None:
             group = groups[key] = Group(facts, self._learned.of(*key), self.rotor(key[0]))
-        slot.group = group
-        group.slots.append(slot)
+        group.add(slot)
 
     def _inherit(self, slot: Slot, cell: Cell) -> None:
-        """A key that joins an account shares the windows that its siblings, or a predecessor, were told."""
-        told = [m for m in cell.slots[0].meters if m.origin == "told"] if cell.slots else []
-        for meter in (*told, *self._unclaimed.pop(cell.scope, ())):
+        """A key that joins an account shares the windows that its siblings, or a predecessor, were told or learned."""
+        stay = [m for m in cell.slots[0].meters if _stays(m)] if cell.slots else []
+        for meter in (*stay, *self._unclaimed.pop(cell.scope, ())):
             if meter.scope == cell.scope:
                 _tie(slot, meter)
 
@@ -210,15 +325,34 @@ class Book:
     def _apply_rules(self, slot: Slot) -> None:
         """Renew the windows of a slot: what was told stays, priors and the owner's word follow the snapshot."""
         facts = slot.facts
-        for meter in slot.meters:
-            if meter.origin != "told":
-                meter.slots.remove(slot)
-        slot.meters = [m for m in slot.meters if m.origin == "told"]
+        own = {(rule.unit, rule.window) for rule in facts.quotas if rule.origin == "owner"}
+        gone = [
+            m
+            for m in slot.meters
+            if not (_stays(m) or m is self._budget) or (m.origin == "learned" and (m.unit, m.window) in own)
+        ]
+        for meter in gone:
+            meter.slots.remove(slot)
+        slot.meters = [m for m in slot.meters if m not in gone]
         for rule in facts.quotas:
             meter = self._meter(slot, rule.scope, rule.unit, rule.window)
-            if meter.origin != "told" or rule.origin == "owner":
-                meter.rule(rule.amount, rule.origin, rule.resets)
-        slot.strict = any(m.binds for m in slot.meters)
+            if rule.origin == "owner":
+                meter.rule(rule.amount, "owner", rule.resets)
+            elif meter.origin in TAUGHT:
+                meter.published = rule.amount
+            else:
+                meter.prior(rule.amount, rule.resets)
+        for meter in slot.meters:  # one that is only counted is believed no longer where no row names it
+            if meter.origin == "published" and not any(_names(sibling, meter) for sibling in meter.slots):
+                meter.published = None
+                meter.rule(None, "published")
+        if facts.model.price_class is PriceClass.PAID and self._budget not in slot.meters:
+            _tie(slot, self._budget)
+        self._set_spread(slot)
+
+    def _set_spread(self, slot: Slot) -> None:
+        free = slot.facts.model.price_class in (PriceClass.FREE, PriceClass.FREE_CREDIT)
+        slot.spread = self._spread and free and any(spread(meter) for meter in slot.meters)
 
     def _meter(self, slot: Slot, kind: ScopeKind, unit: Unit, window: Window) -> Meter:
         scope = slot.cells[kind].scope
@@ -226,6 +360,24 @@ class Book:
         if meter not in slot.meters:
             _tie(slot, meter)
         return meter
+
+
+def _is_of(scope: Scope, credential: CredentialId) -> bool:
+    """Whether it is this credential's alone; one without a label is its own account."""
+    return credential in (scope.credential, scope.account)
+
+
+def _stays(meter: Meter) -> bool:
+    """Whether it outlives the rules: what was told, learned, or is counted for a reason of ours."""
+    return meter.kept or meter.origin in TAUGHT
+
+
+def _names(slot: Slot, meter: Meter) -> bool:
+    """Whether a rule of this target is about that window."""
+    return any(
+        (rule.unit, rule.window) == (meter.unit, meter.window) and slot.cells[rule.scope].scope == meter.scope
+        for rule in slot.facts.quotas
+    )
 
 
 def _tie(slot: Slot, meter: Meter) -> None:

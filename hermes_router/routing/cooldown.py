@@ -8,7 +8,7 @@ from typing import Literal
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import AttemptClass, Overloaded, QuotaExhausted, UpstreamError
-from hermes_router.core.observations import Window
+from hermes_router.core.observations import WINDOW_SECONDS, Window
 
 Source = Literal["told", "inferred"]
 
@@ -21,13 +21,18 @@ CANARY_S = 3600.0
 DAY_S = 86400.0
 PAUSE_TRY_S = 600.0
 REVOKED_AFTER_S = DAY_S
+MONTH_S = 31 * DAY_S  # nobody is told to wait longer: such an instant is a mistake
+SHORT_MOST_S = 3600.0  # nor for longer than this by a limit that names a second or a minute
+DOUBTED_S = (0.0, 0.0, 0.0, 0.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 2_400.0, 3600.0)
 BLIND_DAY_S = 3600.0  # a day's quota is spent and nobody said when it returns: ask once an hour
 
 
 class Block:
     """Why a scope gets no traffic, until when, and when a single real request may ask whether that is still so."""
 
-    __slots__ = ("cause", "every_s", "next_try_at", "since", "source", "started_at", "step", "tried", "until")
+    __slots__ = (
+        "cause", "every_s", "in_a_row", "next_try_at", "since", "source", "started_at", "step", "tried", "until",
+    )  # fmt: skip
 
     def __init__(self, cause: AttemptClass, source: Source, now: float) -> None:
         self.cause: AttemptClass = cause
@@ -38,7 +43,18 @@ class Block:
         self.next_try_at = NEVER
         self.every_s = NEVER
         self.step = 0
+        self.in_a_row = 0  # how many cooldowns without a success in between, however long each was
         self.tried = False
+
+    @property
+    def doubted_until(self) -> float:
+        """Until when it is asked only where nobody else can serve: it refused time and again, and never said why.
+
+        The cooldown itself stays short, so that whoever depends on this target finds it back within half a minute.
+        """
+        if self.source != "inferred" or self.cause != "limited":
+            return 0.0
+        return self.until + DOUBTED_S[min(self.in_a_row, len(DOUBTED_S) - 1)]
 
     @property
     def free_at(self) -> float:
@@ -63,12 +79,22 @@ class Block:
         self.tried = True
         self.next_try_at = now + self.every_s
 
+    def shift(self, by: float) -> None:
+        """The clock was set back by `-by` seconds: what was to last an hour still does."""
+        self.until += by
+        self.next_try_at += by
+        self.since = max(0.0, self.since + by)
+        self.started_at = max(0.0, self.started_at + by)
 
-def cooled(old: Block | None, error: UpstreamError, now: float, resets: str | None) -> Block:
+
+def cooled(
+    old: Block | None, error: UpstreamError, now: float, resets: str | None, *, explained: bool = False
+) -> Block:
     """The cooldown of a scope after `error`.
 
     A told instant is never brought forward (LL-4). Failures of requests that were under way together are one piece
     of evidence and do not double anything. `resets` is the clock of the scope's day window, None = unknown.
+    `explained` = a window of the ledger is full that says the same: then nobody need be sent to ask whether it is so.
     """
     until, every_s = _deadline(error, now, resets)
     standing = old if old is not None and old.active(now) else None
@@ -80,7 +106,7 @@ def cooled(old: Block | None, error: UpstreamError, now: float, resets: str | No
             block.until = until
             block.cause = error.wire_class
         block.next_try_at = NEVER
-        if block.until - now > LONG_S:
+        if block.until - now > LONG_S and not explained:
             block.every_s = every_s if block.every_s == NEVER else max(every_s, block.every_s)
             block.next_try_at = now + block.every_s
         block.started_at = now
@@ -94,6 +120,8 @@ def cooled(old: Block | None, error: UpstreamError, now: float, resets: str | No
     if old is not None and not fresh:
         block.since = old.since
         block.step = min(old.step + 1, len(steps) - 1)
+    if old is not None and now - old.doubted_until <= FORGET_S:
+        block.in_a_row = old.in_a_row + 1
     block.until = now + steps[block.step]
     return block
 
@@ -126,8 +154,9 @@ def _source(error: UpstreamError) -> Source:
 def _deadline(error: UpstreamError, now: float, resets: str | None) -> tuple[float | None, float]:
     """When the evidence says that it ends, and the canary's interval; None = nothing was said."""
     every_s = DAY_S if error.window is Window.MONTH else CANARY_S
-    if error.retry_at is not None and error.retry_at > now:
-        return error.retry_at, every_s
+    if error.retry_at is not None and now < error.retry_at <= now + MONTH_S:
+        short = error.window is not None and WINDOW_SECONDS[error.window] <= WINDOW_SECONDS[Window.MINUTE]
+        return min(error.retry_at, now + SHORT_MOST_S) if short else error.retry_at, every_s
     if not isinstance(error, QuotaExhausted):
         return None, every_s
     if error.window is Window.MONTH:

@@ -56,6 +56,7 @@ class Constraint(NamedTuple):
     those of its models to avoid: its other models come first. `min_input` admits only targets that take more than
     that many tokens. `exclude_providers` is set by `failover.after` alone. `providers` None = all. `again` is a
     target that is asked once more at once, since the last failure was about a field that is now dropped.
+    `money_left` is what the caller's own budget still allows, in micro-US-dollars; None = it has none.
     """
 
     pin: Pin | None = None
@@ -69,6 +70,7 @@ class Constraint(NamedTuple):
     min_tier: int = 1
     no_training: bool = False
     again: Target | None = None
+    money_left: int | None = None
 
 
 def affinity_key(request: ChatRequest, caller: str) -> str | None:

@@ -100,6 +100,14 @@ class Breaker:
         self.open_until = self.opened_at = 0.0
         self.consecutive = self.opens = self.allow = self.inflight = 0
 
+    def shift(self, by: float) -> None:
+        """The clock was set back by `-by` seconds: what was to last a minute still does."""
+        self.events = deque(((at + by, ok) for at, ok in self.events), maxlen=self.events.maxlen)
+        self.failed_at = max(0.0, self.failed_at + by)
+        if self.open_until:
+            self.open_until = max(1.0, self.open_until + by)
+            self.opened_at += by
+
     def busy(self, now: float) -> bool:
         """Whether it is half-open and its probes are under way."""
         return 0 < self.open_until <= now and self.inflight >= self.allow

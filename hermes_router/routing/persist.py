@@ -31,7 +31,7 @@ def dump(book: Book, learned: Learned, bindings: Bindings, turn: int, now: float
     targets = sorted(named, key=plain.of_target)
     places = {target: place for place, target in enumerate(targets)}
     meters = [row for meter in book.meters.values() if (row := rows.of_meter(meter, now)) is not None]
-    cells = [row for cell in book.cells.values() if (row := _of_cell(cell, now)) is not None]
+    cells = [row for cell in book.cells.values() if (row := of_cell(cell, now)) is not None]
     models = [row for key, memory in learned.models.items() if (row := rows.of_memory(*key, memory, now)) is not None]
     return {
         "version": VERSION,
@@ -43,7 +43,7 @@ def dump(book: Book, learned: Learned, bindings: Bindings, turn: int, now: float
         "meters": sorted(meters, key=lambda row: (*_order(row), row["unit"], row["window"]))[:MOST_ROWS],
         "cells": sorted(cells, key=_order)[:MOST_ROWS],
         "models": sorted(models, key=lambda row: (row["provider"], row["model"]))[:MOST_ROWS],
-        "bindings": [rows.of_binding(key, binding, places) for key, binding in latest],
+        "bindings": [rows.of_binding(key, b, places[b.target] if b.target is not None else None) for key, b in latest],
     }
 
 
@@ -55,43 +55,60 @@ def load(
     if given.get("version") != VERSION:
         return 0, {}
     targets = [plain.to_target(row) for row in plain.listed(given.get("targets"))[: MOST_ROWS + MOST_BINDINGS]]
-    _load_models(learned, given, instants)
+    for row in plain.listed(given.get("models"))[:MOST_ROWS]:
+        into_model(learned, row, instants)
     levels = _load_meters(book, given, instants, beside=beside)
     for row in plain.listed(given.get("cells"))[:MOST_ROWS]:
-        _into_cell(book, row, instants)
+        into_cell(book, row, instants)
     turn = _load_turns(book, given, targets)
+
+    def target_at(place: object) -> Target | None:
+        index = plain.whole(place, 0, len(targets) - 1)
+        return targets[index] if index is not None else None
+
     for row in plain.listed(given.get("bindings"))[-MOST_BINDINGS:]:
-        found = rows.to_binding(row, targets, instants)
+        found = rows.to_binding(row, target_at, instants)
         if found is not None:
             bindings.restore(*found)
+    loaded(book, learned, instants.now)
+    return turn, levels
+
+
+def loaded(book: Book, learned: Learned, now: float) -> None:
+    """All is in its place: work out what plans read of it."""
     # Sizes follow the factor that they were worked out with, as they did before.
     factors = {memory: memory.factor for memory in learned.models.values()}
     for memory in factors:
         memory.factor = memory.sized
-    book.settle_down(instants.now)
+    book.settle_down(now)
     for memory, factor in factors.items():
         memory.factor = factor
     learned.version += 1
-    return turn, levels
 
 
-def _load_models(learned: Learned, given: Mapping[str, Any], instants: Instants) -> None:
-    for row in plain.listed(given.get("models"))[:MOST_ROWS]:
-        provider, model = plain.text(plain.fields(row).get("provider")), plain.text(plain.fields(row).get("model"))
-        if provider and model:
-            rows.into_memory(learned.of(provider, model), row, instants)
+def into_model(learned: Learned, row: object, instants: Instants) -> None:
+    """Put what was learned of a model into its place."""
+    provider, model = plain.text(plain.fields(row).get("provider")), plain.text(plain.fields(row).get("model"))
+    if provider and model:
+        rows.into_memory(learned.of(provider, model), row, instants)
+
+
+def into_window(book: Book, row: object, instants: Instants, *, beside: bool) -> Meter | None:
+    """Put what was remembered of a window into its place; the window."""
+    key = rows.meter_key(row)
+    if key is None:
+        return None
+    meter, new = book.meter(key)
+    if rows.into_meter(meter, row, instants, new=new, beside=beside):
+        book.claim(meter)
+    return meter
 
 
 def _load_meters(book: Book, given: Mapping[str, Any], instants: Instants, *, beside: bool) -> dict[Meter, int]:
     levels: dict[Meter, int] = {}
     for row in plain.listed(given.get("meters"))[:MOST_ROWS]:
-        key = rows.meter_key(row)
-        if key is None:
-            continue
-        meter, new = book.meter(key)
-        if rows.into_meter(meter, row, instants, new=new, beside=beside):
-            book.claim(meter)
-        if meter.level and meter.used:
+        meter = into_window(book, row, instants, beside=beside)
+        if meter is not None and meter.level and meter.used:
             levels[meter] = meter.used
     return levels
 
@@ -101,27 +118,40 @@ def _load_turns(book: Book, given: Mapping[str, Any], targets: Sequence[Target |
     for row in plain.listed(given.get("turns"))[:MOST_ROWS]:
         match row:
             case [int(place), stamp] if 0 <= place < len(targets):
-                target, count = targets[place], plain.whole(stamp, 1)
-                if target is not None and count is not None:
-                    stamps.append(count)
-                    slot = book.slots.get(target)
-                    if slot is not None:
-                        slot.stamp = count
-                    else:
-                        book.turns[target] = count
+                stamps.append(into_turn(book, targets[place], stamp))
     for provider, stamp in list(plain.fields(given.get("rotors")).items())[:MOST_ROWS]:
-        count = plain.whole(stamp, 1)
-        if plain.text(provider) and count is not None:
-            stamps.append(count)
-            book.rotor(provider).stamp = count
+        stamps.append(into_rotor(book, provider, stamp))
     return max(*stamps, plain.whole(given.get("turn")) or 0)
+
+
+def into_turn(book: Book, target: Target | None, stamp: object) -> int:
+    """Put the turn of a target into its place, also where no snapshot has brought it yet; 0 where it is none."""
+    count = plain.whole(stamp, 1)
+    if target is None or count is None:
+        return 0
+    slot = book.slots.get(target)
+    if slot is not None:
+        slot.stamp = count
+    else:
+        book.turns[target] = count
+    return count
+
+
+def into_rotor(book: Book, provider: object, stamp: object) -> int:
+    """The same of a provider."""
+    name, count = plain.text(provider), plain.whole(stamp, 1)
+    if not name or count is None:
+        return 0
+    book.rotor(name).stamp = count
+    return count
 
 
 def _order(row: Row) -> tuple[str, ...]:
     return tuple(str(part or "") for part in row["scope"])
 
 
-def _of_cell(cell: Cell, now: float) -> Row | None:
+def of_cell(cell: Cell, now: float) -> Row | None:
+    """A scope against which something stands, or is counted."""
     parts = {
         "cooldown": rows.of_block(cell.cooldown, now),
         "pause": rows.of_block(cell.pause, now),
@@ -131,7 +161,8 @@ def _of_cell(cell: Cell, now: float) -> Row | None:
     return {"scope": plain.of_scope(cell.scope), **row} if row else None
 
 
-def _into_cell(book: Book, row: object, instants: Instants) -> None:
+def into_cell(book: Book, row: object, instants: Instants) -> None:
+    """Put what stands against a scope into its place."""
     given = plain.fields(row)
     scope: Scope | None = plain.to_scope(given.get("scope"))
     if scope is None:
@@ -146,20 +177,20 @@ def _into_cell(book: Book, row: object, instants: Instants) -> None:
 
 
 def correction(reservation: Reservation, actual: Amounts | None, *, late: bool) -> list[list[Any]]:
-    """What a settlement changes in another process that loaded the dump: scope, unit, window, epoch and difference.
+    """What a settlement changes in another process that loaded the dump: scope, unit, window, mark and difference.
 
-    `late` = the claim was made after the dump, so the other one has never seen it: its epoch is None, and the whole
+    `late` = the claim was made after the dump, so the other one has never seen it: its mark is None, and the whole
     of it is the difference.
     """
     found: list[list[Any]] = []
-    for meter, reserved, epoch in reservation.entries:
+    for meter, reserved, mark in reservation.entries:
         used = 0 if actual is None or meter.level else actual[meter.code]
         if used < 0:
             used = reserved  # not reported: the claim stands
         difference = used if late else used - reserved
         if difference:
             found.append(
-                [plain.of_scope(meter.scope), meter.unit.value, meter.window.value, None if late else epoch, difference]
+                [plain.of_scope(meter.scope), meter.unit.value, meter.window.value, None if late else mark, difference]
             )
     return found
 
@@ -168,26 +199,27 @@ def correct(book: Book, levels: dict[Meter, int], told: object, now: float) -> N
     """Take over a correction. What belongs to a window that has ended since, or was told anew, changes nothing."""
     for row in plain.listed(told):
         match row:
-            case [scope, unit, window, epoch, difference]:
+            case [scope, unit, window, mark, difference]:
                 key = rows.meter_key({"scope": scope, "unit": unit, "window": window})
                 change = plain.whole(difference, -plain.MOST_NUMBER)
                 meter = book.meters.get(key) if key is not None else None
                 if meter is not None and change is not None:
-                    _correct(meter, levels, epoch, change, now)
+                    _correct(meter, levels, mark, change, now)
+                    book.changes.metered(meter)
+                    book.changes.metered(meter)
 
 
-def _correct(meter: Meter, levels: dict[Meter, int], epoch: object, change: int, now: float) -> None:
+def _correct(meter: Meter, levels: dict[Meter, int], mark: object, change: int, now: float) -> None:
     if meter.level:
         freed = min(levels.get(meter, 0), max(0, -change))  # never more than was taken over
         if freed:
             levels[meter] -= freed
-            meter.used = max(0, meter.used - freed)
+            meter.give_back(0, -freed)
         return
-    if epoch is None:
-        if now >= meter.reset_at:
-            meter.roll(now)
-    elif meter.epoch != epoch or now >= meter.reset_at:
-        return
-    meter.used = max(0, meter.used + change)
+    if mark is None:
+        meter.charge(max(0, change), now)
+    elif type(mark) is int:
+        meter.give_back(mark, max(change, -meter.count(now)))
+    meter.arm()
     for slot in meter.slots:
         slot.refresh(now)

@@ -50,6 +50,7 @@ class Instants:
 
     def __init__(self, at: float, now: float) -> None:
         self.now = now
+        self._at = at
         self._shift = min(0.0, now - at)
 
     def past(self, value: object) -> float:
@@ -63,6 +64,17 @@ class Instants:
         if at is None or at + self._shift > self.now + most_s:
             return None
         return max(0.0, at + self._shift)
+
+    def told(self, value: object, most_s: float = YEAR_S) -> float | None:
+        """The same of an instant that someone else named: it stays where it is, whatever became of our clock.
+
+        Unless the clock was set back by more than was left until then: it was the old one that was wrong. So nobody
+        waits more than twice as long as he was told to.
+        """
+        at = number(value)
+        if at is None or at - self._at <= -self._shift:
+            return self.ahead(value, most_s)
+        return at if at <= self.now + most_s else None
 
 
 def of_scope(scope: Scope) -> list[Any]:

@@ -1,11 +1,15 @@
 """Windows of quota: what was used, what is reserved, what is left, and when it comes back.
 
-Owns window arithmetic and the claims of requests under way. A limit of the owner's or of the provider's binds; a
-published one is a prior that only ranks. It must never choose a target, and never wait.
+Owns window arithmetic, the claims of requests under way, and which number of a window is believed. What the owner or
+the provider said, or a refusal taught, binds; a published number is a prior that only paces and ranks. It must never
+choose a target, and never wait.
 """
 
+from bisect import insort
+from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
@@ -16,11 +20,21 @@ if TYPE_CHECKING:
 
 Origin = Literal["published", "learned", "owner", "told"]
 BINDING: frozenset[str] = frozenset({"learned", "owner", "told"})
+TAUGHT: frozenset[str] = frozenset({"learned", "told"})
 
 SCARCE = 0.9  # the share of a prior from which a target ranks after equals that have more left
+BEYOND = 3  # the rank of a target of which a prior is spent
 BLIND_RESET_S = 60.0  # nothing left and no reset told: look again after this, or after the window if that is less
+SLICES = 64  # a rolling window forgets in so many steps: what is used in one of them leaves with its last
+GRACE_S = 0.5  # it leaves so much later than by our count: the provider's clock began when the request reached it
+
+DAY_S = 86_400.0
+TRIAL_FIRST_S = DAY_S  # a learned number is doubted by one request after this, then after twice as long each time
+TRIAL_LAST_S = 8 * DAY_S
+TOLD_STALE_S = DAY_S  # what was told longer ago than this, and than its window, is no more than learned
 
 REQUESTS, TOKENS, INPUT, OUTPUT, MONEY, LEVEL = range(6)
+BY_SIZE = frozenset({TOKENS, INPUT, OUTPUT, MONEY})  # it depends on the request how much of these it takes
 _CODES = {
     Unit.REQUESTS: REQUESTS,
     Unit.TOKENS: TOKENS,
@@ -29,20 +43,31 @@ _CODES = {
     Unit.MICROUSD: MONEY,
     Unit.CONCURRENCY: LEVEL,
 }
+_NEVER = float("inf")
+_expiry = itemgetter(0)
 Amounts = tuple[int, int, int, int, int, int]
 """What one request takes of each unit, by the unit's code."""
+Entry = tuple["Meter", int, int]
+"""One claim: the window, the amount, and what had ever been charged to the window with it, which is its mark."""
 
 
 class Meter:
-    """One window of one scope. `used` holds what was settled and what is reserved, in units of `unit`.
+    """One window of one scope, in units of `unit`. `used` holds what was settled and what is reserved.
 
-    The window begins with its first charge (rolling) or lies on a clock. `epoch` tells reservations of this window
-    from those before it, and those that the provider has counted already from those that it has not.
+    A window that rolls keeps a log of slices, `[leaves at, amount, last mark]`; one on a clock keeps a sum. `total`
+    counts all that was ever charged and never falls, so it numbers the claims: those up to `void` belong to a window
+    that is over, or are in a count that the provider has told since. `published` is the row's number; `proved` the
+    largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
+    refusal. `extra` is what the provider charges for a request, while it is under way, beyond what we expect of it
+    (its whole output cap, say). `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
-        "binds", "code", "crossed", "epoch", "level", "limit", "once", "origin", "reset_at", "resets", "scarce_at",
-        "scope", "slots", "unit", "used", "window",
+        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "due_at", "extra", "former", "gone",
+        "guess", "kept",
+        "learned_at", "level", "limit", "log", "once", "origin", "proved", "published", "reset_at", "resets", "rolled_at",
+        "scope", "slice_until", "sliding", "slots", "span_s", "suspect", "suspect_at", "told_mark", "total", "touched_at", "trial_at",
+        "trial_s", "unit", "void", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, unit: Unit, window: Window) -> None:
@@ -51,116 +76,519 @@ class Meter:
         self.window = window
         self.code = _CODES[unit]
         self.level = unit is Unit.CONCURRENCY
+        self.span_s = WINDOW_SECONDS[window]
         self.resets = "rolling"
+        self.sliding = not self.level and window is not Window.PLAN
         self.limit: int | None = None
         self.origin: Origin = "published"
         self.binds = False
-        self.used = 0
-        self.epoch = 0
-        self.reset_at = float("inf") if self.level else 0.0
-        self.scarce_at: float = float("inf")
-        self.crossed = False
-        self.once = False
+        self.kept = False  # it stays, whatever the rows name
+        self.once = False  # the limit holds for this window only
+        self.published: int | None = None
+        self.guess: int | None = None
+        self.proved = 0
+        self.suspect = 0
+        self.suspect_at = 0.0
+        self.learned_at = 0.0
+        self.trial_at = 0.0
+        self.trial_s = 0.0
+        self.total = self.base = self.void = self.gone = 0
+        self.extra = 0
+        self.told_mark = -1
+        self.log: deque[list[Any]] = deque()
+        self.closed = self.closed_mark = 0
+        self.slice_until = self.touched_at = 0.0
+        self.reset_at = 0.0
+        self.rolled_at = 0.0
+        self.former: deque[list[Any]] = deque()  # of the window before, where that ended by a clock
+        self.due_at = _NEVER if self.level else 0.0
+        self.alarm_at = _NEVER
+        self.calm_at = -1.0
         self.slots: list[Slot] = []
+
+    # --- what is believed --------------------------------------------------------------------------
 
     def rule(self, limit: int | None, origin: Origin, resets: str | None = None) -> None:
         """Set the limit, in units, and who says so. `resets` is `rolling`, `utc` or a time zone's name."""
         self.limit = limit
         self.origin = origin
-        self.binds = origin in BINDING
-        self.scarce_at = float("inf") if limit is None else max(1.0, limit * SCARCE)
-        if resets is not None:
+        self.binds = limit is not None and origin in BINDING
+        if resets is not None and resets != self.resets:
             self.resets = resets
+            self.sliding = not self.level and resets == "rolling" and self.window is not Window.PLAN
+            self.due_at = _NEVER if self.level else 0.0
+        self.arm()
+
+    def prior(self, limit: int, resets: str) -> None:
+        """The row's number. What was found out of the same number stays: it paces by what has succeeded."""
+        found = self.limit if self.published == limit and self.origin == "published" else None
+        self.published = limit
+        self.rule(limit if found is None else max(limit, found), "published", resets)
+
+    def arm(self) -> None:
+        """Say at which counts a plan has to look again."""
+        limit = self.limit
+        if limit is None:
+            self.alarm_at, self.calm_at = _NEVER, -1.0
+            return
+        used = self.total - self.base
+        scarce = float(limit) if self.binds else max(1.0, limit * SCARCE)
+        if used < scarce:
+            self.alarm_at, self.calm_at = scarce, -1.0
+        elif used < limit:
+            self.alarm_at, self.calm_at = limit, scarce
+        else:  # from there on each claim is one beyond: a trial, where the number was learned
+            self.alarm_at, self.calm_at = (used + 1 if self.origin == "learned" else _NEVER), limit
+
+    # --- what is used ------------------------------------------------------------------------------
+
+    @property
+    def used(self) -> int:
+        """What the window holds, as of the last time that it was looked at."""
+        return self.total - self.base
+
+    def count(self, now: float) -> int:
+        """What the window holds now."""
+        if now >= self.due_at:
+            self.advance(now)
+        return self.total - self.base
+
+    def charge(self, amount: int, now: float) -> int:
+        """Claim `amount`; the claim's mark. (`RoutingState.reserve` has this in its loop.)"""
+        if now >= self.due_at:
+            self.advance(now)
+        self.touched_at = now
+        self.total += amount
+        return self.total
+
+    def advance(self, now: float) -> None:
+        """Let time pass: what has left the window is forgotten, and what comes now goes into a new slice."""
+        if self.level:
+            return
+        if not self.sliding and now >= self.reset_at:
+            self._roll(now)
+        elif self.once and now >= self.reset_at:
+            self._forget_limit()
+        if now >= self.slice_until:
+            self._close()
+            self.slice_until = now + self.span_s / SLICES
+        if self.sliding:
+            self._expire(now)
+        if self.origin == "told":
+            self._age(now)
+        self._set_due()
 
     def roll(self, now: float) -> None:
-        """Begin a new window."""
-        self.used = 0
-        self.epoch += 1
-        self.crossed = False
-        if self.once:
-            self.once = False
-            self.rule(None, "published")
+        """Begin a new window at once, whatever the clock says."""
+        self.log.clear()
+        self.closed = 0
+        self._roll(now)
+        self._set_due()
+
+    def _roll(self, now: float) -> None:
+        self._close()
+        self.former, self.log = self.log, deque()
+        self.closed = 0
+        self.base = self.void = self.gone = self.total
+        self.rolled_at = now
         self.reset_at = next_reset(self.resets, self.window, now)
+        if self.once:
+            self._forget_limit()
+        self.arm()
+
+    def _forget_limit(self) -> None:
+        self.once = False
+        self.rule(self.published, "published")
+
+    def _age(self, now: float) -> None:
+        """What was told of a window long past binds as what is learned does, until it is told again."""
+        if now >= self._stale_at:
+            self.origin = "learned"
+            self.trial_s = self.trial_s or TRIAL_FIRST_S
+            self.trial_at = now
+            self.arm()
+
+    @property
+    def _stale_at(self) -> float:
+        return self.learned_at + max(TOLD_STALE_S, 2 * self.span_s)
+
+    def _close(self) -> None:
+        """End the current slice."""
+        amount = self.total - self.base - self.closed
+        if amount:
+            insort(self.log, [self.touched_at + self.span_s + self.grace_s, amount, self.total], key=_expiry)
+            self.closed += amount
+            if len(self.log) > 2 * SLICES:
+                self._compact()
+        self.closed_mark = self.total
+
+    def _compact(self) -> None:
+        """Make one of two slices: what is used in either leaves with the later."""
+        entries = list(self.log)
+        pairs = zip(entries[::2], entries[1::2], strict=False)
+        merged = [[later[0], first[1] + later[1], max(first[2], later[2])] for first, later in pairs]
+        self.log = deque(merged + entries[len(merged) * 2 :])
+
+    @property
+    def grace_s(self) -> float:
+        """How much later than by our count it leaves the window, in seconds."""
+        return min(GRACE_S, self.span_s / 20)
+
+    def _expire(self, now: float) -> None:
+        log = self.log
+        if not log or log[0][0] > now:
+            return
+        while log and log[0][0] <= now:
+            _, amount, mark = log.popleft()
+            self.base += amount
+            self.closed -= amount
+            self.gone = max(self.gone, mark)
+        self.void = max(self.void, self.gone)
+        self.arm()
+
+    def _set_due(self) -> None:
+        due = self.slice_until
+        if self.log and self.sliding and self.log[0][0] < due:
+            due = self.log[0][0]
+        if (self.once or not self.sliding) and self.reset_at < due:
+            due = self.reset_at
+        self.due_at = min(due, self._stale_at) if self.origin == "told" else due
+
+    def give_back(self, mark: int, change: int) -> None:
+        """Correct a claim by `change`, wherever in the window it stands; one that is void changes nothing."""
+        if self.level:
+            self.base -= change
+        elif mark > self.void:
+            self.base -= change
+            if mark <= self.closed_mark:
+                self.amend(mark, change)
+
+    def hand_back(self, amount: int) -> None:
+        """A request has ended of which the provider had told its charge, its surcharge included: that is free again."""
+        amount = min(amount, self.closed)
+        self._take_newest(amount)
+        self.base += amount
+
+    def amend(self, mark: int, change: int) -> None:
+        """The same in the slice that it was charged to: the first that ended after it, seen from the newest."""
+        found = None
+        for entry in reversed(self.log):
+            if 0 < entry[2] < mark:
+                break
+            found = entry if entry[2] else found
+        if found is not None:
+            found[1] += change
+            self.closed += change
+
+    def own(self, now: float) -> int:
+        """What the window holds of ours, as far as that is known: not what others were told to have used."""
+        return self.count(now) - sum(entry[1] for entry in self.log if not entry[2])
+
+    # --- what is left ------------------------------------------------------------------------------
 
     def fits(self, amount: int, now: float) -> bool:
-        """Whether `amount` more fits into the window."""
-        if self.limit is None:
+        """Whether `amount` more fits into the window. What was only learned lets a request pass that is alone in it."""
+        if now >= self.due_at:
+            self.advance(now)
+        limit = self.limit
+        if limit is None:
             return True
-        used = 0 if now >= self.reset_at else self.used
-        return used + amount <= self.limit
+        used = self.total - self.base
+        return used + amount <= limit or (not used and self.origin == "learned")
 
     def rank(self, now: float) -> int:
         """How a prior ranks its targets: 0 ample, 1 scarce, 3 spent."""
-        if self.limit is None or now >= self.reset_at or self.used < self.scarce_at:
+        if now >= self.due_at:
+            self.advance(now)
+        limit = self.limit
+        if limit is None:
             return 0
-        return 3 if self.used >= self.limit else 1
+        used = self.total - self.base
+        if used < limit:
+            return 1 if used >= max(1.0, limit * SCARCE) else 0
+        return BEYOND
 
     def left(self, now: float) -> int | None:
         """What is left, never below 0; None where no limit is known."""
-        if self.limit is None:
-            return None
-        return self.limit if now >= self.reset_at else max(0, self.limit - self.used)
+        used = self.count(now)
+        return None if self.limit is None else max(0, self.limit - used)
 
-    def told(self, seen: QuotaSeen, now: float) -> None:
-        """Take over what the provider said. What was sent before is in its count already, so the epoch changes."""
+    def room_at(self, amount: int, now: float) -> float:
+        """When `amount` more fits, epoch seconds; for more than the whole limit, when the window is whole."""
+        if self.fits(amount, now) or self.limit is None:
+            return now
+        if self.level:
+            return now + 1.0  # nobody knows when one ends
+        if not self.sliding:
+            return max(self.reset_at, now)
+        over = self.total - self.base + amount - self.limit
+        for leaves_at, freed, _ in self.log:
+            over -= freed
+            if over <= 0:
+                return float(leaves_at)
+        return self.whole_at(now)
+
+    def whole_at(self, now: float) -> float:
+        """When nothing is used any more, epoch seconds."""
+        if self.level or not self.count(now):
+            return now
+        if not self.sliding:
+            return self.reset_at
+        last = self.log[-1][0] if self.log else 0.0
+        if self.total - self.base > self.closed:
+            last = max(last, self.touched_at + self.span_s + self.grace_s)
+        return float(last)
+
+    def full_until(self, now: float) -> float:
+        """When there is room for one more unit; 0 where there is, and where one beyond may be tried."""
+        used = self.count(now)
+        if self.level or self.limit is None or used < self.limit:
+            return 0.0
+        until = self.room_at(1, now)
+        if self.origin == "learned" and self.trial_at < until:
+            until = self.trial_at
+        return until if until > now else 0.0
+
+    def may_try(self, now: float) -> bool:
+        """Whether a learned number may be doubted by one request beyond it."""
+        return self.origin == "learned" and now >= self.trial_at
+
+    def tried(self, now: float) -> None:
+        """A request goes beyond what was learned: the next one has to wait twice as long."""
+        self.trial_s = min(TRIAL_LAST_S, 2 * (self.trial_s or TRIAL_FIRST_S / 2))
+        self.trial_at = now + self.trial_s
+
+    # --- what is told ------------------------------------------------------------------------------
+
+    def told(self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None) -> None:
+        """Take over what the provider said. `claim` is of the request that it answered, amount and mark.
+
+        What was charged up to that is in its count already; without one, all is.
+
+        Where its count differs from ours, the log keeps its shape: what is too much is taken from the oldest slices,
+        and what others have used leaves at the reset.
+        """
+        if now >= self.due_at:
+            self.advance(now)
         if self.origin == "owner":
-            self._tightened(seen)
+            self._tightened(seen, now)
             return
-        limit = seen.limit if seen.limit is not None else self.limit
+        limit = seen.limit if seen.limit is not None else self.limit if self.origin in TAUGHT else None
         if seen.remaining is None:
             if seen.limit is not None:
-                self.rule(limit, "told")
+                self._believe(seen.limit, now)
             return
-        self.once = limit is None
-        limit = seen.remaining if limit is None else max(limit, seen.remaining)
-        self.rule(limit, "told")
-        if self.level:
-            return
-        self.used = limit - seen.remaining
-        self.epoch += 1
-        self.crossed = False
-        if seen.reset_at is not None:
-            self.reset_at = seen.reset_at
-        elif now >= self.reset_at:
-            self.reset_at = now + min(WINDOW_SECONDS[self.window], BLIND_RESET_S)
+        self.once = seen.limit is None and (self.once or (limit is None and self.published is None))
+        if limit is None:
+            limit = max(self.published or 0, seen.remaining)
+        self._believe(max(limit, seen.remaining), now)
+        if not self.level:
+            mark = claim[1] if claim is not None else self.total
+            if mark < self.told_mark:
+                return  # the answers overtook each other: what came before says more
+            self.told_mark = mark
+            used = max(limit, seen.remaining) - seen.remaining
+            if claim is not None and self.code in (TOKENS, INPUT):
+                self._surcharged(used, claim)
+            self._recount(used, seen.reset_at, now, mark)
 
-    def _tightened(self, seen: QuotaSeen) -> None:
-        """The owner's limit stands; what the provider has left can only make it less."""
-        if seen.remaining is None or self.limit is None or self.level or seen.remaining >= self.limit - self.used:
+    def _surcharged(self, used: int, claim: tuple[int, int]) -> None:
+        """A request that came alone shows what is charged for one under way."""
+        amount, mark = claim
+        limit = self.limit or 0
+        if mark <= self.void or mark - amount > self.base or self.total > mark:
             return
-        self.used = self.limit - seen.remaining
-        self.epoch += 1
-        if seen.reset_at is not None:
-            self.reset_at = seen.reset_at
+        expected = amount - self.extra
+        extra = min(max(0, used - expected), max(0, limit - expected))
+        self.extra = extra if extra > self.extra else (self.extra + extra) // 2
+
+    def _believe(self, limit: int, now: float) -> None:
+        self.learned_at = now
+        self.suspect = 0 if limit != self.limit else self.suspect
+        self.rule(limit, "told")
+
+    def _recount(self, used: int, reset_at: float | None, now: float, mark: int) -> None:
+        # What was sent at about the same time may have changed places on its way: it is not taken as counted yet.
+        loose = self.total - self.base - self.closed + sum(entry[1] for entry in self.log if entry[2] >= mark)
+        self._close()
+        after = min(self.total - mark, self.total - self.base)
+        if reset_at is not None:
+            if self.once or not self.sliding:
+                self.reset_at = reset_at
+            for entry in self.log:
+                entry[0] = min(entry[0], reset_at)
+        else:
+            reset_at = now + min(self.span_s, BLIND_RESET_S)
+            if self.once or (not self.sliding and now >= self.reset_at):
+                self.reset_at = reset_at
+        more = max(used + after, min(used + loose, self.total - self.base)) - (self.total - self.base)
+        if more > 0:
+            insort(self.log, [reset_at, more, 0], key=_expiry)
+        else:
+            self._take_oldest(-more)
+        self.closed += more
+        self.base -= more
+        self.void = max(self.void, mark)
+        self._set_due()
+        self.arm()
+
+    def _take_newest(self, amount: int) -> None:
+        for entry in reversed(self.log):
+            taken = min(amount, entry[1])
+            entry[1] -= taken
+            self.closed -= taken
+            amount -= taken
+            if not amount:
+                break
+
+    def _take_oldest(self, amount: int) -> None:
+        while amount > 0 and self.log:
+            oldest = self.log[0]
+            taken = min(amount, oldest[1])
+            oldest[1] -= taken
+            amount -= taken
+            if not oldest[1]:
+                self.log.popleft()
+
+    def _tightened(self, seen: QuotaSeen, now: float) -> None:
+        """The owner's limit stands; what the provider has left can only make it less."""
+        if seen.remaining is None or self.limit is None or self.level:
+            return
+        if seen.remaining < self.limit - self.count(now):
+            self._recount(self.limit - seen.remaining, seen.reset_at, now, self.total)
+
+    # --- what is learned ---------------------------------------------------------------------------
+
+    def learn(self, limit: int, now: float) -> None:
+        """A refusal has taught the limit: it binds in later windows, until a larger count succeeds."""
+        if self.origin != "learned":
+            self.trial_s = 0.0
+        self.learned_at = now
+        self.suspect = 0
+        self.trial_s = self.trial_s or TRIAL_FIRST_S
+        self.trial_at = max(self.trial_at, now + self.trial_s)
+        self.rule(max(1, limit), "learned")
+
+    def outdone(self, mark: int) -> bool:
+        """A request was let in; whether it stood beyond what was believed, which is believed no more.
+
+        A quarter is added, so that a number that is far too low does not pace for long. A published level is what is
+        sane, not what is allowed: it stays.
+        """
+        limit = self.limit
+        if limit is None or self.origin in ("told", "owner"):
+            return False
+        if self.level:
+            count = self.total - self.base + 1 if self.origin == "learned" else 0  # this one has been given back
+        else:
+            count = mark - self.base if mark > self.void else 0
+        if count <= limit or (self.origin == "learned" and self.code != REQUESTS and count <= limit * 1.1):
+            return False
+        self.proved = max(self.proved, count)
+        raised = count + max(1, count // 4)
+        if self.origin == "learned":
+            self.trial_s = 0.0
+            self.trial_at = 0.0
+            raised = max(raised, self.published or 0)
+        self.rule(raised, "published")
+        return True
+
+    def unmoor(self, now: float) -> bool:
+        """Its clock is not the provider's: what the window before held counts until it is as old as the window.
+
+        For a window that begins with its first use this errs on the safe side. True where it changed anything.
+        """
+        if self.sliding or self.level or not self.former or self.window is Window.PLAN:
+            return False
+        self._close()
+        self.log = deque(sorted([*self.former, *self.log], key=_expiry))
+        self.former = deque()
+        self.resets = "rolling"
+        self.sliding = True
+        self.closed = sum(entry[1] for entry in self.log)
+        self.base = self.total - self.closed
+        self._expire(now)
+        self._set_due()
+        self.arm()
+        return True
+
+    def restore(self, log: list[list[Any]], used: int, reset_at: float, now: float) -> None:
+        """Take over what was written down: the slices of a window that rolls, else a sum until `reset_at`."""
+        self.log = deque(log)
+        self.closed = sum(entry[1] for entry in log)
+        if self.sliding:
+            used = self.closed
+            self.reset_at = reset_at if self.once else 0.0
+        elif not self.level:
+            self.reset_at = reset_at
+            if used and now >= reset_at:
+                used, self.void = 0, self.total
+        self.closed_mark = self.total
+        self.base = self.total - used
+        if not self.level:
+            self._set_due()
+        self.arm()
+
+    def shift(self, by: float, now: float) -> None:
+        """The clock was set back by `-by` seconds: what was to last an hour still does."""
+        for entry in (*self.log, *self.former):
+            entry[0] += by
+        for name in ("slice_until", "touched_at", "rolled_at", "suspect_at", "learned_at", "trial_at", "reset_at"):
+            at = getattr(self, name)
+            if at:
+                setattr(self, name, max(0.0, at + by))
+        if not self.sliding and not self.level and self.resets != "rolling":
+            self.reset_at = min(self.reset_at, next_reset(self.resets, self.window, now))
+        if not self.level:
+            self._set_due()
 
 
 class Reservation:
     """An in-flight claim on quota, and on a half-open breaker. It settles exactly once.
 
-    `late` = made after the ledger was handed over, so the successor does not know of it.
+    `money` is what it may cost the owner, in micro-US-dollars: 0 where it costs nothing. `late` = made after the
+    ledger was handed over, so the successor does not know of it.
     """
 
-    __slots__ = ("entries", "late", "probes", "settled", "slot")
+    __slots__ = ("entries", "late", "money", "probes", "settled", "slot")
 
-    def __init__(self, slot: "Slot", entries: Sequence[tuple[Meter, int, int]]) -> None:
+    def __init__(self, slot: "Slot", entries: Sequence[Entry], money: int = 0) -> None:
         self.slot = slot
         self.entries = entries
+        self.money = money
         self.probes: tuple[tuple[Breaker, float], ...] = ()  # each with the opening that it belongs to
         self.settled = False
         self.late = False
 
+    def claim(self, meter: Meter) -> tuple[int, int] | None:
+        """Amount and mark of its claim on a window, None where it has none."""
+        return next(((amount, mark) for one, amount, mark in self.entries if one is meter), None)
 
-def settle(entries: Sequence[tuple[Meter, int, int]], actual: Amounts | None) -> None:
-    """Replace what was reserved by what was used; None = nothing was sent, so all of it comes back.
 
-    An amount below zero in `actual` means "not reported": the reservation stands as it is.
+def settle(entries: Sequence[Entry], actual: Amounts | None, *, admitted: bool = False) -> list[Meter]:
+    """Replace what was reserved by what was used; the windows of which plans have to look again.
+
+    None = nothing was sent, so all of it comes back. An amount below zero in `actual` means "not reported": the
+    reservation stands as it is. `admitted` = the provider let the request in.
     """
-    for meter, reserved, epoch in entries:
-        if meter.epoch != epoch:
-            continue  # another window by now, or the provider has told its own count since
+    turned: list[Meter] = []
+    for meter, reserved, mark in entries:
         if meter.level or actual is None:
-            meter.used = max(0, meter.used - reserved)
-        elif actual[meter.code] >= 0:
-            meter.used = max(0, meter.used + actual[meter.code] - reserved)
-        if meter.crossed and meter.used < meter.scarce_at:
-            meter.crossed = False  # the next one to cross it says so again
+            change = -reserved
+        else:
+            change = actual[meter.code]
+            change = 0 if change < 0 else change - reserved
+        if change and (mark > meter.void or meter.level):
+            meter.base -= change
+            if mark <= meter.closed_mark and not meter.level:
+                meter.amend(mark, change)
+        elif change < 0 and meter.extra and mark > meter.gone:
+            meter.hand_back(-change)
+        if meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
+            used = meter.total - meter.base
+            if admitted and meter.outdone(mark):
+                turned.append(meter)
+            elif used < meter.calm_at or used >= meter.alarm_at:
+                meter.arm()
+                turned.append(meter)
+    return turned

@@ -11,13 +11,14 @@ from types import MappingProxyType
 from hermes_router.core.catalog import ModelSpec, TargetFacts
 from hermes_router.core.ids import ModelId, Target
 
-_NONE: Mapping[str, frozenset[str]] = MappingProxyType({})
+_NONE: Mapping[str, Mapping[str, ModelSpec]] = MappingProxyType({})
+_NO_MODELS: Mapping[str, ModelSpec] = MappingProxyType({})
 
 
 class Roster:
     """The pool of one snapshot.
 
-    `live_models` are the model ids by provider as the provider itself lists them. `pinned` makes the targets of a
+    `live_models` are the models by provider as the provider itself lists them. `pinned` makes the targets of a
     model outside the pool from provider and model id, with the owner's overrides; without it they are made from
     what the pool's own targets of that provider have in common.
     """
@@ -26,7 +27,7 @@ class Roster:
         self,
         facts: Sequence[TargetFacts],
         *,
-        live_models: Mapping[str, frozenset[str]] = _NONE,
+        live_models: Mapping[str, Mapping[str, ModelSpec]] = _NONE,
         pinned: Callable[[str, str], Sequence[TargetFacts]] | None = None,
     ) -> None:
         self._pinned = pinned
@@ -45,16 +46,15 @@ class Roster:
             specs = self._specs[name]
             for spec in row.models:
                 specs.setdefault(spec.id, spec)
-            for model in sorted(live_models.get(name, ())):
-                if model not in specs:
-                    specs[model] = ModelSpec(id=ModelId(model), price_class=row.price_class)
+            for model, spec in sorted(live_models.get(name, _NO_MODELS).items()):
+                specs.setdefault(model, spec)
 
     def __len__(self) -> int:
         return len(self.facts)
 
     def knows(self, provider: str, model: str) -> bool:
         """Whether `model` is known for `provider`: its row, the owner's list or its live list."""
-        return model in self._specs.get(provider, ()) or model in self.live_models.get(provider, ())
+        return model in self._specs.get(provider, ()) or model in self.live_models.get(provider, _NO_MODELS)
 
     def open_catalogue(self, provider: str) -> bool:
         """Whether any model id may be pinned at this provider, because its list is too long to carry."""

@@ -4,25 +4,37 @@ Owns the shape of every row that `persist.py` gathers. A row may come from anoth
 is not sound is left out, and nothing is ever raised. It must never know what a record means for a plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final, get_args
 
 from hermes_router.core.catalog import Capability, Known
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import AttemptClass
 from hermes_router.core.ids import Target
-from hermes_router.core.observations import Scope, Unit, Window
+from hermes_router.core.observations import WINDOW_SECONDS, Scope, Unit, Window
 from hermes_router.routing.bindings import Binding
 from hermes_router.routing.cooldown import CANARY_S, DAY_S, FORGET_S, LONG_S, NEVER, PAUSE_TRY_S, Block, Source
 from hermes_router.routing.health import HIGH, OPEN_S, RAMP_FULL, WINDOW_S, Breaker, Tempo
-from hermes_router.routing.learned import CAPABILITY_S, FACTOR_HIGH, FACTOR_LOW, ModelMemory
+from hermes_router.routing.learned import CAPABILITY_S, FACTOR_HIGH, FACTOR_LOW, Learnt, Lesson, ModelMemory
 from hermes_router.routing.names import Pin
 from hermes_router.routing.plain import Instants, fields, listed, number, of_scope, text, to_scope, whole
-from hermes_router.routing.quota import Meter, Origin
+from hermes_router.routing.quota import SLICES, TAUGHT, TRIAL_LAST_S, Meter, Origin
 
 Row = dict[str, Any]
 
 TOLD_KEPT_S: Final = 31 * 86_400.0  # what a provider told of a window that ended longer ago is forgotten
 MOST_REFUSED: Final = 64
+_FOUND_OUT: Final = (
+    "published", "guess", "proved", "suspect", "suspect_at", "learned_at", "touched_at", "trial_at", "trial_s", "kept",
+)  # fmt: skip
+
+_LONGEST_S: Final = {
+    **WINDOW_SECONDS,
+    Window.DAY: 25 * 3_600.0,  # the one on which clocks are set back
+    Window.MONTH: TOLD_KEPT_S,
+    Window.PLAN: TOLD_KEPT_S,
+}
 
 _CAUSES: Final = {str(cause): cause for cause in get_args(AttemptClass)}
 _SOURCES: Final[dict[str, Source]] = {"told": "told", "inferred": "inferred"}
@@ -37,12 +49,15 @@ _KNOWN: Final = {known.value: known for known in Known}
 
 
 def of_meter(meter: Meter, now: float) -> Row | None:
-    """A window of which something is to be remembered: it runs (reservations count as used), or was told."""
-    live = now < meter.reset_at
-    told = meter.origin in ("told", "learned")
-    runs = bool(meter.used) if meter.level else live
-    if not runs and not (told and (live or not meter.reset_at or now - meter.reset_at < TOLD_KEPT_S)):
+    """A window of which something is to be remembered: it holds something (claims count as used), or was taught."""
+    used = meter.count(now)
+    taught = meter.origin in TAUGHT and now - max(meter.learned_at, meter.touched_at) < TOLD_KEPT_S
+    if not (used or taught or lasts(meter)):
         return None
+    log = [[*entry] for entry in meter.log] if meter.sliding else []
+    if meter.sliding and used > meter.closed:
+        log.append([meter.touched_at + meter.span_s + meter.grace_s, used - meter.closed, meter.total])
+    ends_at = meter.reset_at if meter.once else meter.whole_at(now) if used and not meter.level else None
     return {
         "scope": of_scope(meter.scope),
         "unit": meter.unit.value,
@@ -50,11 +65,19 @@ def of_meter(meter: Meter, now: float) -> Row | None:
         "limit": meter.limit,
         "origin": meter.origin,
         "resets": meter.resets,
-        "used": meter.used if live else 0,
-        "reset_at": None if meter.level else meter.reset_at,
-        "epoch": meter.epoch,
+        "used": used,
+        "reset_at": ends_at,
+        "total": meter.total,
+        "void": meter.void,
+        "log": log,
         "once": meter.once,
+        **{name: getattr(meter, name) for name in _FOUND_OUT},
     }
+
+
+def lasts(meter: Meter) -> bool:
+    """Whether something was found out of it that outlives the window."""
+    return bool(meter.kept or meter.proved or meter.suspect)
 
 
 def meter_key(row: object) -> tuple[Scope, Unit, Window] | None:
@@ -78,19 +101,66 @@ def into_meter(meter: Meter, row: object, instants: Instants, *, new: bool, besi
     limit, used = whole(given.get("limit")), whole(given.get("used"))
     if origin is None or (limit is None and given.get("limit") is not None):
         return False
-    told = origin in ("told", "learned") and limit is not None
+    told = origin in TAUGHT and limit is not None
     if (told and meter.origin != "owner") or new:
         meter.rule(limit, origin, (text(given.get("resets"), 64) or "rolling") if new else None)
         meter.once = told and given.get("once") is True
-    meter.epoch = whole(given.get("epoch")) or 0
+    elif limit and meter.limit and origin == meter.origin == "published" and given.get("published") == meter.published:
+        meter.rule(max(limit, meter.limit), meter.origin)  # the row's number, as far as it was found out
+    if new:
+        meter.published = whole(given.get("published"), 1)
+    _into_found_out(meter, given, instants)
+    meter.total = whole(given.get("total")) or 0
+    meter.void = whole(given.get("void"), 0, meter.total) or 0
     if meter.level:
-        meter.used = (used or 0) if beside else 0
+        meter.restore([], (used or 0) if beside else 0, 0.0, instants.now)
     else:
-        reset_at = instants.ahead(given.get("reset_at"))
-        meter.reset_at = reset_at if reset_at is not None else 0.0
-        meter.used = used if used is not None and instants.now < meter.reset_at else 0
-        meter.crossed = meter.used >= meter.scarce_at
-    return told
+        end = _window_end(meter, given.get("reset_at"), instants)
+        log = _log(meter, given.get("log"), instants) if meter.sliding else []
+        if meter.sliding and used and not log and end > instants.now:
+            log = [[end, used, meter.total]]
+        meter.restore(log, used or 0, end, instants.now)
+    return told or meter.kept
+
+
+def _into_found_out(meter: Meter, given: Mapping[str, Any], instants: Instants) -> None:
+    """What refusals and successes have taught of a window."""
+    meter.proved = whole(given.get("proved")) or 0
+    meter.suspect = whole(given.get("suspect")) or 0
+    meter.guess = whole(given.get("guess"), 1) or meter.guess
+    for name in ("suspect_at", "learned_at", "touched_at"):
+        setattr(meter, name, instants.past(given.get(name)))
+    if meter.origin in TAUGHT and not meter.learned_at:
+        meter.learned_at = instants.now
+    meter.kept = meter.kept or given.get("kept") is True
+    meter.trial_s = number(given.get("trial_s"), 0.0, TRIAL_LAST_S) or 0.0
+    meter.trial_at = instants.ahead(given.get("trial_at"), TRIAL_LAST_S) or 0.0
+
+
+def _log(meter: Meter, row: object, instants: Instants) -> list[list[Any]]:
+    """The slices of a rolling window; those that have left it void what was charged to them."""
+    found: list[list[Any]] = []
+    for slice_ in listed(row)[: 4 * SLICES]:
+        match slice_:
+            case [leaves_at, int(amount), int(mark)] if whole(amount) and 0 <= mark <= meter.total:
+                end = _window_end(meter, leaves_at, instants)
+                if end > instants.now:
+                    found.append([end, amount, mark])
+                else:
+                    meter.void = max(meter.void, mark)
+    return sorted(found, key=itemgetter(0))
+
+
+def _window_end(meter: Meter, row: object, instants: Instants) -> float:
+    """When a window ends by the clock of now: never later than such a window can, so that none is stuck."""
+    now, anchored = instants.now, meter.resets != "rolling"
+    told = meter.origin in TAUGHT
+    end = instants.told(row) if told or anchored else instants.ahead(row)
+    if end is None:
+        return 0.0
+    if told:
+        return min(end, now + TOLD_KEPT_S)
+    return end if end <= now + _LONGEST_S[meter.window] + meter.grace_s else next_reset(meter.resets, meter.window, now)
 
 
 # --- cooldowns and breakers ------------------------------------------------------------------------
@@ -109,6 +179,7 @@ def of_block(block: Block | None, now: float) -> Row | None:
         "next_try_at": _or_none(block.next_try_at),
         "every_s": _or_none(block.every_s),
         "step": block.step,
+        "in_a_row": block.in_a_row,
         "tried": block.tried,
     }
 
@@ -117,7 +188,8 @@ def to_block(row: object, instants: Instants, *, pause: bool) -> Block | None:
     """A block from its row. One that lasts is sure to be asked again, whatever the row says."""
     given, now = fields(row), instants.now
     cause, source = _CAUSES.get(text(given.get("cause"))), _SOURCES.get(text(given.get("source")))
-    until = NEVER if pause else instants.ahead(given.get("until"))
+    when = instants.told if source == "told" else instants.ahead
+    until = NEVER if pause else when(given.get("until"))
     if cause is None or source is None or until is None:
         return None
     block = Block(cause, source, now)
@@ -133,6 +205,7 @@ def to_block(row: object, instants: Instants, *, pause: bool) -> Block | None:
         next_try_at = instants.ahead(given.get("next_try_at"), every_s)
         block.next_try_at = next_try_at if next_try_at is not None else now + every_s if lasts else NEVER
     block.step = whole(given.get("step"), 0, 3) or 0
+    block.in_a_row = whole(given.get("in_a_row"), 0, 1_000_000) or 0
     block.tried = given.get("tried") is True
     return block if of_block(block, now) is not None else None
 
@@ -190,10 +263,11 @@ def of_memory(provider: str, model: str, memory: ModelMemory, now: float) -> Row
     cut = memory.cut_until > now and memory.cuts > 0
     row = {
         "context": memory.context,
+        "context_at": memory.context_at if memory.context is not None else 0.0,
         "capabilities": {
-            what.value: [known.value, at or now]
-            for what, (known, at) in memory.capabilities.items()
-            if now - (at or now) < CAPABILITY_S
+            what.value: [found.known.value, found.at or now, found.source]
+            for what, found in memory.capabilities.items()
+            if now - (found.at or now) < CAPABILITY_S
         },
         "refused": sorted(memory.refused)[:MOST_REFUSED],
         "factor": memory.factor,
@@ -204,8 +278,8 @@ def of_memory(provider: str, model: str, memory: ModelMemory, now: float) -> Row
         **_of_tempo(memory.tempo, now),
     }
     nothing = {
-        "context": None, "capabilities": {}, "refused": [], "factor": 1.0, "sized": 1.0, "cuts": 0, "cut_tokens": 0,
-        "cut_until": 0.0, **_of_tempo(fresh.tempo, now),
+        "context": None, "context_at": 0.0, "capabilities": {}, "refused": [], "factor": 1.0, "sized": 1.0, "cuts": 0,
+        "cut_tokens": 0, "cut_until": 0.0, **_of_tempo(fresh.tempo, now),
     }  # fmt: skip
     return None if row == nothing else {"provider": provider, "model": model, **row}
 
@@ -224,11 +298,14 @@ def into_memory(memory: ModelMemory, row: object, instants: Instants) -> None:
     """Put what was learned into its memory."""
     given, now = fields(row), instants.now
     memory.context = whole(given.get("context"), 1)
+    if memory.context is not None:
+        memory.context_at = instants.past(given.get("context_at")) or now
     for name, claim in fields(given.get("capabilities")).items():
         match claim:
-            case [str(known), at] if known in _KNOWN and text(name) in _CAPABILITIES and number(at) is not None:
+            case [str(known), at, *how] if known in _KNOWN and text(name) in _CAPABILITIES and number(at) is not None:
                 if now - (learned_at := instants.past(at)) < CAPABILITY_S:
-                    memory.capabilities[_CAPABILITIES[name]] = (_KNOWN[known], learned_at)
+                    source: Lesson = "probed" if how == ["probed"] else "seen"
+                    memory.capabilities[_CAPABILITIES[name]] = Learnt(_KNOWN[known], learned_at, source)
     memory.refused = frozenset(param for param in listed(given.get("refused"))[:MOST_REFUSED] if text(param))
     memory.factor = number(given.get("factor"), FACTOR_LOW, FACTOR_HIGH) or 1.0
     memory.sized = number(given.get("sized"), FACTOR_LOW, FACTOR_HIGH) or memory.factor
@@ -249,20 +326,20 @@ def into_memory(memory: ModelMemory, row: object, instants: Instants) -> None:
 # --- bindings --------------------------------------------------------------------------------------
 
 
-def of_binding(key: str, binding: Binding, places: Mapping[Target, int]) -> list[Any]:
-    """Key, place of the target in the dump's list, pin, last use, floor, settled: a list, since there are thousands."""
+def of_binding(key: str, binding: Binding, named: object) -> list[Any]:
+    """Key, what names the target, pin, last use, floor, settled: a list, since there are thousands."""
     pin = None if binding.pin is None else [binding.pin.provider, binding.pin.model]
-    place = None if binding.target is None else places[binding.target]
-    return [key, place, pin, binding.used_at, binding.floor, binding.settled]
+    return [key, named, pin, binding.used_at, binding.floor, binding.settled]
 
 
-def to_binding(row: object, targets: list[Target | None], instants: Instants) -> tuple[str, Binding] | None:
+def to_binding(
+    row: object, target_of: Callable[[object], Target | None], instants: Instants
+) -> tuple[str, Binding] | None:
     """A binding from its row; one whose target cannot be read keeps its difficulty."""
     match row:
-        case [str(key), place, pin, used_at, int(floor), bool(settled)] if text(key) and 1 <= floor <= 5:
+        case [str(key), named, pin, used_at, int(floor), bool(settled)] if text(key) and 1 <= floor <= 5:
             binding = Binding(_to_pin(pin))
-            index = whole(place, 0, len(targets) - 1)
-            binding.target = targets[index] if index is not None else None
+            binding.target = target_of(named)
             binding.used_at = instants.past(used_at)
             binding.floor = int(floor)
             binding.settled = settled and binding.target is not None

@@ -6,23 +6,38 @@ reserving are one synchronous step. It must never wait, send, or change the ledg
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from hermes_router.core.catalog import PriceClass, TargetFacts
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import CallerError, ContextTooLarge, NoCapableTarget
 from hermes_router.core.ids import Target
+from hermes_router.core.observations import Window
 from hermes_router.core.ports import Rng
 from hermes_router.routing.bindings import IDLE_S
+from hermes_router.routing.cooldown import NEVER
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lane, Lanes, Member
 from hermes_router.routing.policies import Policy, policy_named
-from hermes_router.routing.quota import Reservation
+from hermes_router.routing.quota import BEYOND, BY_SIZE, Reservation
 from hermes_router.routing.roster import Roster
-from hermes_router.routing.slots import Group, Slot
-from hermes_router.routing.standing import PROBING, Hold, holds, readiness, too_small
+from hermes_router.routing.slots import Group, Outlook, Slot
+from hermes_router.routing.standing import (
+    BUDGET,
+    PROBING,
+    SOON_S,
+    Hold,
+    holds,
+    paced_until,
+    readiness,
+    spends,
+    too_small,
+)
 from hermes_router.routing.state import RoutingState
 from hermes_router.routing.window import pool_window
 
-SPENT_PRIOR = 3
+LOOKED_AT = 64  # of those that are not at their best, so many are compared; a pool may have thousands of them
+_RANKS = ("fits", "scarce", "degraded", "beyond a prior")
 RETRY_S = 1.0  # a target that failed without being blocked may be asked again after this
 
 
@@ -75,31 +90,37 @@ def plan(  # noqa: PLR0917 - the design's own signature, one argument a thing th
 
 
 class _Aside:
-    """What a walk puts aside: targets given already, those that failed once, those only a breaker holds back."""
+    """What a walk puts aside: targets given already, those that failed once, those held back by a doubt or a breaker.
 
-    __slots__ = ("again", "given", "opened")
+    `over` are those beyond a prior that a patient walk passes by: single ones, and groups of which all are.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("again", "doubted", "given", "opened", "over", "patient", "whole")
+
+    def __init__(self, *, patient: bool, whole: bool) -> None:
+        self.patient = patient
+        self.whole = whole
         self.given: set[Slot] = set()
         self.again: list[Slot] = []
-        self.opened: list[tuple[float, int, Slot]] = []
+        self.doubted: list[tuple[float, int, Slot]] = []
+        self.opened: list[tuple[float, int, Group]] = []
+        self.over: list[Slot | Group] = []
 
-    def rest(self) -> Iterator[tuple[Slot, str]]:
-        """Those that failed once, then, as a last resort, the broken ones, the nearest to its return first."""
-        for slot in self.again:
-            if slot not in self.given:
-                self.given.add(slot)
-                yield slot, "again"
-        for _, _, slot in sorted(self.opened):
-            if slot not in self.given:
-                self.given.add(slot)
-                yield slot, "last resort"
+    def doubt(self, slot: Slot, until: float) -> None:
+        """One that has to be asked last."""
+        self.doubted.append((until, len(self.doubted), slot))
 
 
 class Plan:
-    """One attempt's candidates, worked out as far as they are asked for."""
+    """One attempt's candidates, worked out as far as they are asked for.
 
-    __slots__ = ("_constraint", "_demand", "_lanes", "_now", "_outlook", "_policy", "_roster", "_state")
+    `paced_until`: after a patient `take` that gave none, when to plan anew, in epoch seconds, where somebody would
+    take the request who is only beyond a published number; else None.
+    """
+
+    __slots__ = (
+        "_constraint", "_demand", "_lanes", "_now", "_outlook", "_policy", "_roster", "_state", "paced_until",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -119,30 +140,45 @@ class Plan:
         self._now = now
         self._lanes: Lanes = state.lanes(roster, demand, constraint, now)
         self._outlook: _Outlook | None = None
+        self.paced_until: float | None = None
 
-    def take(self) -> Candidate | None:
-        """The best candidate, reserved; None when none is ready."""
-        for slot, why in self._walk():
-            if self._demand.affinity_key is not None:
-                self._state.bindings.planned(self._demand.affinity_key, self._constraint.pin)
-            return Candidate(slot.facts, self._state.reserve(slot, self._demand, self._now), why)
+    def take(self, *, patient: bool = False) -> Candidate | None:
+        """The best candidate, reserved; None when none is ready.
+
+        `patient` = the request can wait: a target that is beyond a published number is left alone until its window
+        returns (`paced_until`). Once in a long while it is taken all the same, to find out whether the number is true.
+        """
+        aside = _Aside(patient=patient, whole=False)
+        for slot, why in self._walk(aside):
+            return self._reserved(slot, why)
+        self.paced_until = None
+        if aside.over:
+            first = next(self._over(aside), None)
+            if first is not None and self._state.explores():
+                return self._reserved(first, "beyond a prior")
+            if first is not None:
+                self.paced_until = self._paced_until(aside)
         return None
+
+    def _reserved(self, slot: Slot, why: str) -> Candidate:
+        if self._demand.affinity_key is not None:
+            self._state.bindings.planned(self._demand.affinity_key, self._constraint.pin)
+        return Candidate(slot.facts, self._state.reserve(slot, self._demand, self._now), why)
 
     @property
     def candidates(self) -> Iterator[TargetFacts]:
         """The candidates in order, lazily, none reserved."""
-        return (slot.facts for slot, _ in self._walk())
+        return (slot.facts for slot, _ in self._walk(_Aside(patient=False, whole=True)))
 
     # --- the walk ----------------------------------------------------------------------------------
 
-    def _walk(self) -> Iterator[tuple[Slot, str]]:
+    def _walk(self, aside: _Aside) -> Iterator[tuple[Slot, str]]:
         """Every target that may serve, best first. Whoever stops at the first has paid for the first."""
-        aside = _Aside()
         given = aside.given
-        bound = self._bound()
+        bound = self._bound(aside)
         if self._constraint.again is not None:
             same = self._state.slot(self._constraint.again)
-            if same is not None and same.group in self._lanes.standing and self._serves(same, same.group):
+            if same is not None and same.group in self._lanes.standing and self._serves(same, same.group) >= 0:
                 given.add(same)
                 yield same, "same again"
         if self._constraint.prefer is not None:
@@ -156,59 +192,138 @@ class Plan:
             for slot, rank in self._lane(lane.members, aside):
                 if not given or slot not in given:
                     yield slot, _why(lane, rank)
-        yield from aside.rest()
+        if not aside.over:  # whoever only has to wait a little is better than these
+            yield from self._rest(aside)
 
-    def _lane(self, members: Sequence[Member], aside: "_Aside") -> Iterator[tuple[Slot, int]]:
-        """The targets of one lane: those in best health as they are met, the others after them by health."""
-        tokens, now, policy = self._demand.input_tokens, self._now, self._policy
+    def _rest(self, aside: _Aside) -> Iterator[tuple[Slot, str]]:
+        """Those that failed once; then, as a last resort, the doubted and the broken, the nearest return first."""
+        for slot in aside.again:
+            if slot not in aside.given:
+                aside.given.add(slot)
+                yield slot, "again"
+        for _, _, slot in sorted(aside.doubted):
+            if slot not in aside.given:
+                aside.given.add(slot)
+                yield slot, "last resort"
+        for _, _, group in sorted(aside.opened):
+            for slot in self._policy.slots(group.slots):
+                if slot not in aside.given and self._only_broken(slot):
+                    aside.given.add(slot)
+                    yield slot, "last resort"
+
+    def _only_broken(self, slot: Slot) -> bool:
+        """Whether nothing but a breaker holds it back."""
         constraint = self._constraint
-        min_input = constraint.min_input
+        if slot.cool_until > self._now or slot.target in constraint.tried or slot.target in constraint.last:
+            return False
+        return not slot.strict or not any(hold.limited for hold in holds(slot, self._demand, self._now))
+
+    def _lane(  # noqa: C901, PLR0912 - the hot walk: what it looks at it looks at once, without a call
+        self, members: Sequence[Member], aside: _Aside
+    ) -> Iterator[tuple[Slot, int]]:
+        """The targets of one lane: those in best health as they are met, the others after them by health."""
+        now, policy, constraint = self._now, self._policy, self._constraint
         picky = bool(constraint.tried or constraint.last)
         later: list[tuple[int, int, Slot]] = []
+        over: list[Slot | Group] = []
         for member in policy.members(members):
             for group in member.groups:
-                least = 0 if tokens <= group.soft_max else self._oversize(group)
-                if least < 0 or (min_input and group.capacity <= min_input):
+                least = self._least(group)
+                if least < 0:
                     continue
-                for slot in policy.slots(group.slots):
+                until = group.open_until(now)
+                if until:
+                    aside.opened.append((until, len(aside.opened), group))
+                    continue
+                if group.free_at > now:
+                    continue  # nobody there can be asked before
+                if group.fresh_at > now and not picky:
+                    over.append(group)
+                    continue
+                for slot in policy.slots(self._free(group)):
                     rank = least
-                    if slot.blocked_until > now or slot.flagged or picky:
+                    if slot.flagged or picky:
                         closer = self._closer(slot, aside)
                         if closer < 0:
+                            continue
+                        if closer == BEYOND:
+                            over.append(slot)
                             continue
                         rank = max(rank, closer)
                     if rank == 0:
                         yield slot, 0
                     else:
                         later.append((rank, len(later), slot))
+                if len(later) >= LOOKED_AT and not aside.whole:
+                    break
+            if len(later) >= LOOKED_AT and not aside.whole:
+                break
         if later:
             later.sort()
             yield from ((slot, rank) for rank, _, slot in later)
+        if aside.patient:
+            aside.over += over
+        else:
+            yield from ((slot, BEYOND) for slot in self._each(over, aside))
 
-    def _closer(self, slot: Slot, aside: "_Aside") -> int:
+    def _free(self, group: Group) -> list[Slot]:
+        """Those of a group that nothing holds; where there are none, the group knows until when."""
+        now = self._now
+        found = [slot for slot in group.slots if slot.blocked_until <= now]
+        if not found:
+            group.free_at = min(slot.blocked_until for slot in group.slots)
+        elif all(slot.beyond_until > now for slot in found):
+            group.fresh_at = min(max(slot.blocked_until, slot.beyond_until) for slot in group.slots)
+        return found
+
+    def _least(self, group: Group) -> int:
+        """The rank of a whole group; below 0 where it cannot take the request."""
+        least = 0 if self._demand.input_tokens <= group.soft_max else self._oversize(group)
+        if self._constraint.min_input and group.capacity <= self._constraint.min_input:
+            return -1
+        return least if not group.spends or self._affordable(group) else -1
+
+    def _affordable(self, group: Group) -> bool:
+        """Whether the caller's own budget allows what a request is expected to cost there."""
+        left = self._constraint.money_left
+        return left is None or spends(group, self._demand) <= left
+
+    def _each(self, over: Sequence[Slot | Group], aside: _Aside) -> Iterator[Slot]:
+        """Single targets and those of whole groups, that may be asked though a prior is spent."""
+        for one in over:
+            if isinstance(one, Slot):
+                yield one
+            else:
+                for slot in self._policy.slots(self._free(one)):
+                    if not slot.flagged or self._closer(slot, aside) >= 0:
+                        yield slot
+
+    def _over(self, aside: _Aside) -> Iterator[Slot]:
+        return (slot for slot in self._each(aside.over, aside) if slot not in aside.given)
+
+    def _paced_until(self, aside: _Aside) -> float:
+        """The first return of those beyond a prior; of whole groups the earliest that one of them can return."""
+        now = self._now
+        return min(
+            max(now + SOON_S, one.fresh_at) if isinstance(one, Group) else paced_until(one, self._demand, now)
+            for one in aside.over
+        )
+
+    def _closer(self, slot: Slot, aside: _Aside) -> int:
         """The rank of a slot that needs a closer look; below 0 where it cannot serve now, or only after others."""
         constraint, now = self._constraint, self._now
         if constraint.tried and slot.target in constraint.tried:
             return -1
         failed = bool(constraint.last) and slot.target in constraint.last
-        if slot.blocked_until > now:
-            if slot.cool_until <= now and not failed:
-                self._hold_open(slot, slot.blocked_until, aside)
-            return -1
         ready = readiness(slot, self._demand, now) if slot.flagged else 0
         if ready == PROBING and not failed:
-            self._hold_open(slot, now, aside)
+            aside.doubt(slot, now)
         if ready < 0:
             return -1
         if failed:
             aside.again.append(slot)
             return -1
         return 0 if ready == 1 and self._policy.drains else ready
-
-    def _hold_open(self, slot: Slot, until: float, aside: "_Aside") -> None:
-        """Note a target that nothing but a breaker holds back: the last resort."""
-        if not slot.strict or not any(hold.limited for hold in holds(slot, self._demand, self._now)):
-            aside.opened.append((until, len(aside.opened), slot))
 
     def _oversize(self, group: Group) -> int:
         """The rank of a model for a request above its soft size; -1 where it cannot take it at all."""
@@ -217,9 +332,9 @@ class Plan:
             group.resize(self._now)
             if self._demand.input_tokens <= group.soft_max:
                 return 0
-        return -1 if self._demand.input_tokens > group.hard_max else SPENT_PRIOR
+        return -1 if self._demand.input_tokens > group.hard_max else BEYOND
 
-    def _preferred(self, aside: "_Aside") -> Iterator[tuple[Slot, str]]:
+    def _preferred(self, aside: _Aside) -> Iterator[tuple[Slot, str]]:
         """After a failure that blames a model: its provider's other fitting models of the same class."""
         assert self._constraint.prefer is not None
         provider, avoid = self._constraint.prefer
@@ -232,12 +347,13 @@ class Plan:
                     continue
                 others = Member(member.rotor)
                 others.groups = [group for group in member.groups if group.model not in avoid]
-                for slot, rank in self._lane((others,), aside):
-                    if rank < SPENT_PRIOR and slot not in aside.given:
+                first = _Aside(patient=True, whole=aside.whole)
+                for slot, rank in self._lane((others,), first):
+                    if rank < BEYOND and slot not in aside.given:
                         aside.given.add(slot)
                         yield slot, "same provider"
 
-    def _bound(self) -> tuple[Slot, tuple[int, int]] | None:
+    def _bound(self, aside: _Aside) -> tuple[Slot, tuple[int, int]] | None:
         """The target that this conversation is bound to, with its standing, where the binding still holds."""
         demand, now = self._demand, self._now
         if not demand.binds or demand.affinity_key is None:
@@ -254,29 +370,31 @@ class Plan:
             return None
         if group.price_class is PriceClass.PAID and now - binding.used_at >= IDLE_S and self._free_fits():
             return None
-        return (slot, standing) if self._serves(slot, group) else None
+        ready = self._serves(slot, group)
+        if ready < 0 or (aside.patient and ready == BEYOND):
+            return None
+        return slot, standing
 
-    def _serves(self, slot: Slot, group: Group) -> bool:
-        """Whether one slot could take the request now, whatever its rank."""
+    def _serves(self, slot: Slot, group: Group) -> int:
+        """How ready one slot is for the request (`readiness`); below 0 where it could not take it now."""
         constraint, now = self._constraint, self._now
         if slot.blocked_until > now:
-            return False
+            return -1
         if slot.target in constraint.tried or slot.target in constraint.last:
-            return False
-        if self._demand.input_tokens > group.soft_max and self._oversize(group) < 0:
-            return False
-        if constraint.min_input and group.capacity <= constraint.min_input:
-            return False
-        return not slot.flagged or readiness(slot, self._demand, now) >= 0
+            return -1
+        if self._least(group) < 0:
+            return -1
+        return readiness(slot, self._demand, now) if slot.flagged else 0
 
     def _free_fits(self) -> bool:
         """Whether a free model fits and has a target that could serve now."""
         return any(
-            self._serves(slot, group)
+            self._serves(slot, group) >= 0
             for lane in self._lanes.lanes
             if lane.fits and lane.price_class < PriceClass.SUBSCRIPTION
             for member in lane.members
             for group in member.groups
+            if group.free_at <= self._now
             for slot in group.slots
         )
 
@@ -315,14 +433,23 @@ class Plan:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What holds the fitting targets back, one short string for each, for the log."""
-        return tuple(f"{r.facts.target}: {r.reason}" for r in self.explain() if isinstance(r, Rejection))[:20]
+        """What holds the first twenty of the fitting targets back, one short string for each, for the log."""
+        rejections = (
+            self._rejection(slot, group)
+            for group in (*self._lanes.standing, *self._lanes.rejected)
+            for slot in group.slots
+            if group in self._lanes.rejected or slot.blocked_until > self._now or self._held(slot, group)
+        )
+        return tuple(f"{one.facts.target}: {one.reason}" for one in islice(rejections, 20))
+
+    def _held(self, slot: Slot, group: Group) -> bool:
+        return self._closer(slot, _Aside(patient=False, whole=False)) < 0 or not self._large_enough(slot, group)
 
     def explain(self) -> list[Choice | Rejection]:
         """Every target of the pool: first those that may serve, in order, then the others with the reason."""
         found: list[Choice | Rejection] = []
         chosen: set[Target] = set()
-        for slot, why in self._walk():
+        for slot, why in self._walk(_Aside(patient=False, whole=True)):
             chosen.add(slot.target)
             found.append(Choice(slot.facts, why))
         seen: set[Target] = set()
@@ -342,38 +469,77 @@ class Plan:
             return Rejection(slot.facts, reason)
         if not self._large_enough(slot, group):
             return Rejection(slot.facts, f"too small: takes {group.capacity} tokens")
-        standing = list(holds(slot, self._demand, self._now))
+        standing = self._holds(slot, group)
         if standing:
             worst = max(standing, key=lambda hold: hold.until)
             return Rejection(slot.facts, worst.reason, worst.until)
         return Rejection(slot.facts, "tried")
 
+    def _holds(self, slot: Slot, group: Group) -> list[Hold]:
+        """All that stands against a target, the caller's own budget included."""
+        found = list(holds(slot, self._demand, self._now))
+        if group.spends and not self._affordable(group):
+            found.append(Hold(BUDGET, next_reset("utc", Window.DAY, self._now), limited=True))
+        return found
+
     def _large_enough(self, slot: Slot, group: Group) -> bool:
+        return self._roomy(group) and not too_small(slot, self._demand)
+
+    def _roomy(self, group: Group) -> bool:
         if self._demand.input_tokens > group.soft_max and self._oversize(group) < 0:
             return False
-        if self._constraint.min_input and group.capacity <= self._constraint.min_input:
-            return False
-        return not too_small(slot, self._demand)
+        return not (self._constraint.min_input and group.capacity <= self._constraint.min_input)
 
-    def _fitting(self) -> Iterator[Slot]:
+    def _fitting(self) -> Iterator[tuple[Slot, Group]]:
         """Every configured target that could take the request if nothing stood against it."""
         for group in self._lanes.standing:
-            for slot in group.slots:
-                if slot.facts.disabled is None and self._large_enough(slot, group):
-                    yield slot
+            if self._roomy(group):
+                yield from ((slot, group) for slot in self._fit(group))
+
+    def _fit(self, group: Group) -> Iterator[Slot]:
+        for slot in group.slots:
+            if slot.facts.disabled is None and not too_small(slot, self._demand):
+                yield slot
 
     def _look_ahead(self) -> _Outlook:
+        """The earliest return, and whether it is quota that holds everybody; of each group as far as it is known."""
         if self._outlook is None:
             earliest: float | None = None
             limited = True
             any_fit = False
-            for slot in self._fitting():
+            for group in self._lanes.standing:
+                if not self._roomy(group):
+                    continue
+                found = self._look_at(group)
+                if found is None:
+                    continue
                 any_fit = True
-                returns, by_quota = self._return_of(list(holds(slot, self._demand, self._now)))
-                earliest = returns if earliest is None else min(earliest, returns)
-                limited = limited and by_quota
+                earliest = found.returns_at if earliest is None else min(earliest, found.returns_at)
+                limited = limited and found.limited
             self._outlook = _Outlook(earliest, any_fit and limited)
         return self._outlook
+
+    def _look_at(self, group: Group) -> Outlook | None:
+        """The outlook of one group; None where none of it fits. It is kept where no request's size decides it."""
+        now, known = self._now, group.outlook
+        if known is not None and now < known.until and known.changes == group.changes:
+            return known
+        returns_at, limited, until, any_fit = NEVER, True, NEVER, False
+        by_size = group.spends
+        for slot in self._fit(group):
+            any_fit = True
+            until = min(until, slot.blocked_until)
+            by_size = by_size or (slot.strict and any(m.binds and m.code in BY_SIZE for m in slot.meters))
+            if now < slot.blocked_until >= returns_at and not slot.marked:
+                continue  # a spent window alone holds it, and others are back before
+            back_at, by_quota = self._return_of(self._holds(slot, group))
+            returns_at, limited = min(returns_at, back_at), limited and by_quota
+        if not any_fit:
+            return None
+        found = Outlook(returns_at, limited, until, group.changes)
+        if until > now and not by_size:
+            group.outlook = found
+        return found
 
     def _return_of(self, standing: list[Hold]) -> tuple[float, bool]:
         """When a target returns, and whether it is quota alone that holds it."""
@@ -389,4 +555,4 @@ class Plan:
 def _why(lane: Lane, rank: int) -> str:
     if not lane.fits:
         return "strongest left"
-    return ("fits", "scarce", "degraded", "beyond a prior")[rank]
+    return _RANKS[rank]

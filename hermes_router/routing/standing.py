@@ -1,21 +1,26 @@
 """How a target stands at one moment: how ready it is for a request, what holds it, and what status says of it.
 
-Owns questions about slots; every function here only reads. It must never change the ledger, apart from letting a
-slot notice that its trouble is over.
+Owns questions about slots; every function here only reads. It must never change the ledger, apart from letting
+windows and slots notice that time has passed.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hermes_router.core.catalog import Capability
-from hermes_router.core.observations import Window
+from hermes_router.core.catalog import MODEST_TOKENS, Capability, Quirk
+from hermes_router.core.observations import Unit, Window
 from hermes_router.routing.demand import Demand
-from hermes_router.routing.quota import Amounts, Meter
-from hermes_router.routing.slots import Group, Slot
+from hermes_router.routing.pacing import ahead, on_schedule_at
+from hermes_router.routing.quota import BEYOND, MONEY, REQUESTS, Amounts, Meter
+from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
 
+SOON_S = 0.05  # what is due now is looked at again after this
 EXPECTED_OUTPUT = 1_024  # reserved where the caller set no cap
 LONG_WINDOWS = frozenset({Window.DAY, Window.MONTH, Window.PLAN})
+
+POOL = "all paid models"
+BUDGET = "budget"
 
 SPENT, PROBING = -1, -2
 
@@ -24,7 +29,11 @@ StateName = Literal["ready", "cooling", "open", "paused", "revoked", "disabled"]
 
 @dataclass(frozen=True, slots=True)
 class QuotaStatus:
-    """One window as `hr status` shows it; `reset_at` in epoch seconds, None where it has not begun."""
+    """One window as `hr status` and `hr quota` show it; instants in epoch seconds.
+
+    `limit`, `used` and `remaining` in units of `unit`. `reset_at`: where it is spent, when there is room again; else
+    when it is whole; None where it has not begun. `origin` says who says so; `learned_at` when a refusal taught it.
+    """
 
     scope: str
     unit: str
@@ -33,6 +42,8 @@ class QuotaStatus:
     remaining: int | None
     reset_at: float | None
     origin: str
+    used: int = 0
+    learned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +76,42 @@ def cost(group: Group, inputs: int, outputs: int) -> int:
 
 
 def amounts(group: Group, demand: Demand) -> Amounts:
-    """What a request is expected to take of every unit."""
+    """What a request is expected to take of every unit; worked out once for all keys of a model."""
+    known = group.asked
+    if known is not None and known[0] is demand and known[1] == group.memory.factor:
+        return known[2]
     inputs = int(demand.input_tokens * group.memory.factor)
     outputs = demand.max_output or EXPECTED_OUTPUT
     cap = group.facts.output_cap
     if cap is not None and outputs > cap:
         outputs = cap
-    return (1, inputs + outputs, inputs, outputs, cost(group, inputs, outputs) if group.priced else 0, 1)
+    money = cost(group, inputs, outputs) if group.priced else 0
+    if group.facts.provider.charges_cap:
+        outputs = _charged(group, demand, outputs)
+    found = (1, inputs + outputs, inputs, outputs, money, 1)
+    group.asked = (demand, group.memory.factor, found)
+    return found
 
 
-def readiness(slot: Slot, demand: Demand, now: float) -> int:
-    """How ready a flagged slot is: 0 well, 1 scarce, 2 degraded or slow, 3 a prior is spent.
+def _charged(group: Group, demand: Demand, expected: int) -> int:
+    """The output tokens that admission counts where it counts the cap: the one that goes out (`wire/outgoing.py`)."""
+    facts, asked = group.facts, demand.max_output
+    sent = asked + facts.cap_reserve if asked else expected
+    if Quirk.MODEST_OUTPUT in facts.quirks:
+        sent = min(sent if asked else MODEST_TOKENS[demand.tools], MODEST_TOKENS[1])
+    return sent if facts.output_cap is None else min(sent, facts.output_cap)
 
-    Below 0 it cannot take the request: SPENT, a window that binds has no room; PROBING, its half-open probe is
-    under way.
+
+def spends(group: Group, demand: Demand) -> int:
+    """What a request is expected to cost the owner at this model, in micro-US-dollars; 0 where it is not his money."""
+    return amounts(group, demand)[MONEY] if group.spends else 0
+
+
+def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 - asked of every flagged target
+    """How ready a flagged slot is: 0 well, 1 scarce, 2 degraded or slow, 3 beyond a prior or ahead of its schedule.
+
+    Below 0 it cannot take the request: SPENT, a window that binds has no room; PROBING, only where nobody else can:
+    its half-open probe is under way, or it has refused time and again without a reason.
     """
     group = slot.group
     assert group is not None
@@ -86,15 +119,46 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:
     if provider.busy(now) or model.busy(now):
         return PROBING
     rank = 2 if group.memory.tempo.slow_until > now or provider.degraded(now) or model.degraded(now) else 0
-    wanted = amounts(group, demand) if slot.strict else None
+    wanted: Amounts | None = None
     for meter in slot.meters:
-        if not meter.binds:
+        if meter.limit is None:
+            continue
+        if meter.binds or meter.code != REQUESTS:
+            if wanted is None:
+                wanted = amounts(group, demand)
+            if not meter.fits(wanted[meter.code] + meter.extra, now):
+                if not meter.binds:
+                    # More than the window holds at all is a matter of size, which is ranked elsewhere.
+                    rank = BEYOND if meter.used else rank
+                elif meter.may_try(now):
+                    rank = BEYOND
+                else:
+                    if meter.used >= meter.limit:
+                        slot.refresh(now)  # it is full again: until when, every plan can read
+                    return SPENT
+            elif not meter.binds:
+                rank = max(rank, meter.rank(now))
+        else:
             rank = max(rank, meter.rank(now))
-        elif wanted is not None and not meter.fits(wanted[meter.code], now):
-            return SPENT
+        if slot.spread and rank < BEYOND and ahead(meter, now):
+            rank = BEYOND
+    if slot.marked and any(cell.cooldown is not None and cell.cooldown.doubted_until > now for cell in slot.limits):
+        return PROBING
     if rank == 0 and not slot.strict:
         slot.refresh(now)  # nothing left to look at: the next plan passes by
     return rank
+
+
+def paced_until(slot: Slot, demand: Demand, now: float) -> float:
+    """When a target that is beyond a prior, or ahead of its schedule, is so no more; always ahead of now."""
+    assert slot.group is not None
+    wanted = amounts(slot.group, demand)
+    until = now + SOON_S
+    for meter in slot.meters:
+        until = max(until, meter.room_at(wanted[meter.code] + meter.extra, now))
+        if slot.spread:
+            until = max(until, on_schedule_at(meter, now))
+    return until
 
 
 def too_small(slot: Slot, demand: Demand) -> bool:
@@ -105,7 +169,10 @@ def too_small(slot: Slot, demand: Demand) -> bool:
     # The output can be made smaller, the input cannot.
     wanted = amounts(group, demand)
     least = (1, wanted[2], wanted[2], 0, 0, 1)
-    return any(m.binds and m.limit is not None and not m.once and least[m.code] > m.limit > 0 for m in slot.meters)
+    return any(
+        m.binds and m.limit is not None and not m.once and m.origin != "learned" and least[m.code] > m.limit > 0
+        for m in slot.meters
+    )
 
 
 def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
@@ -120,9 +187,9 @@ def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
     if slot.strict and slot.group is not None:
         wanted = amounts(slot.group, demand)
         for meter in slot.meters:
-            if meter.binds and not meter.fits(wanted[meter.code], now):
-                until = now + 1.0 if meter.level else max(meter.reset_at, now + 1.0)
-                yield Hold("limited_day" if meter.window in LONG_WINDOWS else "limited", until, limited=True)
+            amount = wanted[meter.code] + meter.extra
+            if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
+                yield Hold(_word(meter), max(meter.room_at(amount, now), now + SOON_S), limited=True)
 
 
 def status(slot: Slot, now: float) -> TargetStatus:
@@ -136,21 +203,32 @@ def status(slot: Slot, now: float) -> TargetStatus:
         if what in spec.capabilities or (memory is not None and what in memory.capabilities)
     }
     # A window of which nobody knows the limit any more says nothing.
-    quota = tuple(_quota(meter, now) for meter in slot.meters if meter.limit is not None)
+    quota = tuple(one for meter in slot.meters if (one := window(meter, now)).limit is not None)
     return TargetStatus(name, reason, until, capabilities, quota)
 
 
-def _quota(meter: Meter, now: float) -> QuotaStatus:
-    running = now < meter.reset_at < float("inf")
+def window(meter: Meter, now: float) -> QuotaStatus:
+    """One window as it stands."""
+    used = meter.count(now)
+    full = meter.limit is not None and used >= meter.limit
+    until = meter.room_at(1, now) if full else meter.whole_at(now)
     return QuotaStatus(
-        scope=str(meter.scope),
+        scope=POOL if meter.scope == POOL_SCOPE else str(meter.scope),
         unit=meter.unit.value,
         window=meter.window.value,
         limit=meter.limit,
         remaining=meter.left(now),
-        reset_at=meter.reset_at if running else None,
+        reset_at=until if until > now and not meter.level else None,
         origin=meter.origin,
+        used=used,
+        learned_at=meter.learned_at if meter.origin == "learned" else None,
     )
+
+
+def _word(meter: Meter) -> str:
+    if meter.unit is Unit.MICROUSD and meter.origin == "owner":
+        return BUDGET
+    return "limited_day" if meter.window in LONG_WINDOWS else "limited"
 
 
 def _state(slot: Slot, now: float) -> tuple[StateName, str | None, float | None]:
@@ -165,8 +243,7 @@ def _state(slot: Slot, now: float) -> tuple[StateName, str | None, float | None]
         return "cooling", f"{last.cause} ({last.source})", last.until
     for meter in slot.meters:
         if meter.binds and not meter.level and meter.limit is not None and not meter.fits(1, now):
-            reason = "limited_day" if meter.window in LONG_WINDOWS else "limited"
-            return "cooling", f"{reason} ({meter.origin})", meter.reset_at
+            return "cooling", f"{_word(meter)} ({meter.origin})", meter.room_at(1, now)
     opened = max(slot.provider_breaker.open_until, slot.model_breaker.open_until)
     if opened > now:
         return "open", "broken", opened

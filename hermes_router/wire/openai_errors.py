@@ -65,6 +65,8 @@ def _out_of_pool(error: NoTarget, now: float) -> Rendered:
     headers = _retry_headers(retry_at, now)
     wait = headers["retry-after"]
     message = f"{UNAVAILABLE} The next one is expected back in {wait} s."
+    if error.advice:
+        message = f"{message} {error.advice}"
     if error.limited:
         return Rendered(
             429, headers, _envelope(message, "rate_limit_error", None, "rate_limit_exceeded", error.attempts)

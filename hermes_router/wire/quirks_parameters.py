@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hermes_router.core.catalog import MODEST_TOKENS
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.quirks_draft import Draft, decode
 
@@ -150,7 +151,7 @@ def json_object_only(draft: Draft) -> None:
 
 # --- the output cap ---------------------------------------------------------------------------------
 
-_MODEST_CHAT, _MODEST_CODE = 4_096, 8_192
+_MODEST_CHAT, _MODEST_CODE = MODEST_TOKENS
 
 
 def modest_output(draft: Draft) -> None:

@@ -51,9 +51,11 @@ class _Row:
     needs_reset: bool = False
 
 
-def _trio(unit: Unit, window: Window, suffix: str, *, prefix: str = "x-ratelimit-", elastic: bool = False) -> _Row:
-    limit, remaining, reset = (f"{prefix}{word}-{suffix}" for word in ("limit", "remaining", "reset"))
-    return _Row("account_model", unit, window, limit, remaining, reset, elastic)
+def _trio(
+    unit: Unit, window: Window, suffix: str, *, scope: ScopeKind = "account_model", elastic: bool = False
+) -> _Row:
+    limit, remaining, reset = (f"x-ratelimit-{word}-{suffix}" for word in ("limit", "remaining", "reset"))
+    return _Row(scope, unit, window, limit, remaining, reset, elastic)
 
 
 def _anthropic(unit: Unit, what: str) -> _Row:
@@ -88,9 +90,9 @@ HEADER_FAMILIES: Final[Mapping[str, tuple[_Row, ...]]] = {
             "ratelimitbysize-limit", "ratelimitbysize-remaining", "ratelimitbysize-reset",
         ),
     ),
-    "sambanova": (
-        _trio(Unit.REQUESTS, Window.MINUTE, "requests"),
-        _trio(Unit.REQUESTS, Window.DAY, "requests-day"),
+    "sambanova": (  # of the account, whichever model it was
+        _trio(Unit.REQUESTS, Window.MINUTE, "requests", scope="account"),
+        _trio(Unit.REQUESTS, Window.DAY, "requests-day", scope="account"),
     ),
     "anthropic": (
         _anthropic(Unit.REQUESTS, "requests"),

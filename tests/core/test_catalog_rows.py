@@ -56,6 +56,17 @@ def test_a_small_row_is_enough() -> None:
     assert model.quotas == (QuotaRule(Unit.REQUESTS, 20, Window.DAY, "account", "America/Los_Angeles"),)
 
 
+def test_how_its_keys_begin_and_what_proves_one() -> None:
+    """Unless the row says so, no key is warned of, and the list of models proves it."""
+    [plain] = _parse(GOOD)[0].values()
+    assert (plain.key_prefixes, plain.key_check) == ((), "/models")
+    said = _with('key_check = "/key"').replace("[acme]\n", '[acme]\nkey_prefixes = ["ac-", "acme_"]\n')
+    [spec] = _parse(said)[0].values()
+    assert (spec.key_prefixes, spec.key_check) == (("ac-", "acme_"), "/key")
+    [silent] = _parse(_with('key_check = ""'))[0].values()
+    assert silent.key_check == ""
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -89,6 +100,9 @@ def test_a_small_row_is_enough() -> None:
         (GOOD.replace("openai_chat", "telepathy"), "acme.endpoints.telepathy is not a dialect"),
         (GOOD.replace("https://", "ftp://"), "acme.endpoints.openai_chat is not an http"),
         (GOOD.replace("https://", "https://me:hunter2@"), "acme.endpoints.openai_chat holds a user name"),
+        (_with('key_check = "http://acme.test/key"'), "acme.key_check must be a path after /, an https URL, or empty"),
+        (_with('key_prefixes = "ac-"'), "acme.key_prefixes must be a list of texts"),
+        (_with('key_prefixes = ["ac-", ""]'), "acme.key_prefixes must be a list of texts"),
         ("[acme]\n", "acme.endpoints must name at least one dialect"),
         ("[Acme]\n", "cannot be the name of a provider"),
         ("[proxy]\n", "cannot be the name of a provider"),

@@ -28,6 +28,16 @@ def test_what_is_no_base_url_is_said_without_quoting_it(url: str) -> None:
     assert "hunter2" not in fault
 
 
+def test_where_a_list_may_lie() -> None:
+    """A path after the base URL or a whole https URL, with a query; what is left of a quota, at a path or nowhere."""
+    for good in ("/models", "/v1/models?limit=1000", "https://g.test/v1beta/models?pageSize=5&x=y"):
+        assert read.list_url(good) == good
+    for bad in ("", "models", "http://g.test/models", "https://g.test", "/a b", "//x\n", 7, "/m?x=y#z"):
+        assert read.list_url(bad) is None
+    assert (read.path(""), read.path("/usages")) == ("", "/usages")
+    assert read.path("usages") is read.path("https://x.test/usages") is read.path("/u?x") is None
+
+
 def test_booleans_are_no_numbers() -> None:
     """TOML's true is neither 1 token nor tier 1."""
     assert read.count(value=True) is None
@@ -59,3 +69,28 @@ def test_headers_carry_no_secret_and_no_line_break() -> None:
     assert read.headers({"X-Api-Key": "k"}) is None
     assert read.headers({"X": "a\nb"}) is None
     assert read.headers({"a b": "c"}) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "/models", "/key", "/v1/api-keys/self.json", "https://huggingface.co/api/whoami-v2", "https://a.test/"],
+)
+def test_what_proves_a_key_may_be(value: str) -> None:
+    """Nothing (then a completion of one token must do), a path after the base URL, or a whole https URL."""
+    assert read.key_check(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["models", "http://a.test/key", "https://a.test", "https://u:p@a.test/key", "https://a.test:1/key", "/key?x=1", "/a b",
+     "//a.test/key\n", "/k\u00e9y", "ftp://a.test/", " /key", None, 5, ["/key"], True],
+)  # fmt: skip
+def test_what_proves_a_key_may_not_be(value: object) -> None:
+    """A key goes nowhere in clear, to no address with more in it than a host and a path."""
+    assert read.key_check(value) is None
+
+
+@pytest.mark.parametrize("value", ["gsk_", [""], ["gsk_", ""], ["gsk_", 5], [None], {"gsk_": 1}])
+def test_beginnings_of_keys_may_not_be(value: object) -> None:
+    """An empty beginning would fit every key, and warn of none."""
+    assert read.texts(value) is None

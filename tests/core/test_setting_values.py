@@ -45,6 +45,15 @@ def test_seconds_are_finite() -> None:
             read.seconds(zero=False)(bad)
 
 
+def test_dollars_become_whole_microdollars() -> None:
+    """Two, a half, a sign before it, nothing at all; no more than six places, no sign of minus, no nonsense."""
+    texts = ("2", " 0.50 ", "$1.25", "0", "0.000001", "1_000")
+    assert [read.dollars(text) for text in texts] == [2_000_000, 500_000, 1_250_000, 0, 1, 1_000_000_000]
+    for bad in ("", "-1", "0.0000001", "two", "nan", "inf", "1e30", "2 USD", "1,5"):
+        with pytest.raises(ValueError, match="US dollars such as 2"):
+            read.dollars(bad)
+
+
 def test_hosts_to_listen_on() -> None:
     """Addresses and names; half an address is neither."""
     assert [read.host(t) for t in ("0.0.0.0", "[::]", "localhost", "box.lan")] == [
@@ -103,7 +112,16 @@ def test_proxies_may_carry_a_password_and_lack_a_scheme() -> None:
 
 @pytest.mark.parametrize(
     ("key", "word"),
-    [("sk-é", "ASCII"), ("sk-\u200b1", "ASCII"), ("sk-\x07", "control"), ("sk 1", "spaces"), ('"sk-1"', "quotation")],
+    [
+        ("sk-é", "ASCII"),
+        ("sk-\u200b1", "ASCII"),
+        ("sk-\x07", "control"),
+        ("sk 1", "spaces"),
+        ('"sk-1"', "quotation"),
+        ("GROQ_API_KEY=gsk_1", "NAME=value"),
+        ('export HF_TOKEN="hf_1"', "NAME=value"),
+        ("A_KEY_2= x", "NAME=value"),
+    ],
 )
 def test_bad_keys_are_described_and_not_shown(key: str, word: str) -> None:
     """Non-ASCII, control characters, spaces inside and left-over quotes are refused in words."""

@@ -68,6 +68,17 @@ def test_a_malformed_value_is_named_once_and_the_next_layer_counts() -> None:
     assert "sk-oops" not in "".join(map(str, errors))
 
 
+def test_a_malformed_budget_is_named_once_and_the_one_below_counts() -> None:
+    """A typo is not "no budget" where another layer has one; an empty value takes the budget away."""
+    layers = [_layer(".env", BUDGET_USD_DAY="3"), _layer("environment", BUDGET_USD_DAY="two", QUOTA_PACING="evenly")]
+    settings, _, errors = parse_settings(layers, CATALOG)
+    assert (settings.budget_microusd_day, settings.quota_pacing) == (3_000_000, "off")
+    assert sorted(error.message.partition(" ")[0] for error in errors) == ["BUDGET_USD_DAY", "QUOTA_PACING"]
+    assert not any(error.fatal for error in errors)
+    layers[1] = _layer("environment", BUDGET_USD_DAY="")
+    assert parse_settings(layers, CATALOG)[0].budget_microusd_day is None
+
+
 @pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("HOST", "1.2.3"), ("PROXY_API_KEYS", ""), ("PORT", "")])
 def test_only_what_opens_or_closes_the_door_is_fatal(name: str, value: str) -> None:
     """A daemon that could not listen, or would let in nobody or anybody, must not start."""
@@ -84,7 +95,7 @@ def test_every_global_variable_is_read() -> None:
         MAX_REQUEST_BYTES="1000", MIN_TIER="3", PRIVACY="no-training", STRICT_MODELS="1", ADVERTISED_CONTEXT="64000",
         REQUEST_DEADLINE_SECONDS="10", PATIENCE_SECONDS="0", FIRST_TOKEN_SECONDS="5", STALL_SECONDS="6",
         DRAIN_SECONDS="0", FETCH_IMAGES="yes", LOCAL_IS_PRIVATE="1", HTTPS_PROXY="http://p:1", HTTP_PROXY="http://p:2",
-        NO_PROXY="localhost,.lan",
+        NO_PROXY="localhost,.lan", QUOTA_PACING="even", BUDGET_USD_DAY="2.50", RUNAWAY_GUARD="off",
     )  # fmt: skip
     assert errors == []
     assert settings.proxy_api_keys == (Secret("a"), Secret("b"))
@@ -99,6 +110,7 @@ def test_every_global_variable_is_read() -> None:
     assert (settings.advertised_context, settings.patience_s, settings.drain_s) == (64000, 0, 0)
     assert (settings.allowed_hosts, settings.cors_origins) == ({"box.lan"}, {"https://a.test"})
     assert (settings.fetch_images, settings.local_is_private) == (True, True)
+    assert (settings.quota_pacing, settings.budget_microusd_day, settings.runaway_guard) == ("even", 2_500_000, False)
     assert (settings.https_proxy, settings.http_proxy) == ("http://p:1", "http://p:2")
     assert settings.no_proxy == ("localhost", ".lan")
 

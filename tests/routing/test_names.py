@@ -18,7 +18,7 @@ def roster(make):
             make("openrouter/free", open_catalogue=True),
             make("openai/gpt-6-luna"),
         ],
-        live_models={"openai": frozenset({"gpt-6-sol"})},
+        live_models={"openai": {"gpt-6-sol": ModelSpec(ModelId("gpt-6-sol"))}},
     )
 
 

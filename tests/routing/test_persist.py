@@ -477,9 +477,9 @@ def test_sizes_are_those_that_plans_went_by(make) -> None:
     a = make("a/m", context=10_000)
     w = World(a)
     w.state.adopt(w.roster)
-    w.state.calibrate("a", "m", 1_000, 1_080)
+    w.state.calibrate("a", "m", 1_000, 1_050)
     other = World(a)
     other.state.load(w.state.dump(w.now), other.roster, w.now)
     groups = [x.state.slot(a.target).group for x in (w, other)]
     assert groups[0].hard_max == groups[1].hard_max == 10_000 - 1_024
-    assert [group.memory.factor for group in groups] == [pytest.approx(1.016)] * 2
+    assert [group.memory.factor for group in groups] == [pytest.approx(1 + 0.05 / 3)] * 2

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
-from hermes_router.routing.quota import Meter, Reservation, settle
+from hermes_router.routing.quota import (
+    GRACE_S,
+    SLICES,
+    TRIAL_FIRST_S,
+    Meter,
+    Reservation,
+    settle,
+)
 
 SCOPE = Scope(ProviderName("p"))
 
@@ -29,10 +36,7 @@ def meter(
 
 def charge(one: Meter, amount: int, now: float) -> tuple[Meter, int, int]:
     """One request's claim, as the ledger makes it."""
-    if now >= one.reset_at:
-        one.roll(now)
-    one.used += amount
-    return one, amount, one.epoch
+    return one, amount, one.charge(amount, now)
 
 
 def told(remaining: int | None, limit: int | None = None, reset_at: float | None = None) -> QuotaSeen:
@@ -46,8 +50,8 @@ def test_a_window_holds_its_limit_and_comes_back_whole() -> None:
     charge(one, 10, 100.0)
     assert not one.fits(1, 100.0)
     assert one.left(100.0) == 0
-    assert one.fits(10, 160.0)
-    assert one.left(160.0) == 10
+    assert one.fits(10, 160.0 + GRACE_S)
+    assert one.left(160.0 + GRACE_S) == 10
 
 
 def test_a_claim_is_replaced_by_what_was_used() -> None:
@@ -65,10 +69,11 @@ def test_a_claim_is_replaced_by_what_was_used() -> None:
 
 
 def test_a_claim_of_another_window_changes_nothing() -> None:
-    """A request that began before the window's end does not touch the new one."""
+    """A request that began before it left the window does not touch what came since."""
     one = meter()
     entry = charge(one, 5, 0.0)
-    charge(one, 2, 61.0)
+    charge(one, 2, 30.0)
+    assert one.count(61.0) == 2
     settle([entry], None)
     assert one.used == 2
 
@@ -118,9 +123,8 @@ def test_a_remainder_without_a_limit_holds_for_one_window() -> None:
     one.told(told(2, None, 50.0), 10.0)
     assert one.fits(2, 10.0)
     assert not one.fits(3, 10.0)
-    one.roll(50.0)
-    assert one.limit is None
     assert one.fits(99, 50.0)
+    assert one.limit is None
 
 
 def test_nothing_left_and_no_reset_told_is_looked_at_again_soon() -> None:
@@ -147,7 +151,7 @@ def test_the_owners_word_is_only_ever_tightened() -> None:
     charge(one, 1, 0.0)
     one.told(told(2, 1_000, 99.0), 0.0)
     assert one.left(0.0) == 2
-    assert one.reset_at == 99.0
+    assert one.whole_at(0.0) == 99.0
 
 
 def test_a_told_level_sets_the_limit_only() -> None:
@@ -158,18 +162,37 @@ def test_a_told_level_sets_the_limit_only() -> None:
     assert not one.fits(1, 0.0)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 200), st.sampled_from(["used", "unsent", "unknown"]))))
-def test_settled_claims_leave_exactly_what_was_used(requests: list[tuple[int, int, str]]) -> None:
-    """Over any sequence of claims the window holds neither more nor less than their outcomes; never below 0."""
+CLOCKS = st.sampled_from(["rolling", "utc"])
+
+
+@given(CLOCKS, st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40), st.sampled_from(["used", "unsent", "late"]))))
+def test_settled_claims_leave_exactly_what_was_used(clock: str, requests: list[tuple[int, int, str]]) -> None:
+    """Over any sequence of claims the window holds neither more nor less than their outcomes; never below 0.
+
+    Never less than what was used in the last minute, and nothing that is older than a slice and the grace.
+    """
     one = meter(Unit.TOKENS, limit=None, origin="published")
-    expected, epoch = 0, 0
-    for amount, second, outcome in requests:
-        entry = charge(one, amount, float(second))
-        if one.epoch != epoch:
-            expected, epoch = 0, one.epoch
-        settle([entry], None if outcome == "unsent" else (1, 2 if outcome == "used" else -1, 0, 0, 0, 1))
-        expected += {"used": 2, "unsent": 0, "unknown": amount}[outcome]
-        assert one.used == expected >= 0
+    one.rule(None, "published", clock)
+    now, done = 0.0, []
+    under_way: list[tuple[tuple[Meter, int, int], float]] = []
+    for amount, later, outcome in requests:
+        now += later
+        entry = charge(one, amount, now)
+        if outcome == "late":
+            under_way.append((entry, now))
+        else:
+            settle([entry], None if outcome == "unsent" else (1, 2, 0, 0, 0, 1))
+            done.append((now, 2 if outcome == "used" else 0))
+    now += 20.0
+    for entry, at in under_way:
+        settle([entry], (1, 3, 0, 0, 0, 1))
+        done.append((at, 3))
+    used = one.count(now)
+    if clock == "utc":
+        assert used == sum(n for at, n in done if at // 60 == now // 60)
+    else:
+        slack = GRACE_S + 60.0 / SLICES
+        assert sum(n for at, n in done if at > now - 60) <= used <= sum(n for at, n in done if at > now - 60 - slack)
 
 
 def test_a_reservation_begins_unsettled() -> None:
@@ -185,7 +208,172 @@ def test_scarcity_is_noticed_again_after_a_settlement_took_it_back(world, make, 
     def why(used: int) -> list[str]:
         held = w.take(want(max_output_tokens=9_500))
         w.state.settle(held.reservation, w.now, input_tokens=10, output_tokens=used, sent=True)
-        return [one.why for one in w.plan(want()).explain()]
+        return [one.why for one in w.plan(want(max_output_tokens=10)).explain()]
 
     assert why(10) == ["fits"]
     assert why(9_300) == ["scarce"]
+
+
+# --- rolling windows -----------------------------------------------------------------------------------
+
+
+def test_a_rolling_window_never_holds_more_than_its_limit_in_any_span() -> None:
+    """A burst at the end of one minute is not followed by another at the begin of the next."""
+    one = meter(limit=10)
+    for _ in range(2):
+        charge(one, 1, 0.0)
+    for _ in range(8):
+        charge(one, 1, 59.0)
+    assert not one.fits(1, 60.0)
+    assert one.fits(2, 60.0 + GRACE_S)
+    assert not one.fits(3, 60.0 + GRACE_S)
+    assert one.room_at(3, 61.0) == 119.0 + GRACE_S
+    assert one.whole_at(61.0) == 119.0 + GRACE_S
+
+
+def test_the_log_of_a_window_is_bounded() -> None:
+    """However often it is used and told of, its memory does not grow."""
+    one = Meter(SCOPE, Unit.TOKENS, Window.DAY)
+    one.rule(10**9, "published")
+    for second in range(0, 86_400, 20):
+        charge(one, 3, float(second))
+        if second % 60 == 0:
+            one.told(QuotaSeen("provider", Unit.TOKENS, Window.DAY, 10**9, 10**9 - one.used - 1, None), float(second))
+    assert len(one.log) <= 2 * SLICES + 2
+    assert one.used >= 3 * 4_320
+
+
+def test_a_telling_covers_what_was_sent_before_its_request_only() -> None:
+    """Ten are sent at once; the first answer counts itself, not the nine behind it, which are not forgotten."""
+    one = meter(limit=None, origin="published")
+    claims = [charge(one, 1, 0.0) for _ in range(10)]
+    one.told(told(29, 30, 60.0), 0.5, (1, claims[0][2]))
+    assert one.left(0.5) == 20
+    settle([claims[9]], None)
+    assert one.left(0.5) == 21
+    settle([claims[0]], None)  # the provider has counted it
+    assert one.left(0.5) == 21
+
+
+def test_a_telling_keeps_the_shape_of_what_we_know() -> None:
+    """What others used leaves at the reset that was told; what we used leaves as it is used."""
+    one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)
+    one.rule(100, "published")
+    charge(one, 40, 0.0)
+    charge(one, 50, 40_000.0)
+    one.told(QuotaSeen("provider", Unit.REQUESTS, Window.DAY, 100, 4, 126_400.0), 40_001.0)
+    assert one.count(40_002.0) == 96
+    assert one.count(86_401.0) == 56
+    assert one.count(126_400.0) == 0
+
+
+def test_what_was_told_long_ago_may_be_doubted() -> None:
+    """A limit told the day before yesterday, and never since, binds as a learned one does: one request may ask."""
+    one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)
+    one.rule(None, "published", "utc")
+    one.told(QuotaSeen("provider", Unit.REQUESTS, Window.DAY, 3, 0, at(2026, 1, 2)), at(2026, 1, 1, 9))
+    now = at(2026, 1, 4, 9)
+    for _ in range(3):
+        charge(one, 1, now)
+    assert one.origin == "learned"
+    assert not one.fits(1, now)
+    assert one.may_try(now)
+
+
+# --- what is learned -------------------------------------------------------------------------------------
+
+
+def test_a_learned_limit_binds_until_a_larger_count_succeeds() -> None:
+    """It stands in later windows, is doubted once a day, and is believed no more once it was wrong."""
+    one = meter(origin="published")
+    one.published = 10
+    one.learn(9, 0.0)
+    assert (one.binds, one.limit, one.origin) == (True, 9, "learned")
+    now = 1_000.0
+    for _ in range(9):
+        charge(one, 1, now)
+    assert not one.fits(1, now)
+    assert not one.may_try(now)
+    now = TRIAL_FIRST_S + 1.0
+    claims = [charge(one, 1, now) for _ in range(9)]
+    assert one.may_try(now)
+    claims.append(charge(one, 1, now))
+    one.tried(now)
+    assert not one.may_try(now + TRIAL_FIRST_S - 1.0)
+    assert settle(claims[-1:], (1, 1, 1, 1, 0, 1), admitted=True) == [one]
+    assert (one.binds, one.limit, one.origin) == (False, 12, "published")
+
+
+def test_a_doubt_that_was_refused_waits_twice_as_long() -> None:
+    """A day, two, four, and never more than eight."""
+    one = meter(origin="published")
+    one.learn(9, 0.0)
+    spans, now = [], 0.0
+    for _ in range(6):
+        now = one.trial_at
+        one.tried(now)
+        one.learn(9, now)
+        spans.append((one.trial_at - now) / TRIAL_FIRST_S)
+    assert spans == [2, 4, 8, 8, 8, 8]
+
+
+def test_a_prior_that_is_too_low_moves_up_with_what_succeeds() -> None:
+    """A quarter is added to what succeeded, so that it does not pace for ever; a reload does not take it back."""
+    one = meter(origin="published")
+    one.prior(10, "rolling")
+    claims = [charge(one, 1, 0.0) for _ in range(12)]
+    settle(claims[:11], (1, 1, 1, 1, 0, 1), admitted=True)
+    assert one.limit == 11 + 2
+    settle(claims[11:], (1, 1, 1, 1, 0, 1), admitted=False)
+    assert one.limit == 13
+    one.prior(10, "rolling")
+    assert one.limit == 13
+    one.prior(20, "rolling")
+    assert one.limit == 20
+
+
+def test_a_published_level_stays_what_it_is() -> None:
+    """Sane is not allowed: more at a time than the row advises is no reason for more."""
+    one = meter(Unit.CONCURRENCY, Window.NONE, limit=1, origin="published")
+    claims = [charge(one, 1, 0.0), charge(one, 1, 0.0)]
+    settle(claims, (1, 1, 1, 1, 0, 1), admitted=True)
+    assert one.limit == 1
+
+
+def test_a_single_request_is_never_too_much_for_what_was_only_learned() -> None:
+    """Alone in its window, a request larger than a learned number of tokens is sent; told ones stand."""
+    one = meter(Unit.TOKENS, limit=100, origin="published")
+    one.learn(100, 0.0)
+    assert one.fits(500, 0.0)
+    charge(one, 1, 0.0)
+    assert not one.fits(500, 0.0)
+
+
+# --- clocks ----------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_not_the_providers_is_given_up() -> None:
+    """Spent before midnight, refused after it: what was used counts until it is a day old."""
+    one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)
+    one.rule(5, "published", "utc")
+    for _ in range(5):
+        charge(one, 1, at(2026, 1, 1, 20))
+    night = at(2026, 1, 2, 0, 1)
+    assert one.count(night) == 0
+    assert one.unmoor(night)
+    assert one.count(night) == 5
+    assert one.count(at(2026, 1, 2, 20, 1)) == 0
+    assert not one.unmoor(night)
+
+
+def test_a_clock_set_back_leaves_no_window_standing() -> None:
+    """What was to last half a minute still does; a day on a clock ends at its own midnight."""
+    one, day = meter(limit=1), Meter(SCOPE, Unit.REQUESTS, Window.DAY)
+    day.rule(1, "owner", "utc")
+    ahead, now = at(2026, 1, 9, 12), at(2026, 1, 1, 12)
+    charge(one, 1, ahead - 30.0)
+    charge(day, 1, ahead)
+    for each in (one, day):
+        each.shift(now - ahead, now)
+    assert one.room_at(1, now) == now + 30.0 + GRACE_S
+    assert day.room_at(1, now) == at(2026, 1, 2)

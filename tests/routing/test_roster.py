@@ -21,16 +21,20 @@ def test_pinnable_holds_row_live_and_pool_once(make) -> None:
     row = [ModelSpec(ModelId("x")), ModelSpec(ModelId("big")), ModelSpec(ModelId("vec"), embeds=8)]
     roster = Roster(
         [make("a/x", key="k1", models=row[1:]), make("a/x", key="k2", models=row[1:]), make("b/y")],
-        live_models={"a": frozenset({"x", "new"}), "gone": frozenset({"z"})},
+        live_models={
+            "a": {one: ModelSpec(ModelId(one)) for one in ("x", "new")} | {"w": ModelSpec(ModelId("w"), embeds=0)},
+            "gone": {"z": ModelSpec(ModelId("z"))},
+        },
     )
     assert [(p, s.id) for p, s in roster.pinnable()] == [("a", "x"), ("a", "big"), ("a", "new"), ("b", "y")]
     assert roster.knows("gone", "z")
 
 
-def test_a_live_model_has_the_rows_price_class(make) -> None:
-    """W16: nothing is assumed free because it was only seen in a list."""
-    roster = Roster([make("a/x", price_class=PriceClass.SUBSCRIPTION)], live_models={"a": frozenset({"new"})})
-    assert {s.id: s.price_class for _, s in roster.pinnable()}[ModelId("new")] is PriceClass.SUBSCRIPTION
+def test_a_live_model_is_shown_as_it_is_listed(make) -> None:
+    """Its windows and its price class are those that were read for it."""
+    listed = ModelSpec(ModelId("new"), context=9_000, price_class=PriceClass.SUBSCRIPTION)
+    roster = Roster([make("a/x")], live_models={"a": {"new": listed}})
+    assert roster.pinnable()[1] == ("a", listed)
 
 
 def test_a_pinned_model_gets_a_target_for_each_credential(make) -> None:

@@ -9,7 +9,7 @@ from hermes_router.routing import rows
 from hermes_router.routing.bindings import Binding
 from hermes_router.routing.cooldown import CANARY_S, FORGET_S, NEVER, PAUSE_TRY_S, cooled, paused
 from hermes_router.routing.health import Breaker
-from hermes_router.routing.learned import ModelMemory
+from hermes_router.routing.learned import Learnt, ModelMemory
 from hermes_router.routing.names import Pin
 from hermes_router.routing.plain import Instants
 from hermes_router.routing.quota import Meter
@@ -105,15 +105,23 @@ def test_a_breaker_lets_a_probe_through_whatever_its_row_says() -> None:
 
 
 def test_learned_capabilities_age() -> None:
-    """What is a week old is not written, and not read either."""
+    """How a capability was learned is written with it; what is a week old is not written, and not read either."""
     memory, other = ModelMemory(), ModelMemory()
-    memory.capabilities[Capability.TOOLS] = (Known.NO, NOW)
+    memory.capabilities[Capability.TOOLS] = Learnt(Known.NO, NOW)
+    memory.capabilities[Capability.IMAGES] = Learnt(Known.YES, NOW, "probed")
     row = rows.of_memory("a", "m", memory, NOW)
     rows.into_memory(other, row, HERE)
     assert other.capabilities == memory.capabilities
     rows.into_memory(late := ModelMemory(), row, Instants(NOW, NOW + 8 * 86_400.0))
     assert late.capabilities == {}
     assert rows.of_memory("a", "m", memory, NOW + 8 * 86_400.0) is None
+
+
+def test_a_row_of_an_earlier_version_has_no_provenance() -> None:
+    """A capability without a word on how it was learned was seen; a window without a time was learned just now."""
+    rows.into_memory(memory := ModelMemory(), {"capabilities": {"tools": ["yes", NOW]}, "context": 9_000}, HERE)
+    assert memory.capabilities == {Capability.TOOLS: Learnt(Known.YES, NOW, "seen")}
+    assert (memory.context, memory.context_at) == (9_000, NOW)
 
 
 def test_what_was_learned_stays_within_the_bounds_of_learning() -> None:
@@ -129,12 +137,12 @@ def test_a_binding_whose_target_cannot_be_read_keeps_its_difficulty() -> None:
     """The conversation is free to go anywhere, and no easier than it was."""
     bound = Binding(Pin(None, "m"))
     bound.target, bound.floor, bound.settled, bound.used_at = target("a/m").target, 4, True, NOW
-    row = rows.of_binding("k", bound, {bound.target: 0})
-    key, same = rows.to_binding(row, [bound.target], HERE)
+    row = rows.of_binding("k", bound, 0)
+    key, same = rows.to_binding(row, [bound.target].__getitem__, HERE)
     assert (key, same.target, same.pin, same.floor, same.settled) == ("k", bound.target, Pin(None, "m"), 4, True)
-    _, lost = rows.to_binding(row, [None], HERE)
+    _, lost = rows.to_binding(row, [None].__getitem__, HERE)
     assert (lost.target, lost.floor, lost.settled) == (None, 4, False)
-    assert rows.to_binding([*row[:4], 9, True], [], HERE) is None
+    assert rows.to_binding([*row[:4], 9, True], [].__getitem__, HERE) is None
 
 
 # --- there and back, where chance seldom gets to ------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.routing.demand import Constraint
 from hermes_router.routing.failover import after
 from hermes_router.routing.names import Pin
+from hermes_router.routing.quota import GRACE_S
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.scheduler import Choice, Rejection
 
@@ -162,8 +163,8 @@ def test_the_owners_limit_binds(world, make) -> None:
     assert Counter(w.who() for _ in range(15)) == {"a/m#k1": 10, None: 5}
     nobody = w.plan()
     assert nobody.limited
-    assert nobody.retry_at == w.now + 60
-    assert w.later(60).who() == "a/m#k1"
+    assert nobody.retry_at == w.now + 60 + GRACE_S
+    assert w.later(60 + GRACE_S).who() == "a/m#k1"
 
 
 def test_crossing_a_shared_prior_ranks_every_target_of_its_scope(world, make) -> None:

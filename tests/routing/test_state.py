@@ -336,6 +336,47 @@ def test_a_learned_window_changes_the_next_plan(world, make, want) -> None:
     assert w.plan(big).too_long is not None
 
 
+def test_a_learned_window_runs_out(world, make, want) -> None:
+    """After a week the row's window counts again, and what was too large fits."""
+    w = world(make("a/m"))
+    w.state.succeeded(w.roster.facts[0].target, w.now, ttft_s=None, demand=want())
+    w.state.learn_context("a", "m", 16_384)
+    big = want(text_bytes=200_000)
+    assert w.take(big) is None
+    w.now += 8 * 86_400.0
+    w.state.forget_stale(w.now)
+    assert w.take(big) is not None
+
+
+def test_a_model_that_is_listed_again_is_in_use_at_once(world, make) -> None:
+    """What said that it is gone ends; a cooldown for another reason stands."""
+    a, b = make("a/m"), make("b/m")
+    w = world(a, b)
+    w.state.adopt(w.roster)
+    w.state.failed(a.target, err.ModelGone(), w.now)
+    w.state.failed(b.target, err.ModelGone(), w.now)
+    w.state.listed_again("a", "m", w.now)
+    assert [w.state.status(one, w.now).state for one in (a, b)] == ["ready", "cooling"]
+    w.state.failed(a.target, err.RateLimited(scope="model", retry_at=w.now + 50, told=True), w.now)
+    w.state.listed_again("a", "m", w.now)
+    assert w.state.status(a, w.now).state == "cooling"
+
+
+def test_told_room_lets_one_request_ask(world, make) -> None:
+    """Of a long told wait only: one request goes there at once, and its success ends the wait."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.failed(a.target, err.RateLimited(retry_at=w.now + 600, told=True), w.now)
+    assert not w.state.told_to_wait(a.credential.id, w.now)
+    w.state.failed(a.target, err.RateLimited(retry_at=w.now + 9_000, told=True), w.now)
+    assert w.state.told_to_wait(a.credential.id, w.now)
+    assert w.take() is None
+    w.state.has_room_again(a.credential.id, w.now)
+    assert w.take() is not None
+    assert w.take() is None
+
+
 def test_the_floor_of_a_conversation(world, make, want) -> None:
     """The hardest answered turn is the floor of the later ones."""
     w = world(make("a/m", tier=5))

@@ -55,6 +55,14 @@ def upstream_errors() -> list[UpstreamError]:
     return [cls("stall") if cls is errors.TimedOut else cls("quota max_tokens secret") for cls in found]
 
 
+def test_what_holds_paid_models_back_is_said_behind_the_wait() -> None:
+    """A budget of the pool is no secret from callers: what to do stands in the message, of a 429 and of a 503."""
+    advice = "Paid models wait for the day's budget: raise BUDGET_USD_DAY."
+    for limited in (True, False):
+        said = body_of(NoTarget(limited=limited, retry_at=NOW + 5, advice=advice))["message"]
+        assert said == f"All providers are temporarily unavailable. The next one is expected back in 5 s. {advice}"
+
+
 OURS: list[HermesError] = [
     NoTarget(limited=True, retry_at=NOW + 5, attempts=REPORTS),
     NoTarget(limited=False, retry_at=NOW + 5, attempts=REPORTS),

@@ -102,8 +102,8 @@ CASES = [
             "x-ratelimit-reset-requests-day": "1795305600",
         },
         [
-            q("account_model", Unit.REQUESTS, Window.MINUTE, 20, 3, 30),
-            q("account_model", Unit.REQUESTS, Window.DAY, 20, 3, 43200),
+            q("account", Unit.REQUESTS, Window.MINUTE, 20, 3, 30),
+            q("account", Unit.REQUESTS, Window.DAY, 20, 3, 43200),
         ],
     ),
     (
