@@ -367,7 +367,7 @@ def target(
 
 
 class World:
-    """An engine over a pool, with everything else faked."""
+    """An engine over a pool, with everything else faked. Nobody waits for quota unless `settings` say so."""
 
     def __init__(self, *facts: TargetFacts | str, settings: Settings | None = None) -> None:
         made = [target(each) if isinstance(each, str) else each for each in facts]
@@ -378,7 +378,7 @@ class World:
         self.authorizer = Authorizer()
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self.engine = Engine(
-            snapshot=Generation(1, settings or Settings(), Roster(made), "round-robin"),
+            snapshot=Generation(1, settings or Settings(patience_s=0.0), Roster(made), "round-robin"),
             state=RoutingState(),
             transport=self.transport,
             authorizer=self.authorizer,

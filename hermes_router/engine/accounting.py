@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
-from hermes_router.core.catalog import ModelSpec, Price, PriceClass
-from hermes_router.core.errors import Blames, UpstreamError
+from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass
+from hermes_router.core.errors import Blames, TimedOut, Unreachable, UpstreamError
 from hermes_router.core.events import Usage
 from hermes_router.core.ports import Recorder
 from hermes_router.core.records import AttemptRecord, ExchangeRecord, FailedAttempt, failed_attempts
@@ -20,7 +20,7 @@ from hermes_router.engine.context import Engine
 from hermes_router.routing.demand import Demand
 from hermes_router.routing.scheduler import Candidate
 
-__all__ = ["Recent", "Trail", "consumed", "cost_microusd"]
+__all__ = ["Recent", "Trail", "consumed", "cost_microusd", "owners_money"]
 
 KEPT = 500
 _CHARS_PER_TOKEN = 4
@@ -29,7 +29,7 @@ _EXCERPT = 200
 _NAME = 200
 _WARNINGS = 20
 _FREE = frozenset({PriceClass.FREE, PriceClass.SUBSCRIPTION})
-_NO_PRICE = Price()
+_NO_PRICES = frozenset({Price(), UNKNOWN_PRICE})
 _NOTHING = Usage()
 _REFUSALS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.REQUEST, Blames.MODEL})
 
@@ -48,6 +48,11 @@ def cost_microusd(model: ModelSpec, usage: Usage) -> int:
     fresh = usage.input_tokens - cached
     spent = fresh * price.input_microusd + cached * of_cached + usage.output_tokens * price.output_microusd
     return (spent + 500_000) // 1_000_000
+
+
+def owners_money(model: ModelSpec, microusd: int) -> int:
+    """What of an amount the owner pays, which is what budgets are about: free credit and subscriptions are not."""
+    return microusd if model.price_class is PriceClass.PAID else 0
 
 
 def consumed(reported: Usage | None, prompt_tokens: int, chars: int) -> Usage:
@@ -74,10 +79,10 @@ class Trail:
         self._records: list[AttemptRecord] = []
         self._words: list[str] = []
 
-    def answered(self, candidate: Candidate, attempt: Attempt, usage: Usage) -> None:
-        """The attempt gave the answer, and this is its usage."""
+    def answered(self, candidate: Candidate, attempt: Attempt, usage: Usage) -> int:
+        """The attempt gave the answer, and this is its usage. Returns what it cost, in micro-US-dollars."""
         # A caller that is slow to take the end is not the provider's time.
-        self._add(candidate, attempt, "ok", usage, ended_mono=attempt.last_data_mono)
+        return self._add(candidate, attempt, "ok", usage, ended_mono=attempt.last_data_mono)
 
     def failed(
         self,
@@ -88,17 +93,22 @@ class Trail:
         reported: Usage | None,
         prompt_tokens: int,
         chars: int,
-    ) -> None:
+    ) -> int | None:
         """The attempt failed; None for an error = the caller left, for an attempt = nothing was sent.
 
         The provider may bill it where it took the request: a good head came back, and no word of refusal alone.
+        Returns what it cost, in micro-US-dollars; None where nobody knows: the request went out, and the caller or we
+        had no patience to hear what became of it, or the connection broke.
         """
         taken = attempt is not None and attempt.status is not None and 200 <= attempt.status < 300
         if taken and error is not None and error.blames in _REFUSALS and not chars:
             taken = reported is not None
         usage = consumed(reported, prompt_tokens, chars) if taken else None
         outcome = error.wire_class if error is not None else "abandoned"
-        self._add(candidate, attempt, outcome, usage, ended_mono=self._engine.clock.mono(), error=error)
+        cost = self._add(candidate, attempt, outcome, usage, ended_mono=self._engine.clock.mono(), error=error)
+        if attempt is not None and attempt.status is None and (error is None or _unheard(error)):
+            return None
+        return cost
 
     def _add(
         self,
@@ -109,7 +119,7 @@ class Trail:
         *,
         ended_mono: float,
         error: UpstreamError | None = None,
-    ) -> None:
+    ) -> int:
         facts = candidate.facts
         model = facts.model
         sent_mono, ttft_s, status = ended_mono, None, None
@@ -118,7 +128,7 @@ class Trail:
         said, retry_at = "", None
         if error is not None:
             said, retry_at, status = error.excerpt[:_EXCERPT], error.retry_at, status or error.status
-        billed, cost, unpriced = usage is not None, 0, False
+        billed, cost, unpriced = usage is not None, 0, False  # an unpriced one costs budgets what it is taken for
         if usage is None:
             usage = _NOTHING
         else:
@@ -126,17 +136,18 @@ class Trail:
                 usage = _bounded(usage)
             if model.price_class not in _FREE:
                 cost = cost_microusd(model, usage)
-                unpriced = model.price_class is PriceClass.PAID and model.price == _NO_PRICE
+                unpriced = model.price_class is PriceClass.PAID and model.price in _NO_PRICES
         target = facts.target
         self._words.append(f"{target}:{outcome}")
         self._records.append(
             AttemptRecord(  # by position: it is made for every request, and names cost
                 target.provider, target.model, target.credential, facts.credential.tail, outcome, candidate.why,
                 status, said, retry_at, ended_mono - sent_mono, ttft_s, usage.input_tokens, usage.cached_tokens,
-                usage.output_tokens, usage.estimated, billed, cost, unpriced,
+                usage.output_tokens, usage.estimated, billed, 0 if unpriced else cost, unpriced,
                 self._arrived_at + sent_mono - self._arrived_mono,
             )
         )  # fmt: skip
+        return cost
 
     def report(
         self,
@@ -151,6 +162,7 @@ class Trail:
         stream: bool,
         failures: int,
         warnings: Iterable[str],
+        waited_s: float = 0.0,
     ) -> None:
         """The exchange is over: count it, log it, hand its record over. No await, so that nothing can lose it."""
         engine = self._engine
@@ -163,6 +175,7 @@ class Trail:
                 tuple(islice(warnings, _WARNINGS)),
             )
         )  # fmt: skip
+        waited = {"waited_s": round(waited_s, 3)} if waited_s else {}
         engine.log.info(
             "exchange.done",
             request_id=request_id,
@@ -173,6 +186,7 @@ class Trail:
             output_tokens=usage.output_tokens,
             estimated=usage.estimated,
             duration_s=round(duration_s, 3),
+            **waited,
         )
 
 
@@ -196,6 +210,13 @@ class Recent:
     def last_errors(self, n: int) -> list[FailedAttempt]:
         """The last `n` failed attempts of the exchanges kept, the latest first."""
         return list(islice((failed for each in reversed(self._records) for failed in failed_attempts(each)), n))
+
+
+def _unheard(error: UpstreamError) -> bool:
+    """Whether the request may have reached the provider, and nothing came back."""
+    if isinstance(error, Unreachable):
+        return error.sent
+    return isinstance(error, TimedOut) and error.phase != "connect"
 
 
 def _bounded(usage: Usage) -> Usage:

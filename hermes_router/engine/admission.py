@@ -22,8 +22,8 @@ _VARIABLE = "PROXY_API_KEYS"
 class Caller:
     """A caller whose router key was good. `providers` None = all.
 
-    `rpm` and `concurrency` are the key's caller limits, None = none (`caller_limits.py`); `patience_s` is how long its
-    requests may wait for quota, None = as the settings say.
+    `rpm`, `concurrency` and `budget_microusd` (micro-US-dollars a day of UTC) are the key's caller limits, None = none
+    (`caller_limits.py`); `patience_s` is how long its requests may wait for quota, None = as the settings say.
     """
 
     key: RouterKeyId
@@ -32,6 +32,7 @@ class Caller:
     patience_s: float | None = None
     rpm: int | None = None
     concurrency: int | None = None
+    budget_microusd: int | None = None
 
 
 class Admission:
@@ -86,6 +87,7 @@ def _caller(key: RouterKey, settings: Settings) -> Caller:
         patience_s=key.patience_s,
         rpm=key.rpm,
         concurrency=key.concurrency,
+        budget_microusd=key.budget_microusd,
     )
 
 

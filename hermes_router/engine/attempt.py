@@ -35,6 +35,10 @@ class Owner(Protocol):
         """What the head says of the provider's windows: true now, stale at the end of a long stream."""
         ...
 
+    def admitted(self) -> None:
+        """A good head came: the provider has let the request in, whatever becomes of it."""
+        ...
+
     def alone(self) -> bool:
         """Whether nobody else could serve the request now."""
         ...
@@ -150,6 +154,7 @@ class Attempt:
         if quotas:
             self._owner.seen(quotas)
         if 200 <= status < 300:
+            self._owner.admitted()
             kind = headers.get("content-type", "")
             if kind.startswith("text/html"):
                 self._fail(Malformed("HTML instead of an answer", status=status))

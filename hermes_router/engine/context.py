@@ -13,7 +13,10 @@ from hermes_router.core.settings import Settings
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.engine.memory import Memory
+from hermes_router.engine.prober import Prober
+from hermes_router.engine.runaway import RunawayGuard
 from hermes_router.engine.sweep import Sweeper
+from hermes_router.engine.waiting import Waiters
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 
@@ -63,7 +66,10 @@ class Forgetful:
 
 @dataclass(slots=True)
 class Engine:
-    """The ports and the ledger. `snapshot` is the current generation: read it once per attempt."""
+    """The ports and the ledger. `snapshot` is the current generation: read it once per attempt.
+
+    `waiters.wake()` is called by whoever changes something that may serve a request that waits.
+    """
 
     snapshot: Generation
     state: RoutingState
@@ -81,3 +87,11 @@ class Engine:
     counters: Counters = field(default_factory=Counters)
     limits: CallerLimits = field(default_factory=CallerLimits)
     recorder: Recorder = field(default_factory=Forgetful)
+    waiters: Waiters = field(init=False)
+    guard: RunawayGuard = field(init=False)
+    prober: Prober = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.prober = Prober(self.state, self.clock)
+        self.waiters = Waiters(self.clock, self.sweeper)
+        self.guard = RunawayGuard(self.log)

@@ -11,44 +11,43 @@ from typing import NamedTuple
 from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import (
-    AttemptReport,
-    ContextTooLarge,
-    ContextTooLong,
+    CallerLimited,
     CredentialRejected,
     DeadlinePassed,
     HermesError,
-    NoTarget,
-    RequestRejected,
     TimedOut,
-    Unsupported,
     UpstreamError,
 )
 from hermes_router.core.events import Usage
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Outbound, ReplyStream
-from hermes_router.engine.accounting import Trail
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.reading import Reading
+from hermes_router.engine.search import Search
+from hermes_router.engine.settlement import Settlement
+from hermes_router.engine.standby import Standby
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
-from hermes_router.routing.scheduler import Candidate, Choice, Plan, plan
-from hermes_router.routing.window import advertised_context
+from hermes_router.routing.scheduler import Candidate
 from hermes_router.wire.openai_chat import Inbound
 from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.outgoing import Options, render
 from hermes_router.wire.passthrough import Lane
 
-_ABILITIES = frozenset({Capability.TOOLS, Capability.IMAGES, Capability.AUDIO})
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
+_NEVER = float("inf")
 
 
 class Question(NamedTuple):
-    """What an exchange is asked: the parsed request, scored, with what it may be served by."""
+    """What an exchange is asked: the parsed request, scored, with what it may be served by.
+
+    `max_wait_s`: how long the caller lets it wait for quota, in seconds; None = as its key or the settings say.
+    """
 
     inbound: Inbound
     demand: Demand
@@ -59,32 +58,38 @@ class Question(NamedTuple):
     request_id: str = ""
     fallback_any: bool = False
     dialect: str = "openai_chat"
+    max_wait_s: float | None = None
 
 
 class Exchange:
     """One exchange. `run` answers it; a cancelled `run` (the caller left) cancels its upstream."""
 
+    __slots__ = (
+        "_altered", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_engine", "_notices",
+        "_patience_s", "_paused", "_q", "_reading", "_search", "_settings", "_settlement", "_shown_before", "_standby",
+        "_wake",
+    )  # fmt: skip
+
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
         self._engine = engine
         self._q = question
-        self._settings = engine.snapshot.settings
-        self._deadline_mono = engine.clock.mono() + self._settings.request_deadline_s
-        self._constraint = question.constraint
-        self._reports: list[AttemptReport] = []
-        self._trail = Trail(engine)
+        self._settings = settings = engine.snapshot.settings
+        self._deadline_mono = engine.clock.mono() + settings.request_deadline_s
+        patience_s = question.max_wait_s if question.max_wait_s is not None else question.caller.patience_s
+        self._patience_s = settings.patience_s if patience_s is None else patience_s
+        self._search = Search(engine, question.demand, question.constraint, fallback_any=question.fallback_any)
+        self._settlement = Settlement(engine, question.demand, question.request_id)
+        self._standby: Standby | None = None
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
         self._delivery = None if reply is None else Delivery(question.inbound.request, reply, engine.clock, engine.ids)
         self._attempt: Attempt | None = None
-        self._candidate: Candidate | None = None
         self._reading: Reading | None = None
         self._shown_before = 0  # characters that the caller had seen when the attempt began
         self._dropped: frozenset[str] = frozenset()
-        self._refusal: RequestRejected | None = None  # what the caller gets back where nobody else can be asked
         self._altered = False
         self._cap_tokens: int | None = None
         self._paused = False  # the upstream waits for the caller
         self._wake: asyncio.Future[None] | None = None
-        self._usage = Usage()
 
     # -- the six steps ---------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Exchange:
         lease: Lease | None = None
         engine.sweeper.watch(self)
         try:
-            lease = engine.limits.admit(self._q.caller, engine.clock.now())
+            lease = self._admit()
             rendered = await self._serve()
             outcome = "answered" if rendered is None or rendered.status == 200 else f"refused_{rendered.status}"
         except HermesError as error:
@@ -108,32 +113,49 @@ class Exchange:
             self._leave()
             self._report(outcome)
             self._attempt = None  # exchange and attempt hold each other, and the body: not until the collector comes
+            self._standby = None  # the same
         return rendered
+
+    def _admit(self) -> Lease:
+        """Past the key's own limits, and the runaway guard. Raises CallerLimited."""
+        engine, caller = self._engine, self._q.caller
+        now = engine.clock.now()
+        lease = engine.limits.admit(caller, now)
+        self._search.lease = self._settlement.lease = lease
+        if self._settings.runaway_guard:
+            try:
+                notice = engine.guard.admit(caller.key, self._q.inbound, now)
+            except CallerLimited:
+                lease.release()
+                raise
+            if notice is not None:
+                self._notices[str(notice)] = None
+        return lease
 
     async def _serve(self) -> Rendered | None:
         """Plan and attempt until there is an answer; every plan is made anew on the current snapshot."""
         while True:
-            candidate = self._next()
+            candidate = self._next() or await self._stand_by()
+            self._settlement.begin(candidate, self._search.passage)
             error, rendered = await self._try(candidate)
             if error is None:
                 return rendered
-            self._note_failure(candidate.facts, error)
+            self._settlement.failed(candidate.facts, error, self._attempt, reported=self._reported, chars=self._chars)
             delivery = self._delivery
             if delivery is not None:
                 delivery.start_over()
                 if not delivery.splice.may_restart:
                     raise error
             if not self._committed and self._engine.clock.mono() >= self._deadline_mono:
-                raise DeadlinePassed(self._reports)
-            self._follow(candidate, error)
+                raise DeadlinePassed(self._settlement.reports)
+            self._follow(candidate.facts, error)
 
-    def _follow(self, candidate: Candidate, error: UpstreamError) -> None:
+    def _follow(self, facts: TargetFacts, error: UpstreamError) -> None:
         """Take the step that the failover table says. Raises the error where that is to stop."""
-        facts = candidate.facts
         step = failover.after(
             error,
             facts,
-            self._constraint,
+            self._search.constraint,
             altered=self._altered,
             input_tokens=self._q.demand.input_tokens,
             dropped=self._dropped,
@@ -141,63 +163,47 @@ class Exchange:
         )
         if step.action == "stop":
             raise error
-        self._constraint = step.constraint
+        self._search.failed(facts, error, step.constraint)
         if step.action == "same" and step.drop is not None:
             self._dropped |= {step.drop}
-            self._refusal = None  # it is answered by leaving the field out
+            self._settlement.refusal = None  # it is answered by leaving the field out
 
     @property
     def _committed(self) -> bool:
         return self._delivery is not None and self._delivery.committed
 
-    def _next(self) -> Candidate:
-        """The next candidate, its quota reserved in the same step. Raises what the caller gets if there is none."""
-        engine = self._engine
-        snapshot = engine.snapshot
-        constraint = self._constraint
-        planned = plan(
-            self._q.demand,
-            constraint,
-            snapshot.roster,
-            engine.state,
-            snapshot.policy,
-            engine.clock.now(),
-            engine.rng,
-        )
-        candidate = planned.take()
-        if candidate is not None:
-            return candidate
-        if constraint.pin is not None and self._q.fallback_any:
-            self._constraint = constraint._replace(pin=None)
-            return self._next()
-        raise self._no_candidate(planned)
+    def _next(self) -> Candidate | None:
+        """The next candidate, its quota reserved in the same step; None where nobody can take the request now."""
+        waiters, standby, search = self._engine.waiters, self._standby, self._search
+        if waiters.waiting:
+            waiters.serve()  # whoever has waited goes first
+            if self._patience_s and not search.planned and waiters.expects(search.kind, search.size) is not None:
+                return None
+        waited_s = 0.0 if standby is None else standby.waited_s
+        return search.take(patient=self._patience_s > waited_s)
 
-    def _no_candidate(self, planned: Plan) -> HermesError:
-        """What the caller gets where nobody is left: its own fault, a wait, or the truth about the pool."""
-        too_long = planned.too_long
-        if too_long is not None:
-            return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
-        if self._refusal is not None:
-            return self._refusal
-        awaited = self._engine.snapshot.awaits_local and self._q.demand.profile == "local"
-        if not self._reports and planned.hopeless is not None and not awaited:
-            return planned.hopeless
-        return NoTarget(
-            limited=planned.limited, retry_at=planned.retry_at, attempts=self._reports, reasons=planned.reasons
-        )
-
-    def _advertised(self, window: int) -> int:
-        """The window to name: agents store it, so it is the advertised one where no model was pinned."""
-        if self._constraint.pin is not None:
-            return window
-        snapshot = self._engine.snapshot
-        profile = self._q.demand.profile
-        return advertised_context(snapshot.roster, self._settings, self._engine.state.learned, profile=profile)
+    async def _stand_by(self) -> Candidate:
+        """Wait for whoever returns, where that is worth it (contract.md, Waiting). Raises what the caller gets else."""
+        standby = self._standby
+        if standby is None:
+            standby = self._standby = Standby(
+                self._engine,
+                self._search,
+                self._settlement,
+                patience_s=self._patience_s,
+                arrived_mono=self._deadline_mono - self._settings.request_deadline_s,
+                request_id=self._q.request_id,
+                changed=self.wake,
+            )
+        self._attempt = None  # the last one is over, and its bodies need not wait
+        standby.begin(_NEVER if self._committed else self._deadline_mono)
+        while standby.on:
+            await self._wait({})
+        return standby.result()
 
     async def _try(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
         """One attempt, to its verdict."""
         engine = self._engine
-        self._candidate = candidate
         self._attempt = None
         facts = candidate.facts
         delivery = self._delivery
@@ -206,9 +212,7 @@ class Exchange:
             request = self._outbound(facts)
         except KeyError:
             error: UpstreamError = CredentialRejected("the credential is gone")
-            error.target = facts.target
-            self._account(error)
-            self._settle(sent=False)
+            self._settlement.not_sent(facts, error)
             return error, None
         lane: Lane | None = None
         if delivery is not None:
@@ -227,7 +231,7 @@ class Exchange:
         )
         attempt.send(engine.transport, request)
         while not attempt.over:
-            await self._wait()
+            await self._wait(None)
         if attempt.error is not None:
             return attempt.error, None
         try:
@@ -235,8 +239,21 @@ class Exchange:
         except UpstreamError as error:
             attempt.overrule(error)
             return error, None
-        self._succeeded(facts, attempt)
+        self._settlement.succeeded(facts, attempt)
+        self._teach(facts, attempt.body)
         return None, rendered
+
+    def _teach(self, facts: TargetFacts, body: bytes) -> None:
+        """Let the prober look at the answer; what was shown beside an earlier attempt's part proves nothing."""
+        alone, delivery, question = not self._settlement.reports, self._delivery, self._q
+        self._engine.prober.saw(
+            facts,
+            question.demand,
+            question.inbound.fields,
+            usage=self._settlement.usage,
+            shown=delivery.splice.shown if alone and delivery is not None else None,
+            body=body if alone and delivery is None else b"",
+        )
 
     # -- one attempt, prepared -------------------------------------------------------------------------
 
@@ -284,7 +301,7 @@ class Exchange:
         facts, delivery, prompt = attempt.facts, self._delivery, self._q.demand.input_tokens
         if delivery is None:
             whole = reading.whole(attempt.body, prompt_tokens=prompt, cap_tokens=self._cap_tokens)
-            self._usage = whole.usage
+            self._settlement.usage = whole.usage
             return Rendered(200, {"content-type": "application/json", **self._headers(facts)}, whole.body)
         if lane is not None and lane.over:
             usage = lane.usage
@@ -294,8 +311,9 @@ class Exchange:
         headers = self._headers(facts)
         await delivery.open(headers)
         counted = usage is not None and usage.output_tokens > 0
-        self._usage = usage if usage and counted else reading.estimate(prompt, delivery.splice.shown.chars)
-        await delivery.finish(headers, self._usage)
+        usage = usage if usage and counted else reading.estimate(prompt, delivery.splice.shown.chars)
+        self._settlement.usage = usage
+        await delivery.finish(headers, usage)
         if lane is not None:
             reading.remember(lane)
         return None
@@ -303,7 +321,7 @@ class Exchange:
     def _headers(self, facts: TargetFacts) -> dict[str, str]:
         headers = {
             "x-hermes-target": facts.target.name,
-            "x-hermes-attempts": str(len(self._reports) + 1),
+            "x-hermes-attempts": str(len(self._settlement.reports) + 1),
         }
         if self._notices:
             headers["x-hermes-warnings"] = ",".join(self._notices)[:1_000]
@@ -331,26 +349,34 @@ class Exchange:
     def seen(self, quotas: tuple[QuotaSeen, ...]) -> None:
         """What the head of the answer says of the provider's windows."""
         if self._attempt is not None:
-            self._engine.state.seen(self._attempt.facts.target, quotas, self._engine.clock.now())
+            candidate = self._settlement.candidate
+            self._engine.state.seen(
+                self._attempt.facts.target,
+                quotas,
+                self._engine.clock.now(),
+                reservation=None if candidate is None else candidate.reservation,
+            )
+
+    def admitted(self) -> None:
+        """A good head: the provider has let the request in, and those behind it may follow."""
+        if self._settlement.passage is not None:
+            self._settlement.passage.proved()
+            self._engine.waiters.wake()
 
     def alone(self) -> bool:
         """Whether nobody but the target under way could serve; asked only when its time for a first token is up."""
-        attempt, snapshot, engine = self._attempt, self._engine.snapshot, self._engine
-        if attempt is None:
-            return False
-        others = self._constraint._replace(tried=self._constraint.tried | {attempt.facts.target})
-        planned = plan(
-            self._q.demand, others, snapshot.roster, engine.state, snapshot.policy, engine.clock.now(), engine.rng
-        )
-        spare = (one.why for one in planned.explain() if isinstance(one, Choice))
-        return all(why == "last resort" for why in spare)
+        return self._attempt is not None and self._search.alone(self._attempt.facts)
 
-    async def _wait(self) -> None:
-        """Until something changed; then open the reply, where that is what is needed."""
-        attempt = self._attempt
-        assert attempt is not None
-        if self._delivery is not None and self._delivery.opens:
-            await self._delivery.open(self._headers(attempt.facts))
+    async def _wait(self, headers: dict[str, str] | None) -> None:
+        """Until something changed; then open the reply, where that is what is needed.
+
+        `headers` describe the answer; None = the attempt under way will give it.
+        """
+        delivery = self._delivery
+        if delivery is not None and delivery.opens:
+            if headers is None and self._attempt is not None:
+                headers = self._headers(self._attempt.facts)
+            await delivery.open(headers or {})
             return
         self._wake = asyncio.get_running_loop().create_future()
         try:
@@ -360,7 +386,7 @@ class Exchange:
 
     def tick(self, mono: float) -> None:
         """All time limits of the exchange, and the relief of an upstream that was paused."""
-        attempt, delivery = self._attempt, self._delivery
+        attempt, delivery, standby = self._attempt, self._delivery, self._standby
         if attempt is not None and not attempt.over:
             if self._paused and delivery is not None and delivery.relieved:
                 self._paused = False
@@ -370,90 +396,32 @@ class Exchange:
                 attempt.failed(TimedOut("deadline"))
             else:
                 attempt.tick(mono)
+        elif standby is not None and standby.on:
+            standby.tick(mono, deadline_mono=_NEVER if self._committed else self._deadline_mono)
         if delivery is not None and delivery.tick(mono):
             self.wake()
 
-    # -- what is learnt, and the end -------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------
 
-    def _succeeded(self, facts: TargetFacts, attempt: Attempt) -> None:
-        engine = self._engine
-        now = engine.clock.now()
-        if self._candidate is not None:
-            self._trail.answered(self._candidate, attempt, self._usage)
-        engine.state.succeeded(facts.target, now, ttft_s=attempt.ttft_s, demand=self._q.demand)
-        if not self._usage.estimated and self._usage.input_tokens:
-            engine.state.calibrate(
-                facts.target.provider, facts.target.model, self._q.demand.input_tokens, self._usage.input_tokens
-            )
-        self._settle(sent=True)
+    @property
+    def _reported(self) -> Usage | None:
+        """What the provider has said of the usage of the attempt under way."""
+        return self._reading.usage if self._reading is not None else None
 
-    def _note_failure(self, facts: TargetFacts, error: UpstreamError) -> None:
-        engine = self._engine
-        now = engine.clock.now()
-        error.target = facts.target
-        if isinstance(error, TimedOut) and error.phase == "deadline":
-            engine.state.abandoned(facts.target, now)  # our own deadline is nobody's fault
-        else:
-            engine.state.failed(facts.target, error, now, demand=self._q.demand)
-        if isinstance(error, ContextTooLong) and error.limit_tokens:
-            engine.state.learn_context(facts.target.provider, facts.target.model, error.limit_tokens)
-        if isinstance(error, Unsupported) and error.param:
-            engine.state.learn_refused(facts.target.provider, facts.target.model, error.param)
-        if isinstance(error, RequestRejected) and error.wire_class == "refused":
-            self._refusal = error
-            if error.param in _ABILITIES:  # it said what the model lacks: the next such request goes elsewhere at once
-                engine.state.learn_capability(
-                    facts.target.provider, facts.target.model, Capability(error.param), Known.NO
-                )
-        self._reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
-        self._account(error)
-        engine.log.warning(
-            "attempt.failed",
-            request_id=self._q.request_id,
-            target=str(facts.target),
-            error=type(error).__name__,
-            status=error.status,
-            said=error.excerpt[:200],
-        )
-        self._settle(sent=error.status is None or error.status == 200)
-
-    def _account(self, error: UpstreamError | None) -> None:
-        """Note the attempt that failed, before it is settled; None = the caller left."""
-        if self._candidate is None:
-            return
-        delivery, reading = self._delivery, self._reading
-        self._trail.failed(
-            self._candidate,
-            self._attempt,
-            error,
-            reported=reading.usage if reading is not None else None,
-            prompt_tokens=self._q.demand.input_tokens,
-            chars=delivery.splice.shown.chars - self._shown_before if delivery is not None else 0,
-        )
-
-    def _settle(self, *, sent: bool) -> None:
-        """Settle the reservation, once."""
-        candidate, self._candidate = self._candidate, None
-        if candidate is None:
-            return
-        usage = self._usage
-        self._engine.state.settle(
-            candidate.reservation,
-            self._engine.clock.now(),
-            input_tokens=usage.input_tokens or None,
-            output_tokens=usage.output_tokens or None,
-            sent=sent,
-        )
+    @property
+    def _chars(self) -> int:
+        """How much of the attempt under way the caller has been shown."""
+        return self._delivery.splice.shown.chars - self._shown_before if self._delivery is not None else 0
 
     def _leave(self) -> None:
         """The caller left, or all is done: close what is still open; nobody is blamed."""
-        attempt, candidate = self._attempt, self._candidate
+        attempt = self._attempt
         if attempt is not None and not attempt.over:
             attempt.abort()
-        if candidate is not None:
-            self._engine.state.abandoned(candidate.facts.target, self._engine.clock.now())
-            self._account(None)
-        self._settle(sent=attempt is not None)
+        if self._standby is not None:
+            self._standby.end()
+        if self._settlement.candidate is not None:
+            self._settlement.left(attempt, reported=self._reported, chars=self._chars)
 
     async def _refuse(self, error: HermesError) -> Rendered | None:
         """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""
@@ -462,20 +430,22 @@ class Exchange:
             await delivery.fail(error)
             return None
         rendered = render_error(error, now=self._engine.clock.now())
-        headers = {"content-type": "application/json", "x-hermes-attempts": str(len(self._reports))}
+        attempts = str(len(self._settlement.reports))
+        headers = {"content-type": "application/json", "x-hermes-attempts": attempts}
         return replace(rendered, headers={**headers, **rendered.headers})
 
     def _report(self, outcome: str) -> None:
-        question = self._q
-        self._trail.report(
+        question, settlement = self._q, self._settlement
+        settlement.trail.report(
             outcome,
-            self._usage,
+            settlement.usage,
             request_id=question.request_id,
             router_key=question.caller.key,
             dialect=question.dialect,
             model=question.inbound.request.model,
             demand=question.demand,
             stream=self._delivery is not None,
-            failures=len(self._reports),
+            failures=len(settlement.reports),
             warnings=self._notices,
+            waited_s=0.0 if self._standby is None else self._standby.waited_s,
         )

@@ -3,6 +3,7 @@
 Owns the joining of names, difficulty and what the caller may use. It must never read a body or decide who serves.
 """
 
+import re
 from collections.abc import Mapping
 
 from hermes_router.core.chat import Warning as Notice
@@ -17,6 +18,8 @@ __all__ = ["make_question"]
 
 _FALLBACK_ANY = "x-hermes-fallback"
 _PROFILE = "x-hermes-profile"
+_MAX_WAIT = "x-hermes-max-wait"
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def make_question(
@@ -44,6 +47,13 @@ def make_question(
         no_training=settings.privacy == "no-training",
     )
     notices = (Notice(*resolved.warning.split(":", 1)),) if resolved.warning else ()
+    max_wait_s = None
+    asked_s = headers.get(_MAX_WAIT)
+    if asked_s is not None:
+        # A mistake in it costs the agent no request: the answer says that it was ignored.
+        max_wait_s = float(asked_s) if _SECONDS.fullmatch(asked_s := asked_s.strip()) else None
+        if max_wait_s is None:
+            notices = (*notices, Notice("ignored", _MAX_WAIT))
     return Question(
         inbound,
         demand,
@@ -53,6 +63,7 @@ def make_question(
         notices=notices,
         request_id=request_id,
         fallback_any=headers.get(_FALLBACK_ANY, "").lower() == "any",
+        max_wait_s=max_wait_s,
     )
 
 

@@ -11,22 +11,28 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hermes_router.core.catalog import (
+    UNKNOWN_PRICE,
     Capability,
     Claim,
     DialectName,
     Known,
     ModelSpec,
+    Price,
     PriceClass,
     ProviderSpec,
     QuotaRule,
     TargetFacts,
 )
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
+from hermes_router.core.live_lists import LiveList
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.core.variables import variable_part
+from hermes_router.engine.live_models import LiveView, as_spec, replacements
 
-__all__ = ["Snapshot", "base_url", "build_facts", "is_on", "pinned_facts", "take_snapshot"]
+__all__ = [
+    "Snapshot", "base_url", "build_facts", "is_on", "picked", "pinned_facts", "spoken_dialect", "take_snapshot",
+]  # fmt: skip
 
 # Dialects that are spoken towards providers, the preferred first; the others come with issues 4 and 6.
 SPOKEN: Final[tuple[DialectName, ...]] = ("openai_chat",)
@@ -36,12 +42,16 @@ _DIALECT_WORDS: Final[Mapping[DialectName, str]] = {
     "openai_responses": "Responses",
 }
 _UNKNOWN_TIER: Final = 3
-_MAX_DISCOVERED: Final = 8
+_NO_PRICE: Final = Price()
+_NO_LISTS: Final = LiveView()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A generation: settings, rows, credentials, and the targets they make. `live` is what providers list."""
+    """A generation: settings, rows, credentials, and the targets they make.
+
+    `live` is what local servers say that they hold, `lists` what providers list.
+    """
 
     generation: int
     settings: Settings
@@ -49,6 +59,19 @@ class Snapshot:
     credentials: tuple[Credential, ...] = ()
     facts: tuple[TargetFacts, ...] = ()
     live: Mapping[str, Sequence[ModelSpec]] = field(default_factory=dict)
+    lists: LiveView = field(default_factory=LiveView)
+
+    def live_models(self) -> dict[str, dict[str, ModelSpec]]:
+        """Every model that a provider of this generation lists, by provider and id.
+
+        Open catalogues are left out: any of their ids may be pinned, and hundreds would bury the pool's own.
+        """
+        found = {name: {str(model.id): model for model in models} for name, models in self.live.items()}
+        for name, spec in self.catalog.items():
+            listed = _list_of(spec, self.settings.provider(name), self.lists)
+            if listed is not None and not spec.open_catalogue:
+                found[name] = {str(model.id): as_spec(spec, model) for model in listed.models}
+        return found
 
 
 def take_snapshot(
@@ -57,11 +80,13 @@ def take_snapshot(
     catalog: Mapping[ProviderName, ProviderSpec],
     credentials: Sequence[Credential],
     live: Mapping[str, Sequence[ModelSpec]] | None = None,
+    *,
+    lists: LiveView = _NO_LISTS,
 ) -> Snapshot:
-    """The snapshot of one reading of the configuration; `live` maps providers to the models that they list."""
-    listed = live or {}
-    facts = build_facts(settings, catalog, credentials, listed)
-    return Snapshot(generation, settings, catalog, tuple(credentials), facts, listed)
+    """The snapshot of one reading of the configuration, with what local servers hold and providers list."""
+    found = live or {}
+    facts = build_facts(settings, catalog, credentials, found, lists)
+    return Snapshot(generation, settings, catalog, tuple(credentials), facts, found, lists)
 
 
 def is_on(spec: ProviderSpec, said: ProviderSettings) -> bool:
@@ -81,17 +106,23 @@ def base_url(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -
     return said.base_url
 
 
+def spoken_dialect(spec: ProviderSpec) -> DialectName:
+    """The dialect that a provider is asked in: the first of ours that it has, else its own first."""
+    return next((one for one in SPOKEN if one in spec.endpoints), next(iter(spec.endpoints)))
+
+
 def build_facts(
     settings: Settings,
     catalog: Mapping[ProviderName, ProviderSpec],
     credentials: Sequence[Credential],
     live: Mapping[str, Sequence[ModelSpec]] | None = None,
+    lists: LiveView = _NO_LISTS,
 ) -> tuple[TargetFacts, ...]:
     """Every target: provider by provider in the catalogue's order, model by model in list order, key by key.
 
-    `live` maps a provider to the models that it lists itself; it fills in what neither row nor owner says.
+    `live` and `lists` fill in what neither row nor owner says.
     """
-    listed = live or {}
+    found = live or {}
     of_provider: dict[ProviderName, list[Credential]] = {}
     for credential in credentials:
         of_provider.setdefault(credential.provider, []).append(credential)
@@ -101,8 +132,8 @@ def build_facts(
         mine = of_provider.get(spec.name, ())
         if not mine or not is_on(spec, said):
             continue
-        for position, model in enumerate(_models(spec, said, listed.get(spec.name, ()))):
-            facts.extend(_of_model(spec, said, model, position, mine))
+        for position, model in enumerate(_models(spec, said, found.get(spec.name, ()), lists)):
+            facts.extend(_of_model(spec, settings, model, position, mine))
     return tuple(facts)
 
 
@@ -113,49 +144,76 @@ def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[Targ
     mine = [c for c in snapshot.credentials if c.provider == provider]
     if spec is None or not mine or not is_on(spec, said):
         return ()
-    model = _spec_of(spec, model_id, {one.id: one for one in snapshot.live.get(provider, ())})
-    return tuple(_of_model(spec, said, model, len(spec.models), mine))
+    local = {one.id: one for one in snapshot.live.get(provider, ())}
+    model = _spec_of(spec, model_id, local, _list_of(spec, said, snapshot.lists))
+    return tuple(_of_model(spec, snapshot.settings, model, len(spec.models), mine))
 
 
 # --- models -----------------------------------------------------------------------------------------
 
 
-def _models(spec: ProviderSpec, said: ProviderSettings, live: Sequence[ModelSpec]) -> list[ModelSpec]:
-    """The owner's list, else the row's, else what the provider lists; models for embeddings left out."""
-    listed = {model.id: model for model in live}
+def _list_of(spec: ProviderSpec, said: ProviderSettings, lists: LiveView) -> LiveList | None:
+    """The provider's list, if it was read where its requests go."""
+    return lists.of(spec.name, base_url(spec, said, spoken_dialect(spec)))
+
+
+def _models(spec: ProviderSpec, said: ProviderSettings, live: Sequence[ModelSpec], lists: LiveView) -> list[ModelSpec]:
+    """The owner's list, else the row's, else what the local server has; models for embeddings left out."""
+    local = {model.id: model for model in live}
+    listed = _list_of(spec, said, lists)
     ids: Sequence[str]
     if said.models is not None:
         ids = tuple(dict.fromkeys(one.removeprefix(spec.model_prefix) for one in said.models))
     elif spec.models:
-        ids = [model.id for model in spec.models if model.picked]
-        # A row whose ids all left the list, at a provider that marks its free ones: those are taken instead.
-        if spec.free_only and listed and not listed.keys() & set(ids):
-            ids = [one for one in listed if one.endswith(spec.free_only)][:_MAX_DISCOVERED] or ids
+        ids = picked(spec)
+        if listed is not None and ids and lists.gone_from(spec.name).issuperset(ids):
+            ids = replacements(spec, listed) or ids
     else:
-        ids = list(listed)
-    models = [_spec_of(spec, one, listed) for one in ids]
+        ids = list(local)
+    models = [_spec_of(spec, one, local, listed) for one in ids]
     return [model for model in models if model.embeds is None]
 
 
-def _spec_of(spec: ProviderSpec, model_id: str, listed: Mapping[ModelId, ModelSpec]) -> ModelSpec:
-    """What is known of a model: the row first, then the provider's own list, then nothing but the row's defaults."""
-    seen = listed.get(ModelId(model_id))
+def picked(spec: ProviderSpec) -> tuple[str, ...]:
+    """The ids of a row's own default list."""
+    return tuple(str(model.id) for model in spec.models if model.picked and model.embeds is None)
+
+
+def _spec_of(spec: ProviderSpec, model_id: str, local: Mapping[ModelId, ModelSpec], live: LiveList | None) -> ModelSpec:
+    """What is known of a model: the row first, then the provider's own list, then nothing but the row's defaults.
+
+    Of two windows the smaller is the safe one, unless the owner wrote the row: too small is a detour, too large a
+    failure.
+    """
+    seen = local.get(ModelId(model_id))
+    listed = live.find(model_id, id_routes=spec.id_routes) if live is not None else None
+    if seen is None and listed is not None:
+        seen = replace(as_spec(spec, listed), id=ModelId(model_id))
     known = spec.model(model_id)
     if known is not None:
-        if seen is None:
-            return known
-        return replace(
-            known,
-            context=known.context or seen.context,
-            max_output=known.max_output or seen.max_output,
-            capabilities=dict(seen.capabilities) | dict(known.capabilities),
-        )
+        return known if seen is None else _filled(spec, known, seen)
     free = spec.free_only is not None and model_id.endswith(spec.free_only)
     price_class = PriceClass.FREE if free else spec.price_class
     if seen is not None:
+        if listed is not None:
+            return seen
         return replace(seen, price_class=price_class, capabilities=dict(spec.capabilities) | dict(seen.capabilities))
     return ModelSpec(
         ModelId(model_id), tier=_UNKNOWN_TIER, price_class=price_class, capabilities=dict(spec.capabilities)
+    )
+
+
+def _filled(spec: ProviderSpec, known: ModelSpec, seen: ModelSpec) -> ModelSpec:
+    context = known.context or seen.context
+    if context is not None and seen.context is not None and not spec.own:
+        context = min(context, seen.context)
+    unpriced = known.price_class is PriceClass.PAID and known.price == _NO_PRICE
+    return replace(
+        known,
+        context=context,
+        max_output=known.max_output or seen.max_output,
+        price=seen.price if unpriced else known.price,
+        capabilities=dict(seen.capabilities) | dict(known.capabilities),
     )
 
 
@@ -170,18 +228,27 @@ def _overridden(model: ModelSpec, said: ProviderSettings) -> ModelSpec:
     return replace(model, capabilities=dict(model.capabilities) | claims) if claims else model
 
 
+def _priced(model: ModelSpec) -> ModelSpec:
+    """The model, for budgets at the dearest price where it is paid for and nobody says how much."""
+    if model.price_class is PriceClass.PAID and model.price == _NO_PRICE:
+        return replace(model, price=UNKNOWN_PRICE)
+    return model
+
+
 # --- targets ----------------------------------------------------------------------------------------
 
 
 def _of_model(
-    spec: ProviderSpec, said: ProviderSettings, model: ModelSpec, position: int, credentials: Sequence[Credential]
+    spec: ProviderSpec, settings: Settings, model: ModelSpec, position: int, credentials: Sequence[Credential]
 ) -> list[TargetFacts]:
-    dialect = next((one for one in SPOKEN if one in spec.endpoints), next(iter(spec.endpoints)))
+    said = settings.provider(spec.name)
+    dialect = spoken_dialect(spec)
     url = base_url(spec, said, dialect)
-    model = _overridden(model, said)
+    model = _priced(_overridden(model, said))
     # What this model does not take is no longer allowed for it: one list to look at when the body is rendered.
     provider = replace(spec, allow=spec.allow - model.refuse) if spec.allow is not None and model.refuse else spec
     quotas = _quotas(spec, said, model)
+    reasons = model.capability(Capability.REASONING).value is Known.YES
     return [
         TargetFacts(
             target=Target(spec.name, model.id, credential.id),
@@ -199,6 +266,7 @@ def _of_model(
             quirks=spec.quirks | model.quirks,
             effort_levels=model.efforts,
             own_base_url=bool(said.base_url),
+            cap_reserve=settings.reasoning_token_reserve if reasons else 0,
         )
         for credential in credentials
     ]

@@ -48,6 +48,16 @@ class FrontServer(web.Server):
                 connection.sweep(now, idle_s)
         return len(left)
 
+    def shed(self, silent_s: float) -> None:
+        """Close what has not brought the head of a first request within so many seconds of its beginning.
+
+        Later ones are not looked at: a caller may keep a connection that it has used.
+        """
+        now = self._loop.time()
+        for connection in self.connections:
+            if isinstance(connection, Front):
+                connection.shed(now, silent_s)
+
     def __call__(self) -> RequestHandler:
         """A new connection."""
         return Front(self, loop=self._loop, **self._kwargs)
@@ -104,7 +114,10 @@ class _Envelope(RequestHandler):
 class Front(_Envelope):
     """A connection. At any time it is between two messages, or answers a hot request, or is aiohttp's."""
 
-    __slots__ = ("_drained", "_foreign", "_halted", "_held", "_held_bytes", "_hot", "_idle_at", "_linger")
+    __slots__ = (
+        "_began_at", "_drained", "_foreign", "_halted", "_held",
+        "_held_bytes", "_hot", "_idle_at", "_linger", "_spoken",
+    )  # fmt: skip
 
     def __init__(self, server: FrontServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -116,6 +129,8 @@ class Front(_Envelope):
         self._linger: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
         self._idle_at: float | None = None  # when a sweep first found nothing under way
+        self._began_at = self._loop.time()
+        self._spoken = False  # a head has come that was ours to answer; aiohttp counts its own
 
     # -- in --------------------------------------------------------------------------------------------
 
@@ -163,6 +178,7 @@ class Front(_Envelope):
 
     def _begin(self, head: Head, path: str, handler: Handler, data: bytes) -> None:
         assert self.transport is not None
+        self._spoken = True
         self._hot = hot = Hot(head, path, self.transport, self._loop, lambda: self.leaving)
         end = hot.feed(data, head.end)
         if end < len(data):
@@ -278,6 +294,11 @@ class Front(_Envelope):
         elif self._idle_at is None:
             self._idle_at = now
         elif now - self._idle_at >= idle_s:
+            self.force_close()
+
+    def shed(self, now: float, silent_s: float) -> None:
+        """Close the connection if it is so old, and nothing was asked on it yet."""
+        if not self._spoken and not self._request_count and now - self._began_at >= silent_s:
             self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - overrides

@@ -57,6 +57,16 @@ def key_headers(spec: ProviderSpec, secret: Secret) -> dict[str, str]:
     return headers
 
 
+def list_headers(spec: ProviderSpec, secret: Secret, *, own_address: bool) -> dict[str, str]:
+    """Request headers for the live list of models, which may lie in another API of the provider's (`list_auth`)."""
+    match "" if own_address else spec.list_auth:
+        case "bearer":
+            return _fixed(spec) | {"authorization": f"Bearer {secret.reveal()}"}
+        case "x-api-key" | "x-goog-api-key" as name:
+            return _fixed(spec) | {name: secret.reveal()}
+    return key_headers(spec, secret)
+
+
 def begins_with(secret: Secret, prefixes: Sequence[str]) -> bool:
     """Whether a key begins with one of these, without showing it."""
     return secret.reveal().startswith(tuple(prefixes))

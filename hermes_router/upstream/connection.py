@@ -217,7 +217,9 @@ class Connection(asyncio.Protocol):
         elif flight.pooled:
             self._keeper.redial(flight)
         else:
-            flight.finish(Unreachable("the connection ended before the answer began"))
+            unheard = Unreachable("the connection ended before the answer began")
+            unheard.sent = True
+            flight.finish(unheard)
 
     # --- called by the parser ------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_router.core.catalog import ModelSpec, Price, PriceClass, TargetFacts
+from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import Truncated, Unreachable
 from hermes_router.core.events import Usage
 from hermes_router.core.ids import ModelId
 from hermes_router.core.records import AttemptRecord, ExchangeRecord
-from hermes_router.engine.accounting import Recent, consumed, cost_microusd
+from hermes_router.engine.accounting import Recent, consumed, cost_microusd, owners_money
 from hermes_router.engine.exchange import Exchange
 from hermes_router.routing.names import Pin
 
@@ -64,6 +64,19 @@ def prompt_tokens(made: World) -> int:
     return made.question().demand.input_tokens
 
 
+def told_costs(made: World) -> list[int | None]:
+    """What the ledger is told that attempts cost, as they are settled."""
+    found: list[int | None] = []
+    settle = made.engine.state.settle
+
+    def spy(*args: object, cost_microusd: int | None = None, **given: object) -> None:
+        found.append(cost_microusd)
+        settle(*args, cost_microusd=cost_microusd, **given)  # type: ignore[arg-type]
+
+    made.engine.state.settle = spy  # type: ignore[method-assign, assignment]
+    return found
+
+
 # --- money ----------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +115,14 @@ def test_parts_of_a_microdollar_are_rounded() -> None:
 def test_what_is_free_or_flat_costs_nothing_by_the_token(price_class, cost) -> None:
     """Free credit is spent at the price, although nobody pays yet."""
     assert cost_microusd(spec(PRICE, price_class), Usage(1_000, 0)) == cost
+
+
+@pytest.mark.parametrize(("price_class", "paid"), [
+    (PriceClass.FREE, 0), (PriceClass.SUBSCRIPTION, 0), (PriceClass.FREE_CREDIT, 0), (PriceClass.PAID, 3_000),
+])  # fmt: skip
+def test_only_what_is_paid_is_the_owners_money(price_class, paid) -> None:
+    """Free credit is spent, and is not his."""
+    assert owners_money(spec(PRICE, price_class), 3_000) == paid
 
 
 # --- what a failed attempt used -------------------------------------------------------------------------------
@@ -299,6 +320,16 @@ async def test_a_paid_target_without_a_price_is_marked() -> None:
     assert [(each.unpriced, each.cost_microusd) for each in record(made).attempts] == [(False, 0), (True, 0)]
 
 
+async def test_a_model_of_unknown_price_costs_budgets_as_much_as_the_dearest() -> None:
+    """$15 a million in and $75 out are claimed and settled; usage still says that nobody knows."""
+    made = world(priced("a/m", UNKNOWN_PRICE))
+    made.transport.on("a", answers())
+    costs = told_costs(made)
+    await made.ask(stream=False)
+    assert [(each.unpriced, each.cost_microusd) for each in record(made).attempts] == [(True, 0)]
+    assert costs == [11 * 15 + 2 * 75]
+
+
 async def test_free_targets_need_no_price() -> None:
     """Nothing is missing from the sum."""
     made = world("a/m")
@@ -371,3 +402,36 @@ async def test_without_a_recorder_everything_goes_on() -> None:
     made = World("a/m")
     made.transport.on("a", answers())
     assert (await made.ask(stream=False)).rendered.status == 200
+
+
+# --- what the ledger is told that it cost -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("turn", "cost"), [
+    (answers(), 63),
+    (refuses(429), 0),
+    (refuses(500), 0),
+    (fails(Unreachable), 0),
+])  # fmt: skip
+async def test_the_ledger_is_told_the_cost_of_every_attempt(turn, cost) -> None:
+    """What was answered costs its price; what was refused at the door costs nothing, and is said to."""
+    made = world(priced("a/m"))
+    made.transport.on("a", turn)
+    costs = told_costs(made)
+    await made.ask(stream=False)
+    assert costs[0] == cost
+
+
+async def test_a_request_that_nobody_heard_of_again_may_be_billed() -> None:
+    """The caller leaves before a head came, or our patience ends: what was claimed stands, since nobody knows."""
+    made = world(priced("a/m"))
+    costs = told_costs(made)
+    left = made.start(stream=False)
+    await turns()
+    await left.leave()
+    assert costs == [None]
+    slow = made.start(stream=False, max_tokens=20)
+    await made.later(700.0)
+    await slow.over()
+    assert None in costs[1:]
+    assert [attempt.billed for attempt in record(made).attempts] == [False] * len(record(made).attempts)

@@ -36,6 +36,7 @@ class Owner:
         self.woken = 0
         self.quotas: list[Any] = []
         self.is_alone = False
+        self.let_in = 0
 
     def emit(self, data: bytes) -> None:
         self.out += data
@@ -45,6 +46,9 @@ class Owner:
 
     def seen(self, quotas: Any) -> None:
         self.quotas.extend(quotas)
+
+    def admitted(self) -> None:
+        self.let_in += 1
 
     def alone(self) -> bool:
         return self.is_alone
@@ -332,3 +336,11 @@ def test_sse_headers_are_no_verdict() -> None:
     one = Try()
     one.send().head(200, SSE)
     assert not one.attempt.over
+
+
+@pytest.mark.parametrize(("status", "times"), [(200, 1), (429, 0), (500, 0)])
+def test_a_good_head_is_told_once(status: int, times: int) -> None:
+    """Whoever waits behind this request may follow as soon as the provider has let it in, not when it has ended."""
+    one = Try()
+    one.send().head(status, SSE)
+    assert one.owner.let_in == times

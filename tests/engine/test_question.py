@@ -42,3 +42,18 @@ def test_a_profile_that_does_not_exist() -> None:
     """404, before anything is planned."""
     with pytest.raises(UnknownModel):
         question("hermes-router:nonsense")
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [("0", 0.0), ("90", 90.0), (" 2.5 ", 2.5)])
+def test_how_long_the_caller_lets_it_wait(sent: str, seconds: float) -> None:
+    """`X-Hermes-Max-Wait`, in seconds; absent is None, so that the key's patience or the setting counts."""
+    assert question("hermes-router", {"x-hermes-max-wait": sent}).max_wait_s == seconds
+    assert question("hermes-router").max_wait_s is None
+
+
+@pytest.mark.parametrize("sent", ["", "soon", "-1", "nan", "inf", "1e9", "0x10", "1_000", "9" * 10_000])
+def test_nonsense_about_waiting_is_ignored_and_said(sent: str) -> None:
+    """A typing error in a header costs an unattended agent no request."""
+    asked = question("hermes-router", {"x-hermes-max-wait": sent})
+    assert asked.max_wait_s is None
+    assert [str(notice) for notice in asked.notices] == ["ignored:x-hermes-max-wait"]

@@ -6,19 +6,23 @@ from pathlib import Path
 import pytest
 
 from hermes_router.core.catalog import (
+    UNKNOWN_PRICE,
     Capability,
     Claim,
     Known,
     ModelSpec,
+    Price,
     PriceClass,
     Quirk,
     TargetFacts,
 )
 from hermes_router.core.catalog_rows import overlay
 from hermes_router.core.ids import ModelId
+from hermes_router.core.live_lists import Listed, LiveList
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings_parse import parse_settings
 from hermes_router.daemon.credentials import credentials_of
+from hermes_router.engine.live_models import LiveView
 from hermes_router.engine.snapshot import Snapshot, base_url, pinned_facts, take_snapshot
 
 _TABLE = Path(__file__).parents[2] / "hermes_router" / "data" / "providers.toml"
@@ -30,13 +34,14 @@ def _snapshot(
     *,
     own: dict[str, object] | None = None,
     live: dict[str, list[ModelSpec]] | None = None,
+    lists: LiveView | None = None,
 ) -> Snapshot:
     """What a daemon with these variables, rows and live lists sees."""
     catalog, errors = overlay(_SHIPPED, own or {}, shipped_where="ours", own_where="own")
     settings, keys, faults = parse_settings([("environment", {k: (v, "e") for k, v in variables.items()})], catalog)
     assert errors == faults == []
     credentials, _ = credentials_of(keys, catalog, b"k" * 32)
-    return take_snapshot(1, settings, catalog, credentials, live)
+    return take_snapshot(1, settings, catalog, credentials, live, lists=lists or LiveView())
 
 
 def _facts(variables: dict[str, str], **more: object) -> tuple[TargetFacts, ...]:
@@ -264,14 +269,108 @@ def test_an_address_keeps_the_path_that_it_has() -> None:
 # --- discovery and pins -----------------------------------------------------------------------------
 
 
-def test_free_models_are_discovered_where_the_rows_are_gone() -> None:
-    """Naga's default that is not listed gives way to ids that end in :free; while it is listed, it stays."""
-    gone = {"naga": [ModelSpec(ModelId(one)) for one in ("paid-1", "x:free", "y:free")]}
-    facts = _facts({"NAGA_API_KEY": "n"}, live=gone)
+NAGAS = "nemotron-3-super-120b-a12b:free"
+
+
+def _lists(name: str, *models: Listed, gone: frozenset[str] = frozenset(), at: str = "") -> LiveView:
+    """What one provider lists, read at its row's address."""
+    url = at or _SHIPPED[name]["endpoints"]["openai_chat"]
+    return LiveView({name: LiveList(models, 5.0, url)}, {name: gone})
+
+
+def test_free_models_are_taken_up_where_the_rows_have_vanished() -> None:
+    """Naga's default gives way to ids that end in :free once it has vanished; until that is believed, it stays."""
+    listed = [Listed(ModelId(one)) for one in ("paid-1", "x:free", "y:free")]
+    facts = _facts({"NAGA_API_KEY": "n"}, lists=_lists("naga", *listed, gone=frozenset({NAGAS})))
     assert _names(facts) == ["naga/x:free", "naga/y:free"]
     assert {one.model.price_class for one in facts} == {PriceClass.FREE}
-    there = {"naga": [ModelSpec(ModelId(one)) for one in ("nemotron-3-super-120b-a12b:free", "x:free")]}
-    assert _names(_facts({"NAGA_API_KEY": "n"}, live=there)) == ["naga/nemotron-3-super-120b-a12b:free"]
+    assert _names(_facts({"NAGA_API_KEY": "n"}, lists=_lists("naga", *listed))) == [f"naga/{NAGAS}"]
+
+
+def test_the_owners_own_list_is_never_replaced() -> None:
+    """What he named is asked, listed or not."""
+    lists = _lists("naga", Listed(ModelId("x:free")), gone=frozenset({"mine:free", NAGAS}))
+    assert _names(_facts({"NAGA_API_KEY": "n", "NAGA_MODEL": "mine:free"}, lists=lists)) == ["naga/mine:free"]
+
+
+def test_a_row_without_a_replacement_keeps_its_models() -> None:
+    """They are benched elsewhere; a pool of none would forget what to wait for."""
+    lists = _lists("groq", Listed(ModelId("whisper")), gone=frozenset(m["id"] for m in _SHIPPED["groq"]["models"]))
+    assert len(_facts({"GROQ_API_KEY": "g"}, lists=lists)) == 3
+
+
+def test_of_two_windows_the_smaller_counts_unless_the_owner_wrote_the_row() -> None:
+    """A live list narrows a window that a row has too large, fills one that it lacks, and never widens one."""
+    model = "openai/gpt-oss-20b"
+    variables = {"GROQ_API_KEY": "g", "GROQ_MODEL": model}
+    for context, expected in ((32_768, 32_768), (900_000, 131_072), (None, 131_072)):
+        [one] = _facts(variables, lists=_lists("groq", Listed(ModelId(model), context)))
+        assert one.model.context == expected
+    own = {"groq": {"models": [{"id": model, "context": 100_000}]}}
+    [one] = _facts(variables, own=own, lists=_lists("groq", Listed(ModelId(model), 32_768)))
+    assert one.model.context == 100_000
+
+
+def test_what_a_list_says_fills_in_what_the_row_does_not() -> None:
+    """The row's word on a capability stands; the list's is marked as such; a model of the list alone has its windows."""
+    said = {Capability.AUDIO: Known.YES, Capability.TOOLS: Known.NO}
+    listed = (Listed(ModelId("openai/gpt-oss-20b"), capabilities=said), Listed(ModelId("new"), 9_000, 500))
+    variables = {"GROQ_API_KEY": "g", "GROQ_MODEL": "openai/gpt-oss-20b,new"}
+    one, new = _facts(variables, lists=_lists("groq", *listed))
+    assert one.model.capability(Capability.TOOLS).source == "declared"
+    assert (new.model.context, new.model.max_output, new.model.price_class) == (9_000, 500, PriceClass.FREE)
+    assert new.model.capability(Capability.TOOLS) == Claim(Known.YES)  # what holds for all models of the row
+    [own] = _facts({"ACME_API_KEY": "k"}, own={"acme": {
+        "endpoints": {"openai_chat": "https://a.test"}, "models": [{"id": "m"}],
+    }}, lists=_lists("acme", Listed(ModelId("m"), capabilities=said), at="https://a.test"))  # fmt: skip
+    assert own.model.capability(Capability.TOOLS) == Claim(Known.NO, "listed")
+
+
+def test_a_route_behind_an_id_is_looked_up_without_it() -> None:
+    """Hugging Face lists the model; which partner serves it stands behind the colon."""
+    lists = _lists("huggingface", Listed(ModelId("openai/gpt-oss-120b"), 65_536))
+    one, *_ = _facts({"HF_TOKEN": "h"}, lists=lists)
+    assert (one.model.id, one.model.context) == ("openai/gpt-oss-120b:cheapest", 65_536)
+
+
+def test_a_list_of_another_address_is_not_this_providers() -> None:
+    """A base URL of the owner's leads elsewhere: what was read before says nothing of it."""
+    lists = _lists("groq", Listed(ModelId("openai/gpt-oss-20b"), 1_000))
+    [one] = _facts(
+        {"GROQ_API_KEY": "g", "GROQ_MODEL": "openai/gpt-oss-20b", "GROQ_BASE_URL": "https://x.test"}, lists=lists
+    )
+    assert one.model.context == 131_072
+
+
+def test_what_a_provider_lists_can_be_pinned_with_its_windows() -> None:
+    """A model of the live list is known, with what was read of it; models that do not chat cannot be pinned."""
+    listed = (Listed(ModelId("new"), 9_000), Listed(ModelId("whisper"), chats=False))
+    snapshot = _snapshot({"GROQ_API_KEY": "g"}, lists=_lists("groq", *listed))
+    assert {name: model.context for name, model in snapshot.live_models()["groq"].items()} == {
+        "new": 9_000,
+        "whisper": None,
+    }
+    [pinned] = pinned_facts(snapshot, "groq", "new")
+    assert pinned.model.context == 9_000
+    assert snapshot.live_models()["groq"]["whisper"].embeds is not None
+
+
+def test_an_open_catalogue_is_not_shown() -> None:
+    """Hundreds of ids would bury the pool's own; they can be pinned all the same, with what is read of them."""
+    snapshot = _snapshot({"OPENROUTER_API_KEY": "k"}, lists=_lists("openrouter", Listed(ModelId("a/b"), 9_000)))
+    assert "openrouter" not in snapshot.live_models()
+    assert [one.model.context for one in pinned_facts(snapshot, "openrouter", "a/b")] == [9_000]
+
+
+def test_a_listed_price_is_what_a_paid_model_costs() -> None:
+    """Where no row gives a price, the list's does; a row's own stands."""
+    lists = _lists("openrouter", Listed(ModelId("a/b"), price=Price(3, 4)))
+    [one] = _facts({"OPENROUTER_API_KEY": "k", "OPENROUTER_MODEL": "a/b"}, lists=lists)
+    assert (one.model.price_class, one.model.price) == (PriceClass.PAID, Price(3, 4))
+    own = {"acme": {"endpoints": {"openai_chat": "https://a.test"}, "models": [{"id": "m"}]}}
+    lists = _lists("acme", Listed(ModelId("m"), price=Price(3, 4)), at="https://a.test")
+    [one] = _facts({"ACME_API_KEY": "k"}, own=own, lists=lists)
+    assert one.model.price == Price(3, 4)
 
 
 def test_a_pinned_model_has_the_same_facts_as_any_other() -> None:
@@ -291,3 +390,25 @@ def test_no_pin_without_a_credential() -> None:
     assert pinned_facts(snapshot, "nobody", "m") == ()
     assert pinned_facts(snapshot, "openai", "gpt-4o-mini") == ()
     assert pinned_facts(snapshot, "local", "m") == ()
+
+
+def test_a_paid_model_without_a_price_is_taken_for_the_dearest() -> None:
+    """So that budgets hold; a known price, a free model, a subscription and free credit are as they were."""
+    variables = {"ANTHROPIC_API_KEY": "sk-ant-a", "ANTHROPIC_MODEL": "claude-haiku-4-5,claude-opus-5-5,unheard-of"}
+    known, unpriced, unheard = (one.model.price for one in _facts(variables))
+    assert (known.input_microusd, known.output_microusd) == (1_000_000, 5_000_000)
+    assert unpriced == unheard == UNKNOWN_PRICE
+    others = {"GROQ_API_KEY": "gsk_a", "CEREBRAS_API_KEY": "csk-a", "KIMI_API_KEY": "sk-kimi-a"}
+    assert {one.model.price for one in _facts(others)} == {Price()}
+
+
+def test_a_budget_of_a_provider_is_a_window_of_all_its_models() -> None:
+    """`_LIMITS=usd_day=`: one day of UTC for the provider, by the owner's word, beside his other limits."""
+    limits = {"OPENAI_LIMITS": "usd_day=2,rpm=5"}
+    facts = _facts({"OPENAI_API_KEYS": "sk-a,sk-b", "OPENAI_MODEL": "gpt-4o-mini,x", **limits})
+    assert len(facts) == 4
+    for one in facts:
+        money = [rule for rule in one.quotas if rule.unit is Unit.MICROUSD]
+        assert [(r.amount, r.window, r.scope, r.resets, r.origin) for r in money] == [
+            (2_000_000, Window.DAY, "provider", "utc", "owner")
+        ]

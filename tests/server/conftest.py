@@ -267,7 +267,9 @@ def start(configured: Callable[..., Loaded]) -> Serve:
     """A starter of routers on the loop that runs: turns of the provider first, settings by name. The test stops them."""
 
     async def start(*turns: Turn, **environ: str) -> Router:
-        loaded = configured(**{"PROXY_API_KEYS": KEY, **GROQ, **environ})
+        loaded = configured(
+            **{"PROXY_API_KEYS": KEY, "PATIENCE_SECONDS": "0", "RUNAWAY_GUARD": "off", **GROQ, **environ}
+        )
         assert not loaded.problems
         notes, providers = Notes(), Providers(*turns)
         daemon = build(loaded, asyncio.get_running_loop(), notes, transport=providers)

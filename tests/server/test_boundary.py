@@ -148,7 +148,7 @@ async def test_an_exception_in_a_running_stream_is_its_error_event(
 async def test_an_exception_after_the_end_adds_nothing(serve: Any, speak: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug after the last chunk cannot spoil what the caller has whole."""
     router = await serve(speak.stream("hello"))
-    monkeypatch.setattr("hermes_router.engine.exchange.Exchange._succeeded", lambda *_: 1 / 0)
+    monkeypatch.setattr("hermes_router.engine.settlement.Settlement.succeeded", lambda *_: 1 / 0)
     answer = await router.chat(stream=True)
     assert answer.body.rstrip().endswith(b"data: [DONE]")
     assert router.notes.named("server.fault")

@@ -599,6 +599,26 @@ async def test_an_answer_that_begins_in_a_drain_says_that_it_is_the_last(
     await asyncio.wait_for(stopping, 5)
 
 
+async def test_who_connects_and_never_asks_is_let_go(serve: Any, speak: Any) -> None:
+    """Silent, or a head that never ends: closed after a while, unlike a caller that keeps a connection it has used."""
+    router = await serve(speak.whole())
+    silent, slow, hot, cold = [await router.wire() for _ in range(4)]
+    slow.send(speak.request("POST", CHAT, BODY)[:40])
+    hot.send(speak.request("POST", CHAT, BODY))
+    cold.send(speak.request("GET", "/health"))
+    assert ((await hot.answer()).status, (await cold.answer()).status) == (200, 200)
+    server = router.daemon.runner.server
+    await _until(lambda: len(server.connections) == 4)
+    server.shed(60.0)
+    assert len(server.connections) == 4
+    server.shed(0.0)
+    assert await silent.closed()
+    assert await slow.closed()
+    hot.send(speak.request("POST", CHAT, BODY))
+    cold.send(speak.request("GET", "/health"))
+    assert ((await hot.answer()).status, (await cold.answer()).status) == (200, 200)
+
+
 async def test_a_drain_cuts_what_does_not_end(serve: Any, speak: Any) -> None:
     """After the drain a request under way is cancelled, and its caller sees the end."""
     router = await serve(speak.turn(hold=True))

@@ -1,0 +1,266 @@
+"""One exchange's search for a target: what it may still ask, whom it finds, and what is said where it finds nobody.
+
+Owns the constraint from one attempt to the next. Planning and reserving are one synchronous step, on the snapshot of
+that moment. It must never wait or send.
+"""
+
+from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.errors import (
+    AttemptReport,
+    Blames,
+    ContextTooLarge,
+    HermesError,
+    NextStep,
+    NoTarget,
+    RequestRejected,
+    UpstreamError,
+)
+from hermes_router.core.ids import Target
+from hermes_router.engine.accounting import owners_money
+from hermes_router.engine.caller_limits import Lease
+from hermes_router.engine.context import Engine
+from hermes_router.engine.ramp import Passage
+from hermes_router.engine.refusal import claims_hold, refusal
+from hermes_router.routing.demand import Constraint, Demand
+from hermes_router.routing.scheduler import RETRY_S, Candidate, Choice, Plan, Rejection, plan
+from hermes_router.routing.window import advertised_context
+
+_RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
+_NOBODY: frozenset[Target] = frozenset()
+_MOST_ATTEMPTS = 50  # in an error's body: agents show it to their models; the header has the whole number
+_LIMITS = ("limited", "limited_day", "budget")
+
+
+class Search:
+    """The search of one exchange, attempt after attempt.
+
+    `lease` is the caller's, whose money is claimed with the candidate. `passage` belongs to the candidate that was
+    found last. `why` tells what holds the pool back, in a word.
+    """
+
+    __slots__ = (
+        "_demand", "_engine", "_fallback_any", "_held", "_paused", "_planned", "_resting", "_returns_seen",
+        "_ruled_out", "constraint", "lease", "passage",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, demand: Demand, constraint: Constraint, *, fallback_any: bool) -> None:
+        self._engine = engine
+        self._demand = demand
+        self._fallback_any = fallback_any
+        self.constraint = constraint
+        self.lease: Lease | None = None
+        self.passage: Passage | None = None
+        self._planned: Plan | None = None
+        self._held = False  # somebody is there, but those who went ahead have not heard yet
+        self._paused = False
+        self._returns_seen: tuple[float, Constraint, list[float]] | None = None
+        self._ruled_out = _NOBODY  # this request is not for them, however long it waits
+        self._resting = _NOBODY  # the ledger holds them for as long as it takes, so no rule is needed here
+
+    def take(self, *, patient: bool) -> Candidate | None:
+        """The best candidate, its quota reserved in the same step; None where nobody can take the request now.
+
+        `patient` = one of which a published number is spent is left for later (contract.md, What binds).
+        """
+        self.passage = None
+        money_left = self.lease.money_left(self._engine.clock.now()) if self.lease is not None else None
+        if money_left != self.constraint.money_left:
+            self.constraint = self.constraint._replace(money_left=money_left)
+        while True:
+            planned = self._plan(self.constraint)
+            candidate = planned.take(patient=patient)
+            if candidate is not None:
+                return self._paid(self._in_turn(candidate, patient) if self._engine.waiters.waiting else candidate)
+            self._planned, self._held = planned, False
+            if self.constraint.pin is None or not self._fallback_any:
+                return None
+            self.constraint = self.constraint._replace(pin=None)
+
+    def _plan(self, constraint: Constraint) -> Plan:
+        engine = self._engine
+        snapshot = engine.snapshot
+        return plan(
+            self._demand, constraint, snapshot.roster, engine.state, snapshot.policy, engine.clock.now(), engine.rng
+        )
+
+    def _in_turn(self, candidate: Candidate | None, patient: bool) -> Candidate | None:
+        """The same, or the next best, where others went ahead to a target that is just coming back."""
+        engine = self._engine
+        ramps, constraint = engine.waiters.ramps, self.constraint
+        held = False
+        while candidate is not None and (behind := ramps.behind(candidate.reservation.slot)):
+            held = True
+            self.give_back(candidate)
+            constraint = constraint._replace(tried=constraint.tried | behind, again=None)
+            self._planned = self._plan(constraint)
+            candidate = self._planned.take(patient=patient)
+        self._held = held
+        if candidate is not None:
+            self.passage = ramps.go(candidate.reservation.slot, engine.clock.now())
+        return candidate
+
+    def _paid(self, candidate: Candidate | None) -> Candidate | None:
+        """The same, its expected cost claimed of the caller's money."""
+        if candidate is not None and self.lease is not None:
+            money = owners_money(candidate.facts.model, candidate.reservation.money)
+            self.lease.reserve(money, self._engine.clock.now())
+        return candidate
+
+    def give_back(self, candidate: Candidate) -> None:
+        """It was not asked: all that was reserved is free again."""
+        engine = self._engine
+        now = engine.clock.now()
+        engine.state.abandoned(candidate.facts.target, now)
+        engine.state.settle(candidate.reservation, now, input_tokens=None, output_tokens=None, sent=False)
+        if self.lease is not None:
+            self.lease.settle(0, now)
+        if self.passage is not None:
+            self.passage.over()
+            self.passage = None
+
+    # -- from one attempt to the next ------------------------------------------------------------------
+
+    def failed(self, facts: TargetFacts, error: UpstreamError, constraint: Constraint) -> None:
+        """An attempt failed; `constraint` is what the failover table says of the next one."""
+        if self._paused and constraint.last:  # asked once more after a pause: not twice
+            constraint = constraint._replace(tried=constraint.tried | constraint.last, last=_NOBODY)
+        self.constraint = constraint
+        if error.next_step is NextStep.BIGGER_TARGET:
+            self._ruled_out |= {facts.target}
+        elif error.blames in _RESTS:
+            self._resting |= {facts.target}
+
+    def alone(self, facts: TargetFacts) -> bool:
+        """Whether nobody but this target could serve."""
+        planned = self._plan(self.constraint._replace(tried=self.constraint.tried | {facts.target}))
+        spare = (one.why for one in planned.explain() if isinstance(one, Choice))
+        return all(why == "last resort" for why in spare)
+
+    def relent(self, *, all_of_them: bool) -> None:
+        """A wait begins or is over: who rests (a limit, a key) may be asked again as soon as the ledger says so.
+
+        `all_of_them` = whoever failed in another way may be asked once more, too, as by a request that has just come:
+        the exchange has paused for long enough. Who cannot take this request is never asked again.
+        """
+        given = self.constraint
+        if not (given.tried or given.last or given.prefer):
+            return
+        tried, last = given.tried - self._resting, given.last - self._resting
+        if all_of_them:
+            self._paused = True
+            tried, last = tried & self._ruled_out, _NOBODY
+        self.constraint = given._replace(tried=tried, last=last, prefer=None, again=None)
+
+    # -- nobody ----------------------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What could serve it, as one value; requests of less than twice the size are one kind (`size`)."""
+        demand = self._demand
+        constraint = self.constraint._replace(last=_NOBODY, again=None, prefer=None)
+        sizes = demand.input_tokens.bit_length(), demand.max_output.bit_length()
+        return constraint, demand.needs, demand.profile, demand.image_urls > 0, sizes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Tokens in, and tokens out at the most (0 = the caller has not said)."""
+        return self._demand.input_tokens, self._demand.max_output
+
+    @property
+    def planned(self) -> bool:
+        """Whether a plan has found nobody."""
+        return self._planned is not None
+
+    @property
+    def why(self) -> str:
+        """What holds the pool back, in a word for the log."""
+        planned = self._planned
+        assert planned is not None
+        if self._held:
+            return "turn"
+        if planned.paced_until is not None:
+            return "paced"
+        return "limited" if planned.limited else "broken"
+
+    @property
+    def paced(self) -> bool:
+        """Whether somebody would take it who is only beyond a published number."""
+        return self._planned is not None and self._planned.paced_until is not None
+
+    def returns_at(self, relents_at: float) -> float | None:
+        """The earliest instant at which to look again, epoch seconds; None where no wait helps.
+
+        Whoever failed this exchange and need not rest is worth another try at `relents_at`, not before.
+        """
+        planned, now = self._planned, self._engine.clock.now()
+        assert planned is not None
+        paced_until = planned.paced_until
+        found = [] if paced_until is None else [paced_until]
+        if self._held or claims_hold(self._engine, self._demand, planned, self.lease):
+            found.append(now + RETRY_S)
+        if found or self.constraint.tried or self.constraint.last:
+            found += self._returns(planned, relents_at)
+        elif planned.retry_at is not None:
+            found.append(planned.retry_at)
+        return min(found, default=None)
+
+    def _returns(self, planned: Plan, relents_at: float) -> list[float]:
+        """The same target by target: those that failed here have their own time, those that are paced need none.
+
+        It looks at the whole pool, so what it found holds for a second; nobody comes back sooner than that anyway.
+        """
+        now, seen = self._engine.clock.now(), self._returns_seen
+        if seen is not None and seen[1] is self.constraint and 0.0 <= now - seen[0] < RETRY_S:
+            return seen[2]
+        failed = self.constraint.tried | self.constraint.last
+        found = []
+        for one in planned.explain():
+            target = one.facts.target
+            if isinstance(one, Choice) or target in self._ruled_out:
+                continue
+            if target in failed:
+                # A breaker is our own guess: where it is all that is left, it may be tried (scheduler.py, last resort).
+                rests = one.until is not None and one.reason != "broken"
+                found.append(max(one.until or 0.0, relents_at) if rests else relents_at)
+            elif one.until is not None:
+                found.append(one.until)
+        self._returns_seen = now, self.constraint, found
+        return found
+
+    def fault(self, reports: list[AttemptReport], refusal: RequestRejected | None) -> HermesError | None:
+        """What the caller gets where no wait would help: its own fault, as far as that is known."""
+        planned = self._planned
+        assert planned is not None
+        too_long = planned.too_long
+        if too_long is not None:
+            return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
+        if refusal is not None:
+            return refusal
+        awaited = self._engine.snapshot.awaits_local and self._demand.profile == "local"
+        return None if reports or awaited else planned.hopeless
+
+    def nobody(self, reports: list[AttemptReport]) -> HermesError:
+        """The truth about the pool: who was asked, what stands in the way, and the earliest return."""
+        planned = self._planned
+        assert planned is not None
+        limited, retry_at = planned.limited, planned.retry_at
+        if self._ruled_out and retry_at is not None:
+            others = [
+                one
+                for one in planned.explain()
+                if isinstance(one, Rejection) and one.until is not None and one.facts.target not in self._ruled_out
+            ]
+            limited = limited or (bool(others) and all(one.reason in _LIMITS for one in others))
+            retry_at = min((one.until for one in others if one.until is not None), default=retry_at)
+        latest = reports[-_MOST_ATTEMPTS:]
+        found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
+        return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
+
+    def _advertised(self, window: int) -> int:
+        """The window to name: agents store it, so it is the advertised one where no model was pinned."""
+        if self.constraint.pin is not None:
+            return window
+        snapshot = self._engine.snapshot
+        return advertised_context(
+            snapshot.roster, snapshot.settings, self._engine.state.learned, profile=self._demand.profile
+        )

@@ -1,0 +1,178 @@
+"""What the attempts of one exchange proved, and what they are charged: told to the ledger and to the exchange's record.
+
+Owns the order of these steps: a failure or a success is learnt from, then accounted, then settled, each exactly once,
+whoever ends it. It must never decide what is tried next, or touch the caller's connection.
+"""
+
+from hermes_router.core.catalog import Capability, Known, TargetFacts
+from hermes_router.core.errors import (
+    AttemptReport,
+    Blames,
+    ContextTooLong,
+    NetworkDown,
+    RequestRejected,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+    UpstreamError,
+)
+from hermes_router.core.events import Usage
+from hermes_router.engine.accounting import Trail, owners_money
+from hermes_router.engine.attempt import Attempt
+from hermes_router.engine.caller_limits import Lease
+from hermes_router.engine.context import Engine
+from hermes_router.engine.ramp import Passage
+from hermes_router.routing.demand import Demand
+from hermes_router.routing.scheduler import Candidate
+
+_ABILITIES = frozenset({Capability.TOOLS, Capability.IMAGES, Capability.AUDIO})
+_NOTHING = Usage()
+
+
+class Settlement:
+    """The attempt under way, from its reservation to its last word; and the failures before it.
+
+    `usage` is the answer's, once there is one. `refusal` is what the caller gets back where nobody else can be asked.
+    `trail` tells of them once the exchange is over. `passage` is set where one went ahead of others (`ramp.py`).
+    `lease` is the caller's, of whose money the claim is settled.
+    """
+
+    __slots__ = (
+        "_demand", "_engine", "_request_id", "candidate", "lease", "passage", "refusal", "reports", "trail", "usage",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, demand: Demand, request_id: str) -> None:
+        self._engine = engine
+        self._demand = demand
+        self._request_id = request_id
+        self.trail = Trail(engine)
+        self.candidate: Candidate | None = None
+        self.lease: Lease | None = None
+        self.passage: Passage | None = None
+        self.refusal: RequestRejected | None = None
+        self.reports: list[AttemptReport] = []
+        self.usage = _NOTHING
+
+    def begin(self, candidate: Candidate, passage: Passage | None) -> None:
+        """An attempt begins."""
+        self.candidate = candidate
+        self.passage = passage
+
+    def succeeded(self, facts: TargetFacts, attempt: Attempt) -> None:
+        """The attempt gave the answer."""
+        engine, usage, candidate = self._engine, self.usage, self.candidate
+        now = engine.clock.now()
+        target = facts.target
+        cost: int | None = None
+        if candidate is not None:
+            cost = self.trail.answered(candidate, attempt, usage)
+            if engine.waiters.waiting and candidate.reservation.slot.marked:
+                engine.waiters.wake()  # what stood against it is about to end
+        engine.state.succeeded(target, now, ttft_s=attempt.ttft_s, demand=self._demand)
+        if not usage.estimated and usage.input_tokens:
+            engine.state.calibrate(target.provider, target.model, self._demand.input_tokens, usage.input_tokens)
+        self._settle(cost, sent=True)
+
+    def failed(
+        self, facts: TargetFacts, error: UpstreamError, attempt: Attempt | None, *, reported: Usage | None, chars: int
+    ) -> None:
+        """The attempt failed, after it had shown `chars` characters."""
+        engine = self._engine
+        self._learn(facts, error)
+        self.reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
+        cost = self._account(error, attempt, reported=reported, chars=chars)
+        engine.log.warning(
+            "attempt.failed",
+            request_id=self._request_id,
+            target=str(facts.target),
+            error=type(error).__name__,
+            status=error.status,
+            said=error.excerpt[:200],
+        )
+        if self.passage is not None and error.blames is not Blames.REQUEST:
+            self.passage.over(refused=True)
+        self._settle(cost, sent=_counted(error))
+
+    def _learn(self, facts: TargetFacts, error: UpstreamError) -> None:
+        state, target = self._engine.state, facts.target
+        now = self._engine.clock.now()
+        error.target = target
+        self._engine.prober.failed(facts, error, self._demand)
+        if isinstance(error, TimedOut) and error.phase == "deadline":
+            state.abandoned(target, now)  # our own deadline is nobody's fault
+        else:
+            claim = None if self.candidate is None else self.candidate.reservation
+            state.failed(target, error, now, demand=self._demand, reservation=claim)
+        if isinstance(error, ContextTooLong) and error.limit_tokens:
+            state.learn_context(target.provider, target.model, error.limit_tokens)
+        if isinstance(error, Unsupported) and error.param:
+            state.learn_refused(target.provider, target.model, error.param)
+        if isinstance(error, RequestRejected) and error.wire_class == "refused":
+            self.refusal = error
+            if error.param in _ABILITIES:  # it said what the model lacks: the next such request goes elsewhere at once
+                state.learn_capability(target.provider, target.model, Capability(error.param), Known.NO)
+
+    def not_sent(self, facts: TargetFacts, error: UpstreamError) -> None:
+        """The request could not be made: the quota comes back, and the failure is told like others (`failed`)."""
+        error.target = facts.target
+        self._settle(self._account(error, None, reported=None, chars=0), sent=False)
+
+    def left(self, attempt: Attempt | None, *, reported: Usage | None, chars: int) -> None:
+        """The caller left, or all is done: what is still open is closed, and nobody is blamed."""
+        if self.candidate is not None:
+            self._engine.state.abandoned(self.candidate.facts.target, self._engine.clock.now())
+            cost = self._account(None, attempt, reported=reported, chars=chars)
+            self._settle(cost, sent=attempt is not None)
+
+    def _account(
+        self, error: UpstreamError | None, attempt: Attempt | None, *, reported: Usage | None, chars: int
+    ) -> int | None:
+        """Note the attempt that failed, before it is settled; None for an error = the caller left.
+
+        Returns what it cost, in micro-US-dollars, None where nobody knows.
+        """
+        if self.candidate is None:
+            return None
+        return self.trail.failed(
+            self.candidate,
+            attempt,
+            error,
+            reported=reported,
+            prompt_tokens=self._demand.input_tokens,
+            chars=chars,
+        )
+
+    def _settle(self, cost_microusd: int | None, *, sent: bool) -> None:
+        """Settle the reservation, and the caller's money, once. Whoever waits may find room in what comes back."""
+        candidate, self.candidate = self.candidate, None
+        if candidate is None:
+            return
+        engine, usage, reservation = self._engine, self.usage, candidate.reservation
+        now = engine.clock.now()
+        engine.state.settle(
+            reservation,
+            now,
+            input_tokens=usage.input_tokens or None,
+            output_tokens=usage.output_tokens or None,
+            sent=sent,
+            cost_microusd=cost_microusd,
+        )
+        if self.lease is not None:
+            paid = None if cost_microusd is None else owners_money(candidate.facts.model, cost_microusd)
+            self.lease.settle(paid, now)
+        if engine.state.oddities:
+            for odd, said in engine.state.oddities.take():
+                engine.log.warning("quota.odd", target=str(odd), said=said)
+        if self.passage is not None:
+            self.passage.over()
+            self.passage = None
+            engine.waiters.wake()
+        elif engine.waiters.waiting and (reservation.slot.strict or reservation.probes):
+            engine.waiters.wake()
+
+
+def _counted(error: UpstreamError) -> bool:
+    """Whether the provider may have counted the attempt: a refusal is free, and so is what never reached it."""
+    if isinstance(error, NetworkDown) or (isinstance(error, Unreachable) and not error.sent):
+        return False
+    return error.status is None or error.status == 200

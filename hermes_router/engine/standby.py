@@ -1,0 +1,166 @@
+"""One exchange's waits: whether a wait is worth it, for how long, and what it ended with.
+
+Owns the patience of one exchange, in all its waits together, and the pauses between two rounds through a pool that
+fails. Whoever is limited is waited for, to the instant that the ledger names, and so is whoever is broken: an agent at
+night is better served by half a minute's pause than by a 503, of which it stands three. But where the ledger names no
+instant, since nothing has to rest, it pauses between its rounds, 1 s at first and 10 s at last, so that a dead pool is
+not hammered. What returns too late is said at once. It must never send, or know the caller's connection.
+"""
+
+from collections.abc import Callable, Hashable
+
+from hermes_router.core.errors import DeadlinePassed, HermesError
+from hermes_router.engine.context import Engine
+from hermes_router.engine.search import Search
+from hermes_router.engine.settlement import Settlement
+from hermes_router.routing.scheduler import Candidate
+
+_FIRST_PAUSE_S = 1.0
+_MINUTE_S = 60.0
+_BREATH_S = 1.0  # a minute's window is a breath longer by our count: who would wait a minute is to see it return
+_LONGEST_PAUSE_S = 10.0
+
+
+class Standby:
+    """A Waiter on behalf of one exchange. `on` while it waits; `waited_s` counts all its waits, in seconds."""
+
+    __slots__ = (
+        "_began_mono", "_changed", "_engine", "_error", "_found", "_limit_mono", "_patience_s", "_pause_s",
+        "_relents_mono", "_request_id", "_search", "_settlement", "arrived", "gives_up_at", "kind", "on", "size",
+        "waited_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        search: Search,
+        settlement: Settlement,
+        *,
+        patience_s: float,
+        arrived_mono: float,
+        request_id: str,
+        changed: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._search = search
+        self._settlement = settlement
+        self._patience_s = patience_s + (_BREATH_S if patience_s >= _MINUTE_S else 0.0)
+        self._request_id = request_id
+        self._changed = changed
+        self._pause_s = _FIRST_PAUSE_S
+        self._began_mono = self._limit_mono = self._relents_mono = 0.0
+        self._found: Candidate | None = None
+        self._error: HermesError | None = None
+        self.arrived = arrived_mono
+        self.kind: Hashable = None
+        self.size = search.size
+        self.gives_up_at = 0.0
+        self.waited_s = 0.0
+        self.on = False
+
+    def begin(self, deadline_mono: float) -> None:
+        """The search has found nobody: wait, where that is worth it. Else `result` has what there is, at once."""
+        clock, search = self._engine.clock, self._search
+        mono = clock.mono()
+        left_s = max(0.0, min(self._patience_s - self.waited_s, deadline_mono - mono))
+        self._began_mono = mono
+        self._limit_mono = mono + left_s
+        self._relents_mono = mono + min(self._pause_s, left_s)
+        self.gives_up_at = clock.now() + left_s
+        if not search.planned:  # its kind waits already
+            expected_at = self._engine.waiters.expects(search.kind, self.size)
+            if expected_at is not None and expected_at - clock.now() <= left_s:
+                self._join(expected_at, "queue")
+                return
+            self._found = search.take(patient=left_s > 0.0)
+            if self._found is not None:
+                return
+        search.relent(all_of_them=False)
+        again_at = self._weigh(left_s)
+        if again_at is not None:
+            why = search.why
+            if why == "broken":
+                self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
+            self._join(again_at, why)
+
+    def _join(self, again_at: float, why: str) -> None:
+        self.on = True
+        self.kind = self._search.kind
+        waiters = self._engine.waiters
+        self._engine.log.info(
+            "exchange.waiting",
+            request_id=self._request_id,
+            why=why,
+            until=round(again_at, 3),
+            wait_s=round(again_at - self._engine.clock.now(), 3),
+            ahead=waiters.waiting,
+        )
+        waiters.join(self, again_at)
+
+    def look(self) -> float | None:
+        """One step on behalf of the queue (`waiting.Waiter`)."""
+        mono = self._engine.clock.mono()
+        left_s = self._limit_mono - mono
+        try:
+            again_at = self._looked(mono, left_s)
+        except HermesError as error:
+            self._error = error
+            again_at = None
+        if again_at is None:
+            self._stop()
+            self._changed()
+        return again_at
+
+    def _looked(self, mono: float, left_s: float) -> float | None:
+        search = self._search
+        search.relent(all_of_them=mono >= self._relents_mono)
+        self._found = search.take(patient=left_s > 0.0)
+        return self._weigh(left_s) if self._found is None else None
+
+    def _weigh(self, left_s: float) -> float | None:
+        """When to look again, epoch seconds; None where it is over, with `_found` or `_error` set."""
+        clock, search, settlement = self._engine.clock, self._search, self._settlement
+        self._error = search.fault(settlement.reports, settlement.refusal)
+        if self._error is not None:
+            return None
+        if left_s > 0.0:
+            now = clock.now()
+            again_at = search.returns_at(now + max(0.0, self._relents_mono - clock.mono()))
+            if again_at is not None and again_at - now <= left_s:
+                return again_at
+            if search.paced:
+                self._found = search.take(patient=False)  # a published number never refuses anybody
+                if self._found is not None:
+                    return None
+        self._error = search.nobody(settlement.reports)
+        return None
+
+    def tick(self, mono: float, *, deadline_mono: float) -> None:
+        """Its time may be up."""
+        if self.on and mono >= self._limit_mono:
+            self._engine.waiters.expire(self)
+            if self._found is None and mono >= deadline_mono:
+                self._error = DeadlinePassed(self._settlement.reports)
+
+    def _stop(self) -> None:
+        if self.on:
+            self.on = False
+            self.waited_s += self._engine.clock.mono() - self._began_mono
+
+    def end(self) -> None:
+        """The exchange is over, or goes on: it waits no more, and what it did not take is free again."""
+        if self.on:
+            self._stop()
+            self._engine.waiters.leave(self)
+        found, self._found = self._found, None
+        if found is not None:
+            self._search.give_back(found)
+            self._engine.waiters.wake()
+
+    def result(self) -> Candidate:
+        """Whom the wait has brought. Raises what the caller gets where it has brought nobody."""
+        found, self._found = self._found, None
+        if found is not None:
+            return found
+        assert self._error is not None
+        raise self._error
