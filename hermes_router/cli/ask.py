@@ -9,6 +9,7 @@ import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.link import connect
+from hermes_router.cli.trouble import warn
 from hermes_router.control import types as t
 
 _ANSWER_S = 3600.0  # its deadline is the daemon's
@@ -46,3 +47,5 @@ def ask(question: tuple[str, ...], model: str, as_json: bool) -> None:
         words.clean(answer.request_id),
     ]
     click.echo(f" {render.glyphs().dot} ".join(part for part in parts if part), err=True)
+    for warning in answer.warnings:
+        warn(f"no model {model!r} is known, so the router picked one" if warning == "ignored:model" else warning)

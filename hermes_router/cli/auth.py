@@ -19,6 +19,7 @@ from hermes_router.control import types as t
 from hermes_router.control.client import quote
 
 _MOST_BYTES = 1 << 20
+_PLACES = ("keyring", "file")
 _ASKING_S = 180.0  # providers are asked, answers under way end, or a person unlocks a keyring
 _TESTS = {"ok": "good", "rejected": "bad", "inconclusive": "warn", "skipped": "dim"}
 
@@ -73,6 +74,8 @@ def add(
     link = connect(needs_daemon=False)
     row = find_provider(provider, link.get("/v1/credentials", t.Credentials).providers)
     lines: list[str] = []
+    if not row.variables:
+        raise Trouble(f"{row.title} takes a login, not a key", "`hr provider list` shows what takes a key", code=USAGE)
     if argv is None:
         lines = _ask(row) if sys.stdin.isatty() else _piped()
         if not any(line.strip() for line in lines):
@@ -91,7 +94,7 @@ def add(
     if as_json:
         render.say_json(added)
     else:
-        _say_added(link, row, added, many=number > 1)
+        _say_added(link, row, added, many=number > 1, command=argv is not None)
     if any(one.outcome in {"refused", "faulty"} for one in added.rows):
         ctx.exit(REFUSED)
 
@@ -148,13 +151,14 @@ def _piped() -> list[str]:
     return [line.rstrip("\r") for line in text.rstrip().split("\n")]
 
 
-def _say_added(link: Link, row: t.ProviderRow, added: t.Added, *, many: bool) -> None:
+def _say_added(link: Link, row: t.ProviderRow, added: t.Added, *, many: bool, command: bool) -> None:
     stored = [one for one in added.rows if one.outcome in {"stored", "replaced", "known"}]
     for one in added.rows:
         good = one in stored
         word = {"ok": "ok", "rejected": "rejected", "inconclusive": "not tested", "skipped": ""}.get(one.test, one.test)
         name = f"…{one.tail}" if one.tail else f"line {one.line}"
-        head = f"{name}  {one.outcome}" + (f", {word}" if word and not (word == "rejected" and not good) else "")
+        outcome = "left out" if one.outcome == "faulty" else one.outcome
+        head = f"{name}  {outcome}" + (f", {word}" if word and not (word == "rejected" and not good) else "")
         style = "good" if good and one.test in {"ok", "skipped"} else "warn" if good else "bad"
         said = words.clean(one.said)
         if not good:
@@ -167,11 +171,21 @@ def _say_added(link: Link, row: t.ProviderRow, added: t.Added, *, many: bool) ->
         text = f"{words.some(len(models), 'model')}: {words.listing(models, 12)}"
         render.say(render.paragraph(words.clean(text), render.width()))
     if stored:
-        where = (
-            f"kept in {resting_place(added.store)}" if added.store and any(o.outcome != "known" for o in stored) else ""
-        )
-        use = "the daemon uses them from its next start" if link.works_on_files else "in use now"
+        new = any(one.outcome != "known" for one in stored)
+        where = f"kept in {resting_place(added.store)}" if added.store and new else ""
+        if command and new:
+            where = "the command is kept, what it prints is not"
+        use = _use(link, row)
         click.echo(f"{words.clean(row.title)}: " + ", ".join(part for part in (where, use) if part) + ".")
+
+
+def _use(link: Link, row: t.ProviderRow) -> str:
+    """Whether the keys are in use, and what stands against it."""
+    if row.state == "disabled":
+        return f"not in use, since it is disabled: `hr provider enable {row.name}`"
+    if row.state in {"retired", "unspoken"}:
+        return f"not in use: {words.clean(row.reason)}"
+    return "the daemon uses them from its next start" if link.works_on_files else "in use now"
 
 
 # --- list ---------------------------------------------------------------------------------------------
@@ -316,7 +330,7 @@ def remove(ctx: click.Context, provider: str, key: str | None, yes: bool, as_jso
     for one in () if as_json else removed.rows:
         gone = one.outcome == "removed"
         said = f": {words.clean(one.said)}" if one.said else ""
-        place = f" ({words.clean(one.source)})" if one.source else ""
+        place = f" ({words.clean(render.tilde(one.source))})" if one.source else ""
         outcome = render.paint(words.clean(one.outcome), "good" if gone else "warn")
         click.echo(f"{one.provider} …{words.clean(one.tail)}{place}  {outcome}{said}")
     if any(one.outcome == "kept" for one in removed.rows):
@@ -332,7 +346,7 @@ def _confirm(row: t.ProviderRow, rows: list[t.CredentialRow]) -> None:
             "add --yes, or name one key by its last four characters",
             code=USAGE,
         )
-    names = words.listing([f"…{one.tail} ({words.clean(one.source)})" for one in rows], 8)
+    names = words.listing([f"…{one.tail} ({words.clean(render.tilde(one.source))})" for one in rows], 8)
     try:
         sure = click.confirm(f"Remove {words.some(len(rows), 'key')} of {words.clean(row.title)}: {names}?", err=True)
     except click.Abort:
@@ -345,9 +359,13 @@ def _confirm(row: t.ProviderRow, rows: list[t.CredentialRow]) -> None:
 
 
 @auth.command()
-@click.argument("to", type=click.Choice(["keyring", "file"]))
-def migrate(to: str) -> None:
+@click.option("--to", type=click.Choice(_PLACES), help="Where to; the option's name may be left out.")
+@click.argument("place", type=click.Choice(_PLACES), required=False, metavar="keyring|file")
+def migrate(to: str | None, place: str | None) -> None:
     """Move all stored keys to the OS keyring, or to a file (0600): copied, verified, then deleted."""
+    if (to is None) == (place is None):
+        raise click.UsageError("say once where to: keyring or file")
+    to = to or place or ""
     done = connect(needs_daemon=False).call(
         "POST", "/v1/credentials/migrate", t.Migrate(to=to), t.Done, wait_s=_ASKING_S
     )

@@ -5,20 +5,22 @@ Owns the talk about settings. What is confidential is read from a pipe or a hidd
 
 import re
 import sys
+from collections.abc import Sequence
 
 import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.changes import say_changed
-from hermes_router.cli.link import connect
+from hermes_router.cli.link import Link, connect
 from hermes_router.cli.provider_names import EXPOSED, is_key
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.trouble import USAGE, Trouble, near, warn
 from hermes_router.control import types as t
-from hermes_router.core.variables import CONFIDENTIAL
+from hermes_router.core.variables import CONFIDENTIAL, DERIVED
 
 _WITH_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _KEY_VARIABLE = re.compile(r"(.+)_API_KEYS?")
+_ENDINGS = {one.name: one.doc for one in DERIVED} | {"_LIMITS": "Limits that replace the published ones."}
 
 
 @click.group()
@@ -48,7 +50,7 @@ def list_settings(changed: bool, as_json: bool) -> None:
         ],
     )
     for problem in found.problems:
-        warn(problem)
+        warn(render.tilde(problem))
 
 
 @config.command("get")
@@ -56,21 +58,32 @@ def list_settings(changed: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def get_setting(name: str, as_json: bool) -> None:
     """Print the value of NAME; where it stands goes to standard error."""
-    rows = connect(needs_daemon=False).get("/v1/config", t.Config).rows
+    link = connect(needs_daemon=False)
+    rows = link.get("/v1/config", t.Config).rows
     wanted = _variable(name)
-    row = next((one for one in rows if one.name == wanted), None)
-    if row is None:
-        raise Trouble(
-            f"{name[:80]!r} is not a setting, or is set nowhere",
-            near(wanted, [one.name for one in rows]) or "`hr config list` shows all of them",
-            code=USAGE,
-        )
+    row = next((one for one in rows if one.name == wanted), None) or _unset(link, name, wanted, rows)
     if as_json:
         render.say_json(row)
         return
     click.echo(words.clean(row.value))
-    notes = [f"from {row.source}", row.doc, "" if row.hot else "A change needs `hr restart`."]
-    click.echo(click.style(words.clean("  ".join(filter(None, notes))), dim=True), err=True)
+    notes = [f"from {render.tilde(row.source)}.", row.doc, "" if row.hot else "A change needs `hr restart`."]
+    click.echo(click.style(words.clean(" ".join(filter(None, notes))), dim=True), err=True)
+
+
+def _unset(link: Link, name: str, wanted: str, rows: Sequence[t.ConfigRow]) -> t.ConfigRow:
+    """A provider's setting that is set nowhere. Raises Trouble for what is none, with what may have been meant."""
+    derived = {
+        f"{row.name.upper()}{ending}": doc
+        for row in link.get("/v1/credentials", t.Credentials).providers
+        for ending, doc in _ENDINGS.items()
+    }
+    if wanted in derived:
+        return t.ConfigRow(name=wanted, value="", source="default", doc=derived[wanted])
+    key = _KEY_VARIABLE.fullmatch(wanted)
+    if key is not None:
+        raise Trouble(f"{name[:80]!r} is a key, not a setting", f"`hr auth list {key[1].lower()}` shows it", code=USAGE)
+    hint = near(wanted, [*(one.name for one in rows), *derived])
+    raise Trouble(f"{name[:80]!r} is not a setting", hint or "`hr config list` shows all of them", code=USAGE)
 
 
 @config.command("set", context_settings={"ignore_unknown_options": True})
@@ -121,10 +134,14 @@ def _value(name: str, value: str | None) -> str:
         return value
     if sys.stdin.isatty():
         typed: str = click.prompt(name, hide_input=name in CONFIDENTIAL, default="", show_default=False, err=True)
-        return typed.strip()
-    text = sys.stdin.read().strip()
+        text = typed.strip()
+    else:
+        text = sys.stdin.buffer.read().decode("utf-8-sig", "replace").strip()
     if "\n" in text:
         raise Trouble("a value is one line", "nothing was set", code=USAGE)
+    if not text:
+        step = f"`hr config set {name} ''` sets it to nothing"
+        raise Trouble("no value was given; nothing was set", step, code=USAGE)
     return text
 
 
@@ -135,4 +152,8 @@ def unset(name: str, as_json: bool) -> None:
     """Take NAME out of the file where it stands."""
     link = connect(needs_daemon=False)
     changed = link.call("PATCH", "/v1/config", t.ChangeConfig(changes={_variable(name): None}), t.Changed)
+    row = changed.rows[0]
+    if row.before == row.after and not as_json:
+        click.echo(f"{words.clean(row.name)} is set in no file; it is {words.clean(row.after) or 'unset'}.")
+        return
     say_changed(link, changed, as_json=as_json)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from hermes_router.cli import render, words
+from hermes_router.cli.key import router_key_names
 from hermes_router.cli.link import connect
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.screen import REASONS
@@ -96,11 +97,13 @@ def request(request_id: str, as_json: bool) -> None:
     """Show what happened to the request ID (the x-request-id of its answer): every attempt, in order."""
     if not request_id.strip():
         raise click.UsageError("ID is empty")
-    found = connect(needs_daemon=True).get(f"/v1/requests/{quote(request_id)}", t.Trail)
+    link = connect(needs_daemon=True)
+    found = link.get(f"/v1/requests/{quote(request_id)}", t.Trail)
     if as_json:
         render.say_json(found)
-    else:
-        render.say(trail(found, time.time(), render.width()))
+        return
+    name = router_key_names(link).get(found.router_key, found.router_key)
+    render.say(trail(msgspec.structs.replace(found, router_key=name), time.time(), render.width()))
 
 
 def trail(found: t.Trail, now: float, width: int | None) -> list[str]:

@@ -19,9 +19,9 @@ from typing import IO, Any, Final
 import click
 
 from hermes_router import __version__
-from hermes_router.cli import words
+from hermes_router.cli import render, words
 from hermes_router.cli.link import Link, find
-from hermes_router.cli.trouble import FAILED, REFUSED, Trouble
+from hermes_router.cli.trouble import FAILED, REFUSED, Trouble, unstartable, warn
 from hermes_router.control import types as t
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
 
@@ -109,6 +109,9 @@ def _start(env_file: Path | None) -> None:
                 stderr=said,  # until it has a log of its own
                 start_new_session=True,
             )
+        except OSError as error:
+            os.close(reader)
+            raise unstartable(error) from None
         finally:
             os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
@@ -118,9 +121,12 @@ def _start(env_file: Path | None) -> None:
     if not told.get("ready"):
         sentences = [str(each) for each in told.get("said", ())] or ["the router did not start"]
         code = told.get("code")
-        raise Trouble("; ".join(sentences), code=code if isinstance(code, int) else FAILED)
+        step = str(told.get("next") or "")
+        raise Trouble("; ".join(sentences), step, code=code if isinstance(code, int) else FAILED)
     click.echo(f"The router is running: {words.clean(told.get('url'))} (pid {told.get('pid')})")
     click.echo(f"Its log: {words.clean(told.get('log'))}")
+    for problem in told.get("problems", ()):
+        warn(render.tilde(str(problem)))
     click.echo('`hr status` shows it, `hr auth add groq` adds a key, `hr ask "hi"` proves that it works.')
 
 
@@ -161,12 +167,17 @@ def _refuse_managed(ping: t.Ping, what: str) -> None:
 
 
 def _is_needless(link: Link) -> bool:
-    """Whether all that the files say is in use already; what cannot be asked is no reason not to restart."""
+    """Whether all that the files say is in use already; what cannot be asked is no reason not to restart.
+
+    Raises Trouble where the files have a fault: a new daemon would start without what they no longer say.
+    """
     if link.ping.api != t.API or link.ping.version != __version__:
         return False
     try:
         return not link.call("POST", "/v1/reload", None, t.Reloaded).needs_restart
-    except Trouble:
+    except Trouble as error:
+        if error.exit_code == REFUSED:
+            raise
         return False
 
 

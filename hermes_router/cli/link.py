@@ -6,9 +6,7 @@ versions. It must never touch a file of the daemon's itself.
 
 import atexit
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import IO, Final, TypeVar
 import click
 
 from hermes_router import __version__
-from hermes_router.cli.trouble import NO_DAEMON, REFUSED, Trouble, warn
+from hermes_router.cli.trouble import FAILED, NO_DAEMON, REFUSED, Trouble, unstartable, warn
 from hermes_router.control import types as t
 from hermes_router.control.client import Client, drift
 from hermes_router.control.places import check_socket, socket_candidates, user_places
@@ -25,12 +23,12 @@ from hermes_router.core.errors import ConfigError, ControlError
 
 T = TypeVar("T")
 
-START_S: Final = 10.0
+START_S: Final = 15.0  # the daemon waits 10 for a lock, and then says who holds it
 _WAIT_S: Final = 20.0
 _END_S: Final = 3.0
-_AGAIN: Final = 3
 _LOOK_S: Final = 0.03
-_LOCK_HELD: Final = 3  # what a daemon ends with that finds the lock taken
+_MOVED: Final = "moved"  # what a daemon says that has handed over
+_LOCK_HELD: Final = 75  # what a control-only daemon ends with that finds the lock taken
 
 
 class Link:
@@ -55,19 +53,21 @@ class Link:
         return self._call(lambda client: client.call(method, path, body, answer, timeout_s=wait_s))
 
     def _call(self, ask: Callable[[Client], T]) -> T:
-        """Ask; again where a control-only daemon went away between two calls, since another `hr` came to its end."""
-        for _ in range(_AGAIN):
+        """Ask; again where a control-only daemon went away between two calls, since another `hr` came to its end.
+
+        And where a restart came between: the daemon says that it has not begun, and its successor listens by then.
+        """
+        deadline = time.monotonic() + START_S
+        while True:
             try:
                 return ask(self._client)
             except ControlError as error:
-                if error.exit_code != NO_DAEMON or not self.works_on_files:
+                gone = error.exit_code == NO_DAEMON and self.works_on_files
+                if not (gone or error.code == _MOVED) or time.monotonic() >= deadline:
                     raise trouble(error) from None
-            again = _visit()
-            self.path, self.ping, self._client = again.path, again.ping, again._client  # noqa: SLF001 - another of us
-        try:
-            return ask(self._client)
-        except ControlError as error:
-            raise trouble(error) from None
+            if gone:
+                again = _visit()
+                self.path, self.ping, self._client = again.path, again.ping, again._client  # noqa: SLF001 - one of us
 
 
 def trouble(error: ControlError) -> Trouble:
@@ -81,7 +81,8 @@ def candidates() -> tuple[Path, ...]:
     try:
         check_socket(places[0])
     except ConfigError as error:
-        raise Trouble(error.message, str(places[0])) from None
+        said, _, step = error.message.partition("; ")
+        raise Trouble(f"{said}: {places[0]}", step, code=REFUSED) from None
     return places
 
 
@@ -151,14 +152,21 @@ class Visit:
     """A control-only daemon of ours: it ends when we close its standard input, and nobody speaks with it any more."""
 
     def __init__(self) -> None:
+        import subprocess  # noqa: PLC0415 - 7 ms, and most commands find a daemon
+        import tempfile  # noqa: PLC0415
+
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hermes_router.daemon", "--control-only"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            start_new_session=True,  # Ctrl-C is for us: it must not end in the middle of a change
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hermes_router.daemon", "--control-only"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C is for us: it must not end in the middle of a change
+            )
+        except OSError as error:
+            self._said.close()
+            raise unstartable(error) from None
 
     @property
     def pid(self) -> int:
@@ -174,15 +182,18 @@ class Visit:
         """Its exit code, None while it runs."""
         return self._process.poll()
 
-    def last_words(self) -> str:
-        """The last line that it said."""
+    def last_words(self) -> tuple[str, str]:
+        """The last thing that it said: what, and what to do where it says that."""
         self._said.seek(0)
         lines = self._said.read()[-4000:].decode(errors="replace").split("\n")
-        said = [line for line in lines if line.strip()]
-        return said[-1].removeprefix("hr: ") if said else f"it ended with {self._process.returncode}"
+        said = [line for line in lines if line.strip()] or [f"it ended with {self._process.returncode}"]
+        step = said.pop().strip() if said[-1].startswith("    ") and len(said) > 1 else ""
+        return said[-1].removeprefix("hr: "), step
 
     def end(self) -> None:
         """Let it go, and wait until its lock is free: the next command of a script may be `hr start`."""
+        import subprocess  # noqa: PLC0415 - loaded by now
+
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -196,7 +207,7 @@ class Visit:
 def _visit() -> Link:
     """Start a control-only daemon, or find the one that another `hr` started in the same moment. Raises Trouble."""
     deadline = time.monotonic() + START_S
-    visit, words = Visit(), ""
+    visit, words, step = Visit(), "", ""
     while True:
         try:
             link = find()
@@ -213,15 +224,19 @@ def _visit() -> Link:
             return link
         result = visit.result()
         if result is not None:
-            words = visit.last_words()
+            words, step = visit.last_words()
             visit.end()
             if result != _LOCK_HELD:
-                raise Trouble(f"the files could not be worked on: {words}", "`hr serve` shows more")
-        if time.monotonic() >= deadline:
+                code = REFUSED if result == REFUSED else FAILED
+                said = words if step else f"the files could not be worked on: {words}"
+                raise Trouble(said, step or "`hr serve` shows more", code=code)
+        if words and time.monotonic() >= deadline:  # the lock stayed held, by one that does not answer
             visit.end()
-            if words:  # the lock stayed held, by one that does not answer
-                raise Trouble(words, "try again; if it stays so, end the process that is in the way", code=REFUSED)
-            raise Trouble(f"the daemon did not come up in {START_S:.0f} s", "try again; `hr serve` shows more")
+            step = step or "try again; if it stays so, end the process that is in the way"
+            raise Trouble(words, step, code=REFUSED)
+        if time.monotonic() >= deadline + START_S:  # a busy machine: it runs, and has not said no
+            visit.end()
+            raise Trouble(f"the daemon did not come up in {2 * START_S:.0f} s", "try again; `hr serve` shows more")
         if result is not None:
             visit = Visit()  # whoever held the lock may be gone by now
         time.sleep(_LOOK_S)

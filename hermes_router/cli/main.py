@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import Any
 
 import click
 
@@ -30,6 +31,7 @@ SECTIONS = (
         "What goes on",
         (
             ("status", "hermes_router.cli.status", "Show on one screen whether the router will last."),
+            ("quota", "hermes_router.cli.quota", "Show every limit: what is left, and when it returns."),
             ("usage", "hermes_router.cli.usage", "Show what was spent: requests, tokens and money."),
             ("ask", "hermes_router.cli.ask", "Ask one question, to see that it works."),
             ("explain", "hermes_router.cli.explain", "Show where a request would go and why."),
@@ -96,18 +98,51 @@ class LazyGroup(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name, said) for name, _, said in rows])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click's, its complaints in our form."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise _usage(error) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; what it raises becomes a sentence and an exit code."""
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort):
+        except click.UsageError as error:
+            raise _usage(error) from None
+        except (KeyboardInterrupt, click.Abort) as error:
             click.echo(err=True)
+            if isinstance(error.__context__, EOFError):  # Ctrl-D at a question
+                from hermes_router.cli.trouble import Trouble  # noqa: PLC0415 - only where something went wrong
+
+                raise Trouble("the input ended before an answer; nothing was changed") from None
             raise click.exceptions.Exit(130) from None
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # whoever read our output has seen enough: click ends quietly
+            from hermes_router.cli.trouble import Trouble  # noqa: PLC0415
+
+            where = f"{error.filename}: " if error.filename else ""
+            raise Trouble(f"{where}{error.strerror or error}", "mend that, then try again") from None
         except _known_errors() as error:
             from hermes_router.cli.trouble import Trouble  # noqa: PLC0415 - only where something went wrong
 
             step, code = getattr(error, "next_step", ""), getattr(error, "exit_code", 1)
             raise Trouble(str(error), step, code=code) from None
+
+
+def _usage(error: click.UsageError) -> click.ClickException:
+    """What click has to say of a command line, as every other word of ours: what, and what to do."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error  # it is the help
+    from hermes_router.cli.trouble import USAGE, Trouble  # noqa: PLC0415 - only where something went wrong
+
+    command = error.ctx.command_path if error.ctx is not None else "hr"
+    said, meant, hint = " ".join(error.format_message().split()).replace(". Did", "; did").partition("; did you mean ")
+    return Trouble(said, f"did you mean {hint}" if meant else f"`{command} --help` shows how", code=USAGE)
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

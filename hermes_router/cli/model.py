@@ -11,7 +11,7 @@ from hermes_router.cli.link import Link, connect
 from hermes_router.cli.provider_names import find_provider
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.screen import STATES
-from hermes_router.cli.trouble import USAGE, Trouble, warn
+from hermes_router.cli.trouble import USAGE, Trouble, near, warn
 from hermes_router.control import types as t
 
 
@@ -33,7 +33,7 @@ def list_picked(provider: str | None, as_json: bool) -> None:
     rows = link.get("/v1/credentials", t.Credentials).providers
     if provider is not None:
         rows = [find_provider(provider, rows)]
-    shown = [row for row in rows if row.models and (provider is not None or row.state != "no key")]
+    shown = [row for row in rows if row.models and (provider is not None or row.state == "on")]
     if as_json:
         render.say_json({row.name: row.models for row in shown})
         return
@@ -57,8 +57,14 @@ def set_models(provider: str, models: tuple[str, ...], as_json: bool) -> None:
         raise Trouble("no model was named", "`hr model reset` goes back to the row's own", code=USAGE)
     link = connect(needs_daemon=False)
     row = _find(link, provider)
+    known = [one.model for one in link.get("/v1/models", t.Models, query={"provider": row.name}).rows]
     changed = link.call("POST", "/v1/models", t.SetModels(provider=row.name, models=names), t.Changed)
     say_changed(link, changed, as_json=as_json)
+    for name in names:
+        if name not in known:
+            hint = near(name, known)
+            step = hint or f"`hr models --refresh --provider {row.name}` shows what it offers"
+            warn(f"no model {name!r} is known of {row.title}, and it is used all the same; {step}")
 
 
 @model.command()

@@ -5,7 +5,7 @@ Owns the commands; what a provider is stands in its row.
 
 import click
 
-from hermes_router.cli import render
+from hermes_router.cli import render, words
 from hermes_router.cli.changes import say_changed
 from hermes_router.cli.link import connect
 from hermes_router.cli.provider_names import find_provider
@@ -40,7 +40,7 @@ def list_providers(as_json: bool) -> None:
         [
             (
                 row.name,
-                Cell(f"{row.state}: {row.reason}" if row.reason else row.state, _STATES.get(row.state, "")),
+                Cell(_state(row), _STATES.get(row.state, "")),
                 str(row.keys or ""),
                 f"{row.ready}/{row.targets}" if row.targets else "",
                 ", ".join(row.models),
@@ -49,6 +49,11 @@ def list_providers(as_json: bool) -> None:
             for row in rows
         ],
     )
+
+
+def _state(row: t.ProviderRow) -> str:
+    """The state, with its reason where that is more than the usual: most providers have no key."""
+    return f"{row.state}: {row.reason}" if row.reason and row.state != "no key" else row.state
 
 
 @provider.command()
@@ -74,6 +79,15 @@ def _switch(name: str, *, enabled: bool, as_json: bool) -> None:
     changed = link.call("POST", "/v1/providers", asked, t.Changed)
     if as_json:
         say_changed(link, changed, as_json=True)
+        return
+    after = find_provider(row.name, link.get("/v1/credentials", t.Credentials).providers)
+    title = words.clean(row.title)
+    if not enabled:
+        click.echo(f"{title} is left out; its keys stay.")
+    elif after.state == "on":
+        click.echo(f"{title} takes part.")
+    elif after.state == "no key":
+        click.echo(f"{title} is enabled, and takes part once it has a key: `hr auth add {row.name}`.")
     else:
-        click.echo(f"{row.title} {'takes part' if enabled else 'is left out'}.")
-        say_changed(link, changed, as_json=False)
+        click.echo(f"{title} is enabled, and does not take part: {words.clean(after.reason or after.state)}.")
+    say_changed(link, changed, as_json=False)

@@ -15,6 +15,8 @@ _PREFIXES: Final = re.compile(
     r"(sk|gsk|csk|nvapi|hf|ghp|gho|pat|xai|key|r8|glpat)[-_]\S{6,}|github_pat_\S+|AIza\S{8,}|eyJ\S{8,}"
 )
 _LONG: Final = 20
+_VARIABLE: Final = re.compile(r"_(API_)?(KEY|TOKEN)S?$")
+_ALL: Final = "`hr provider list` shows all of them"
 
 EXPOSED: Final = "whoever is on this machine can read it in `ps`, and the shell's history keeps it"
 
@@ -43,6 +45,15 @@ def find_provider(name: str, providers: Sequence[t.ProviderRow]) -> t.ProviderRo
         )
     raise Trouble(
         f"no provider is called {name[:60]!r}",
-        near(wanted, [row.name for row in providers]) or "`hr provider list` shows all of them",
+        _meant(wanted, providers) or near(wanted, [row.name for row in providers]) or _ALL,
         code=USAGE,
     )
+
+
+def _meant(wanted: str, providers: Sequence[t.ProviderRow]) -> str:
+    """A provider that others know by this name: `google` by GOOGLE_API_KEY or its title, `moonshot` by a variable."""
+    for row in providers:
+        stems = {_VARIABLE.sub("", one).lower() for one in row.variables}
+        if wanted in stems | {row.title.lower().replace(" ", "_"), *row.title.lower().split()}:
+            return f"did you mean {row.name}?"
+    return ""

@@ -21,7 +21,7 @@ def reload(as_json: bool) -> None:
         render.say_json(done)
         return
     for problem in done.problems:
-        warn(problem)
+        warn(render.tilde(problem))
     targets = words.some(done.targets, "target")
     if link.works_on_files:
         click.echo(f"No daemon is running, so nothing was reloaded; the files give {targets}.")

@@ -13,7 +13,7 @@ from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.verdict import Verdict, allowance, judge, may_serve
 from hermes_router.control import types as t
 
-__all__ = ["REASONS", "STATES", "account", "resting_place", "screen", "state_cell", "why"]
+__all__ = ["REASONS", "STATES", "account", "budget_said", "resting_place", "screen", "state_cell", "why"]
 
 _MARGIN: Final = 11
 _MANY_KEYS: Final = 8
@@ -41,7 +41,7 @@ def resting_place(store: str) -> str:
 def why(state: str, reason: str | None) -> str:
     """A state and its reason in words: `limited`, `paused (no credit)`."""
     bare, _, rest = (reason or "").partition(" (")
-    known = REASONS.get(bare, bare)
+    known = REASONS.get(bare, bare).removeprefix("disabled by the owner: ")  # the word stands before it already
     if state == "cooling" and known:
         return known
     if state == "open":
@@ -64,9 +64,9 @@ def screen(status: t.Status, now: float, width: int | None, *, pace: Sequence[fl
         ("Keys", _keys(status, now, width)),
         ("Known", _known(status.targets, width)),
         ("Errors", _errors(status.last_errors, now, width)),
-        ("Today", _today(status, width, pace)),
+        ("Today", _today(status, now, width, pace)),
         ("Daemon", _daemon(status, width)),
-        ("Problems", [one for said in status.problems for one in _prose(words.clean(said), width)]),
+        ("Problems", [one for said in status.problems for one in _prose(words.clean(render.tilde(said)), width)]),
     ):
         if body:
             head = render.paint(title.ljust(_MARGIN), "bold")
@@ -254,7 +254,7 @@ def _errors(errors: Sequence[t.ErrorRow], now: float, width: int | None) -> list
 # --- today and where ----------------------------------------------------------------------------------
 
 
-def _today(status: t.Status, width: int | None, pace: Sequence[float]) -> list[str]:
+def _today(status: t.Status, now: float, width: int | None, pace: Sequence[float]) -> list[str]:
     spent, sign = status.today, f" {render.glyphs().dot} "
     first = [words.some(spent.requests, "request")]
     if spent.failed:
@@ -269,7 +269,28 @@ def _today(status: t.Status, width: int | None, pace: Sequence[float]) -> list[s
     tokens = tokens_said(spent)
     if tokens:
         lines += _prose(f"{tokens}{sign}{cost_said(spent)}", width)
+    budget = budget_said(status.budget, now)
+    if budget:
+        lines += [render.paint(line, "" if budget_left(status.budget) else "bad") for line in _prose(budget, width)]
     return lines
+
+
+def budget_left(budget: t.Budget | None) -> int:
+    """What the day's budget still allows, in micro-US-dollars."""
+    if budget is None or budget.limit_microusd is None:
+        return 0
+    return max(0, budget.limit_microusd - budget.spent_microusd)
+
+
+def budget_said(budget: t.Budget | None, now: float) -> str:
+    """The day's budget and what is left of it; empty where there is none."""
+    if budget is None or budget.limit_microusd is None:
+        return ""
+    of, left = words.money(budget.limit_microusd), budget_left(budget)
+    if not left:
+        said = f"budget {of} is spent" if budget.limit_microusd else "budget $0: no paid model"
+        return said + (f", paid models are back {words.when(budget.reset_at, now)}" if budget.limit_microusd else "")
+    return f"budget {of}: {words.money(left)} left till {words.clock(budget.reset_at, now)}"
 
 
 def tokens_said(spent: t.Spent) -> str:

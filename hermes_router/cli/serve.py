@@ -19,4 +19,9 @@ def serve(env_file: Path | None) -> None:
     if env_file is not None:
         command += ["--env-file", str(env_file)]
     sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell
+    try:
+        os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell
+    except OSError as error:
+        from hermes_router.cli.trouble import unstartable  # noqa: PLC0415 - only where something went wrong
+
+        raise unstartable(OSError(error.errno, error.strerror, sys.executable)) from None

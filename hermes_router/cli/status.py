@@ -11,13 +11,15 @@ from hermes_router import __version__
 from hermes_router.cli import render, words
 from hermes_router.cli.link import connect
 from hermes_router.cli.screen import screen
+from hermes_router.cli.targets import targets
 from hermes_router.control import types as t
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one line a change.")
 @click.option("--watch", is_flag=True, help="Stay, and redraw when something happens; Ctrl-C ends it.")
-def status(as_json: bool, watch: bool) -> None:
+@click.option("--targets", "by_target", is_flag=True, help="Every target on a line: what is left, when it returns.")
+def status(as_json: bool, watch: bool, by_target: bool) -> None:
     """Show on one screen whether the router will last: providers, keys, limits, errors, cost."""
     link = connect(needs_daemon=True, any_version=True)
     if link.ping.api != t.API:
@@ -31,6 +33,8 @@ def status(as_json: bool, watch: bool) -> None:
     found = link.get("/v1/status", t.Status)
     if as_json:
         render.say_json(found)
+    elif by_target:
+        render.say(targets(found, time.time(), render.width()))
     else:
         render.say(screen(found, time.time(), render.width()))
 

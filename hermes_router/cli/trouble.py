@@ -16,6 +16,8 @@ REFUSED: Final = 3
 NO_DAEMON: Final = 4
 INTERRUPTED: Final = 130
 
+_AS_GOOD: Final = 0.1  # of likeness, from 0 to 1
+
 
 class Trouble(click.ClickException):
     """Ends the command with `code`. Texts may come from the daemon: what could steer a terminal is taken out."""
@@ -43,9 +45,18 @@ def warn(text: str) -> None:
     click.echo(f"{click.style('hr:', fg='yellow')} {clean(text)}", err=True)
 
 
+def unstartable(error: OSError) -> Trouble:
+    """Our own program cannot be run: it was moved or replaced under us, or the system has no room for it."""
+    said = f"the daemon's program cannot be started: {error.filename or 'python'}: {error.strerror}"
+    return Trouble(said, "if hermes-router was just upgraded or moved, install it anew; else try again")
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """What may have been meant, as a next step; empty where nothing is like it."""
     import difflib  # noqa: PLC0415 - only where something went wrong
 
     found = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    if len(found) > 1:
+        best, other = (difflib.SequenceMatcher(None, one, name).ratio() for one in found)
+        found = found if best - other < _AS_GOOD else found[:1]
     return f"did you mean {' or '.join(found)}?" if found else ""

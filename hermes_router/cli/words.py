@@ -81,8 +81,8 @@ def when(at: float | None, now: float) -> str:
 
 
 def day(at: float) -> str:
-    """`2026-11-21`, in the local zone."""
-    return time.strftime("%Y-%m-%d", time.localtime(at))
+    """`2026-11-21`, of UTC: the days that usage is kept by."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 def money(microusd: int) -> str:

@@ -5,9 +5,6 @@ must never know what a route does, and nothing that was sent reaches the log: bo
 """
 
 import asyncio
-import os
-import socket
-import stat
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,13 +19,12 @@ from hermes_router.control.backend import Backend
 from hermes_router.control.peer import NONE, Permission, peer_of_descriptor, permissions
 from hermes_router.control.routes import ROUTES, Asked, Refusal, Route
 from hermes_router.control.streaming import send_events
-from hermes_router.core.errors import ControlError
+from hermes_router.core.errors import CallerError, ConfigError, ControlError, HermesError, VaultError
 from hermes_router.core.ports import Log
 
-__all__ = ["ControlServer", "make_control_app", "serve_control"]
+__all__ = ["make_control_app"]
 
 _LARGEST_BODY: Final = 1 << 20
-_BACKLOG: Final = 128
 _FRAMES_LOGGED: Final = 5
 _STATUS: Final = {2: 400, 3: 409}  # by exit code
 _USE_HR: Final = f"Use `hr`, or `curl --unix-socket PATH http://{t.HOST}/v1/status`."
@@ -138,6 +134,24 @@ def _problem(status: int, error: ControlError) -> web.Response:
     return _json(status, problem)
 
 
+def _told(error: HermesError) -> ControlError | None:
+    """What was raised on purpose, in the form of this API; None for what has no business here.
+
+    A desk says it better where it knows what was asked; these texts name settings, files and fields, never a secret.
+    """
+    match error:
+        case ControlError():
+            return error
+        case VaultError():
+            return ControlError(error.message, code="vault", next_step=error.next_step or "Try again.")
+        case ConfigError():
+            return ControlError(str(error), code="config", next_step="Mend that, then try again.", exit_code=3)
+        case CallerError():
+            return ControlError(error.message, code="bad_request", next_step=_RESTART, exit_code=2)
+        case _:
+            return None
+
+
 def _sayable(text: str) -> str:
     """Names from a command line may hold bytes that are no text."""
     return text.encode("utf-8", "replace").decode()
@@ -168,8 +182,11 @@ class _Border:
                 return await handler(request)
             except Refusal as error:
                 return _problem(error.status, error)
-            except ControlError as error:
-                return _problem(_STATUS.get(error.exit_code, 422), error)
+            except HermesError as error:
+                told = _told(error)
+                if told is None:
+                    return self._fault(request, error)
+                return _problem(_STATUS.get(told.exit_code, 422), told)
             except web.HTTPException as error:
                 return _routing_problem(request, error)
             except (ConnectionError, web.RequestPayloadError):
@@ -232,7 +249,7 @@ class _Border:
         return _problem(
             500,
             ControlError(
-                "internal",
+                "This went wrong inside the daemon, by a fault of its own.",
                 code="internal",
                 next_step="The daemon's log says where (`control.fault`); please report it.",
             ),
@@ -278,49 +295,3 @@ def _where(error: BaseException) -> str:
         error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_LOGGED:]
     return " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
-
-
-class ControlServer:
-    """The application on its socket, until `close`."""
-
-    def __init__(self, runner: web.AppRunner, server: asyncio.Server, path: Path) -> None:
-        self._runner = runner
-        self._server = server
-        self._path = path
-        self._inode = _inode(path)
-
-    async def close(self) -> None:
-        """End the streams at once, let other requests under way end, and remove the socket if it is still ours."""
-        self._server.close()
-        if self._inode is not None and _inode(self._path) == self._inode:
-            self._path.unlink(missing_ok=True)
-        await self._runner.cleanup()
-
-
-async def serve_control(app: web.Application, sock: socket.socket, *, drain_s: float = 2.0) -> ControlServer:
-    """Serve on a socket of `bind_control`. `drain_s` is what requests under way have left when it closes.
-
-    An `hr` that leaves does not cancel what it asked for: a change is made whole or not at all.
-    """
-    path = Path(os.fsdecode(sock.getsockname()))
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        handler_cancellation=False,
-        auto_decompress=False,
-        shutdown_timeout=drain_s,
-    )
-    await runner.setup()
-    server = runner.server
-    assert server is not None
-    listening = await asyncio.get_running_loop().create_unix_server(server, sock=sock, backlog=_BACKLOG)
-    return ControlServer(runner, listening, path)
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None

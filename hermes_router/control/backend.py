@@ -22,6 +22,7 @@ class Backend(Protocol):
 
     # what is
     async def status(self) -> t.Status: ...  # noqa: D102
+    async def quota(self, provider: str | None) -> t.QuotaReport: ...  # noqa: D102
     async def usage(self, by: str, days: int) -> t.UsageReport: ...  # noqa: D102
     async def request(self, request_id: str) -> t.Trail: ...  # noqa: D102
     async def plan(self, asked: t.PlanQuery) -> t.PlanReport: ...  # noqa: D102

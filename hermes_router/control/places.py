@@ -20,6 +20,7 @@ __all__ = [
     "Places",
     "check_socket",
     "make_directories",
+    "readers_group",
     "socket_candidates",
     "system_places",
     "user_places",
@@ -81,6 +82,11 @@ class Places:
         return self.state_dir / "state.db"
 
     @property
+    def models_file(self) -> Path:
+        """What providers listed last."""
+        return self.state_dir / "models.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the one daemon of this installation; never deleted."""
         return self.state_dir / "daemon.lock"
@@ -94,7 +100,8 @@ class Places:
 def user_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> Places:
     """The places of the person who runs us; `env_file` is the owner's `--env-file`.
 
-    Directories follow platformdirs (which honours `XDG_*` itself); `HERMES_ROUTER_SOCKET` moves the socket.
+    Directories follow platformdirs (which honours `XDG_*` itself); `HERMES_ROUTER_SOCKET` moves the socket; a
+    relative one lies in the state directory, since `hr` and a daemon have no current directory in common.
     """
     dirs = platformdirs.PlatformDirs(APP, appauthor=False)
     config, state = Path(dirs.user_config_dir), Path(dirs.user_state_dir)
@@ -104,7 +111,7 @@ def user_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> 
         data_dir=Path(dirs.user_data_dir),
         state_dir=state,
         env_file=(env_file or config / ENV_FILE).expanduser().absolute(),
-        socket=Path(chosen).expanduser().absolute() if chosen else state / "control.sock",
+        socket=state / (Path(chosen).expanduser() if chosen else "control.sock"),
     )
 
 
@@ -117,7 +124,7 @@ def system_places(environ: Mapping[str, str], *, env_file: Path | None = None) -
         data_dir=state,
         state_dir=state,
         env_file=(env_file or config / ENV_FILE).absolute(),
-        socket=Path(chosen).absolute() if chosen else SYSTEM_SOCKET,
+        socket=SYSTEM_SOCKET.parent / chosen if chosen else SYSTEM_SOCKET,
     )
 
 
@@ -126,6 +133,11 @@ def socket_candidates(places: Places, environ: Mapping[str, str]) -> tuple[Path,
     if environ.get(SOCKET_VARIABLE) or places.socket == SYSTEM_SOCKET:
         return (places.socket,)
     return (places.socket, SYSTEM_SOCKET)
+
+
+def readers_group(places: Places) -> str | None:
+    """The group whose members may look at the daemon: that of the system service; a person's own daemon has none."""
+    return APP if places.socket == SYSTEM_SOCKET else None
 
 
 def check_socket(path: Path, platform: str = sys.platform) -> None:

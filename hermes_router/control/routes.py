@@ -15,7 +15,7 @@ from hermes_router.core.errors import ControlError
 
 __all__ = ["ROUTES", "Asked", "Refusal", "Route", "without_duplicates"]
 
-GROUPINGS: Final = ("provider", "model", "key", "day")
+GROUPINGS: Final = ("provider", "model", "key", "day", "router_key")
 _DEFAULT_DAYS: Final = 30
 _MOST_DAYS: Final = 3_660
 _USAGE: Final = 2
@@ -125,6 +125,7 @@ ROUTES: Final = without_duplicates(
     Route("POST", "/v1/plan", "read", lambda b, asked: b.plan(asked.body), t.PlanQuery),
     Route("POST", "/v1/probe", "write", lambda b, _: b.test_credentials(t.TestCredentials())),
     Route("POST", "/v1/providers", "write", lambda b, asked: b.enable_provider(asked.body), t.EnableProvider),
+    Route("GET", "/v1/quota", "read", lambda b, asked: b.quota(asked.query.get("provider") or None)),
     Route("POST", "/v1/reload", "write", lambda b, _: b.reload()),
     Route("GET", "/v1/requests/{id}", "read", lambda b, asked: b.request(asked.names["id"])),
     Route("POST", "/v1/restart", "write", lambda b, asked: b.restart(asked.body), t.Shutdown),

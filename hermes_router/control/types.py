@@ -105,6 +105,8 @@ class TargetRow(Type, frozen=True):
     context: int | None = None
     capabilities: dict[str, str] = {}
     quota: list[dict[str, Any]] = []
+    knowledge: dict[str, dict[str, Any]] = {}
+    """What is known, with `value`, `source` and `age_s` (None = undated), by capability, and `context` in tokens."""
 
 
 class ProviderRow(Type, frozen=True):
@@ -151,8 +153,20 @@ class Spent(Type, frozen=True):
     """Attempts at paid targets whose price no row gives."""
 
 
+class Budget(Type, frozen=True):
+    """BUDGET_USD_DAY: what paid models may cost today, and have, in micro-US-dollars; it ends at `reset_at` (epoch).
+
+    `spent_microusd` holds what is claimed for requests under way; models without a known price are counted at the
+    dearest. A `limit_microusd` of None = no budget is set.
+    """
+
+    limit_microusd: int | None = None
+    spent_microusd: int = 0
+    reset_at: float = 0.0
+
+
 class Status(Type, frozen=True):
-    """`GET /v1/status`: the one screen."""
+    """`GET /v1/status`: the one screen. `budget` None = a daemon that knows of none."""
 
     ping: Ping
     uptime_s: float
@@ -170,10 +184,14 @@ class Status(Type, frozen=True):
     problems: list[str] = []
     tasks: list[dict[str, Any]] = []
     in_flight: int = 0
+    budget: Budget | None = None
 
 
 class UsageRow(Type, frozen=True):
-    """One line of `GET /v1/usage?by=provider|model|key|day`."""
+    """One line of `GET /v1/usage?by=provider|model|key|day|router_key`.
+
+    A `key` is the provider's, by its last four characters; empty = exchanges that no target was asked for.
+    """
 
     key: str
     spent: Spent
@@ -188,6 +206,36 @@ class UsageReport(Type, frozen=True):
     rows: list[UsageRow] = []
     total: Spent = Spent()
     complete: bool = True
+    budget: Budget | None = None
+
+
+class QuotaRow(Type, frozen=True):
+    """One window of quota. `limit`, `used` and `remaining` in units of `unit` (money: `microusd`) per `window`.
+
+    `whose` says who shares it: an account, a key, all of the provider's. `source` of the limit: `told` by the provider,
+    `learned` from a refusal at `learned_at`, `owner` (a setting), `published` (a prior: it paces, and refuses nobody),
+    `counted` (no limit is known). `reset_at` in epoch seconds, None where the window has not begun or is a level.
+    """
+
+    provider: str
+    whose: str
+    unit: str
+    window: str
+    model: str = ""
+    limit: int | None = None
+    used: int = 0
+    remaining: int | None = None
+    reset_at: float | None = None
+    source: str = "counted"
+    learned_at: float | None = None
+    binds: bool = False
+
+
+class QuotaReport(Type, frozen=True):
+    """`GET /v1/quota`: the whole ledger of limits at `at` (epoch seconds), by provider."""
+
+    at: float
+    rows: list[QuotaRow] = []
 
 
 # --- credentials ------------------------------------------------------------------------------------
@@ -392,7 +440,10 @@ class EnableProvider(Type, frozen=True):
 
 
 class KeyRow(Type, frozen=True):
-    """A router key, never the key itself."""
+    """A router key, never the key itself.
+
+    `budget_microusd` is for a day of UTC, None = none; `spent_microusd` is today's, requests under way included.
+    """
 
     id: str
     name: str
@@ -405,6 +456,8 @@ class KeyRow(Type, frozen=True):
     min_tier: int | None = None
     created_at: float | None = None
     in_flight: int = 0
+    budget_microusd: int | None = None
+    spent_microusd: int = 0
 
 
 class Keys(Type, frozen=True):
@@ -422,6 +475,7 @@ class AddKey(Type, frozen=True):
     concurrency: int | None = None
     patience_s: float | None = None
     min_tier: int | None = None
+    budget_microusd: int | None = None
 
 
 class AddedKey(Type, frozen=True):
@@ -510,7 +564,7 @@ class Ask(Type, frozen=True):
 
 
 class Answer(Type, frozen=True):
-    """What came back."""
+    """What came back; `warnings` as in the header `x-hermes-warnings`."""
 
     text: str
     target: str
@@ -519,3 +573,4 @@ class Answer(Type, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
+    warnings: list[str] = []

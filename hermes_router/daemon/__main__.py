@@ -15,6 +15,7 @@ from hermes_router.control.api import make_control_app
 from hermes_router.daemon.furnish import Reading, furnish
 from hermes_router.daemon.handover_heir import inherit
 from hermes_router.daemon.life import Life
+from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.sources import SystemClock
 from hermes_router.daemon.start import Prepared, Refused, Teller, parse, prepare, settle_process
 from hermes_router.daemon.wiring import build
@@ -49,6 +50,9 @@ async def _live(prepared: Prepared) -> int:
         usage = UsageStore(prepared.places.database, log=log, now=clock.now)
     daemon = build(prepared.loaded, loop, log, clock=clock, usage=usage, router_keys=keeping.router_keys)
     daemon.on_swap.append(keeping.follow)
+    probing = Probing(daemon, prepared.places.models_file if prepared.claim is not None else None)
+    probing.restore()
+    daemon.beside["models"] = probing.run
     life = Life(prepared, daemon)
     if usage is not None:
         ring = keeping.open_ring(clock.now, loop)
@@ -62,15 +66,18 @@ async def _live(prepared: Prepared) -> int:
             places=prepared.places,
             environ=prepared.environ,
             cwd=prepared.cwd,
+            probing=probing,
         )
         reading = Reading(backend.generations)
         daemon.beside["secrets"] = reading.keep_on
-        daemon.before_ready.append(reading.once)
+        daemon.before_ready.append(reading.first)
         if prepared.run == "control-only":
             await reading.once()
         life.reload = backend.reload
         life.changes = backend.generations.lock
-        life.serve_control(make_control_app(backend, version=__version__, uid=os.geteuid(), log=log))
+        life.serve_control(
+            make_control_app(backend, version=__version__, uid=os.geteuid(), log=log, readers_gid=prepared.readers_gid)
+        )
     return await life.run()
 
 

@@ -14,6 +14,7 @@ from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
+from hermes_router.routing.names import Pin
 from hermes_router.routing.scheduler import Choice, Plan, plan
 from hermes_router.wire.openai_chat import parse_request
 
@@ -27,6 +28,8 @@ _PIXEL: Final = (
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 _BYTES_PER_TOKEN: Final = 4
+_BODY: Final = "give the body of a Chat Completions request"
+_FIRST_KEY: Final = "`hr auth add PROVIDER` adds one; `hr provider list` shows all"
 
 
 class AskDesk:
@@ -42,7 +45,7 @@ class AskDesk:
         try:
             question = make_question(engine, parse_request(body, {}), OWNER, {}, "")
         except CallerError as error:
-            raise ControlError(error.message, code="bad_request", exit_code=2) from None
+            raise ControlError(error.message, code="bad_request", next_step=_BODY, exit_code=2) from None
         snapshot = engine.snapshot
         planned = plan(
             question.demand,
@@ -64,7 +67,7 @@ class AskDesk:
             difficulty=demand.difficulty,
             input_tokens=demand.input_tokens,
             profile=demand.profile,
-            pin=str(question.constraint.pin or ""),
+            pin=_pin(question.constraint.pin),
             needs=sorted(map(str, demand.needs)),
             rows=rows,
             verdict=_verdict(planned, rows),
@@ -73,6 +76,8 @@ class AskDesk:
     async def ask(self, asked: t.Ask) -> t.Answer:
         """One question, answered by whoever would answer any caller. Raises ControlError in the router's words."""
         engine = self._engine
+        if not engine.snapshot.roster.facts:
+            raise ControlError("no provider has a key", code="empty_pool", next_step=_FIRST_KEY)
         body = {"model": asked.model, "messages": [{"role": "user", "content": asked.text}]}
         request_id = engine.ids.new("req_")
         began = engine.clock.mono()
@@ -80,7 +85,9 @@ class AskDesk:
             inbound = parse_request(msgspec.json.encode(body), {})
             question = make_question(engine, inbound, OWNER, {}, request_id)
         except CallerError as error:
-            raise ControlError(error.message, code="bad_request", exit_code=2) from None
+            raise ControlError(
+                error.message, code="bad_request", next_step="`hr models` lists those that there are", exit_code=2
+            ) from None
         rendered = await Exchange(engine, question, None).run()
         assert rendered is not None  # nothing was streamed
         answer: Any = msgspec.json.decode(rendered.body)
@@ -99,7 +106,15 @@ class AskDesk:
             input_tokens=usage.get("prompt_tokens", 0),
             output_tokens=usage.get("completion_tokens", 0),
             duration_s=round(engine.clock.mono() - began, 3),
+            warnings=[one for one in rendered.headers.get("x-hermes-warnings", "").split(",") if one],
         )
+
+
+def _pin(pin: Pin | None) -> str:
+    """A pin as a caller writes it."""
+    if pin is None:
+        return ""
+    return f"{pin.provider}/{pin.model}" if pin.provider is not None else pin.model
 
 
 def _example(asked: t.PlanQuery) -> bytes:
@@ -124,6 +139,7 @@ def _verdict(planned: Plan, rows: list[t.PlanRow]) -> str:
         return f"too long for every configured target: {too_long[1]} tokens, the largest takes {too_long[0]}"
     if planned.hopeless is not None:
         return planned.hopeless.message
-    if planned.retry_at is not None:
-        return "nobody could serve it now; the earliest return is known"
-    return "nobody could serve it now"
+    if not rows:
+        return f"no provider has a key: {_FIRST_KEY}"
+    first = min((row for row in rows if row.until is not None), key=lambda row: row.until or 0.0, default=None)
+    return "nobody could serve it now" + (f"; the first to return is {first.target}" if first is not None else "")

@@ -14,8 +14,9 @@ from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
-from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.probing import Probing
+from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
 
 __all__ = ["DaemonBackend", "Life"]
@@ -48,8 +49,9 @@ class DaemonBackend:
     credential_desk: CredentialDesk
     key_desk: KeyDesk
     reports: ReportDesk
+    quota_desk: QuotaDesk
     questions: AskDesk
-    check: KeyCheck
+    probing: Probing
 
     # -- the daemon itself
 
@@ -69,6 +71,9 @@ class DaemonBackend:
 
     async def status(self) -> t.Status:  # noqa: D102
         return await self.reports.status()
+
+    async def quota(self, provider: str | None) -> t.QuotaReport:  # noqa: D102
+        return self.quota_desk.quota(provider)
 
     async def usage(self, by: str, days: int) -> t.UsageReport:  # noqa: D102
         return await self.reports.usage(by, days)
@@ -119,7 +124,7 @@ class DaemonBackend:
     async def models(self, provider: str | None, refresh: bool) -> t.Models:  # noqa: D102
         if provider is not None:
             provider = find_provider(self.generations.loaded.catalog, provider).name
-        return await self.reports.models(self.check, provider, refresh=refresh)
+        return await self.reports.models(self.probing, provider, refresh=refresh)
 
     async def set_models(self, asked: t.SetModels) -> t.Changed:  # noqa: D102
         return await self.configuration.set_models(asked)

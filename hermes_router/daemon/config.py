@@ -7,6 +7,7 @@ or used is a problem with its place, the rest is in force, and the caller decide
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from hermes_router.core.catalog_rows import Catalog, overlay
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import Credential, CredentialId, ProviderName
 from hermes_router.core.settings import Settings
-from hermes_router.core.settings_parse import SHARED_LAYER, Layer, is_ours, parse_settings
+from hermes_router.core.settings_parse import SHARED_LAYER, KeyFound, Layer, is_ours, parse_settings
 from hermes_router.daemon import dotenv
 from hermes_router.daemon.credentials import MemoryVault, credentials_of, digest_key
 from hermes_router.store.vault import CredentialStore
@@ -35,7 +36,10 @@ _MAX_FILE: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start."""
+    """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start.
+
+    `keys` are those that stand in files and in the environment.
+    """
 
     settings: Settings
     catalog: Mapping[ProviderName, ProviderSpec]
@@ -43,15 +47,32 @@ class Loaded:
     vault: MemoryVault
     problems: tuple[ConfigError, ...]
     digest_key: bytes = field(default=b"", repr=False)
+    keys: tuple[KeyFound, ...] = field(default=(), repr=False)
 
     def without(self, hidden: Collection[CredentialId]) -> "Loaded":
         """The same without these credentials; their secrets stay readable to what is under way."""
         return replace(self, credentials=tuple(c for c in self.credentials if c.id not in hidden))
 
+    def with_stored(self, stored: CredentialStore) -> "Loaded":
+        """The same with what is in the store now."""
+        credentials, vault = credentials_of(self.keys, self.catalog, self.digest_key, stored)
+        return replace(self, credentials=credentials, vault=vault)
+
+    def faults_since(self, before: "Loaded") -> list[ConfigError]:
+        """What was left out here, and was not then: a file that was cut, a value that cannot be read, a bad row."""
+        known = {_place(problem) for problem in before.problems}
+        return [problem for problem in self.problems if not problem.hint and _place(problem) not in known]
+
     @property
     def fatal(self) -> tuple[ConfigError, ...]:
         """What the daemon must not start with."""
         return tuple(problem for problem in self.problems if problem.fatal)
+
+
+def _place(problem: ConfigError) -> tuple[str, str]:
+    """A problem's file and text: its line may have moved."""
+    file, _, line = problem.where.rpartition(":")
+    return (file if line.isdecimal() else problem.where, problem.message)
 
 
 def load(
@@ -89,11 +110,12 @@ def load(
     credentials, vault = credentials_of(keys, catalog, key, stored)
     if settings.log_file is not None:
         settings = replace(settings, log_file=str(Path(settings.log_file).expanduser()))
-    return Loaded(settings, catalog, credentials, vault, tuple(problems), key)
+    return Loaded(settings, catalog, credentials, vault, tuple(problems), key, keys)
 
 
-def shipped_tables() -> dict[str, object]:
-    """The tables of our own rows, as parsed."""
+@cache
+def shipped_tables() -> Mapping[str, object]:
+    """The tables of our own rows, as parsed; once, since an upgrade may put rows under a daemon that it cannot read."""
     return tomllib.loads(resources.files("hermes_router.data").joinpath("providers.toml").read_text("utf-8"))
 
 
@@ -210,10 +232,8 @@ def _systemd_layer(environ: Mapping[str, str], catalog: Catalog, problems: list[
 def _unusable(stored: CredentialStore, catalog: Catalog) -> list[ConfigError]:
     """What the store has to say, and keys of providers that no row describes (any longer)."""
     strangers = sorted({entry.provider for entry in stored.entries} - catalog.keys())
-    return [ConfigError(said) for said in stored.problems] + [
-        ConfigError(f"a stored key is of {name}, which no row describes; `hr auth remove {name}` forgets it")
-        for name in strangers
-    ]
+    said = [f"a stored key is of {n}, which no row describes; `hr auth remove {n}` forgets it" for n in strangers]
+    return [ConfigError(each, hint=True) for each in (*stored.problems, *said)]
 
 
 def _named_but_missing(places: Places, problems: list[ConfigError]) -> None:
@@ -249,5 +269,6 @@ def _point_out(cwd: Path | None, places: Places, catalog: Catalog, problems: lis
                 f"holds {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, but is not read: "
                 f"settings lie in {places.env_file}; --env-file names another",
                 where=str(stray),
+                hint=True,
             )
         )

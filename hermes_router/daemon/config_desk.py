@@ -6,13 +6,14 @@ never show a secret.
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 from hermes_router.control import types as t
 from hermes_router.core.catalog import ProviderSpec
-from hermes_router.core.errors import ConfigError, ControlError
+from hermes_router.core.errors import ControlError
 from hermes_router.core.ids import Credential, ProviderName, Secret
 from hermes_router.core.setting_values import listed
 from hermes_router.core.settings_parse import SHARED_LAYER, is_ours
@@ -26,6 +27,7 @@ __all__ = ["ConfigDesk", "find_provider"]
 
 _DOCS: Final = {one.name: one.doc for one in GLOBALS}
 _ENDINGS: Final = {one.name: one.doc for one in DERIVED}
+_LEFT_OUT: Final = re.compile(r"; (?:it|the (?:file|row)) is (?:skipped|left out)$")
 
 
 def find_provider(catalog: Mapping[ProviderName, ProviderSpec], name: str) -> ProviderSpec:
@@ -46,12 +48,19 @@ class ConfigDesk:
         self._generations = generations
 
     async def reload(self) -> t.Reloaded:
-        """Read everything again. Raises ControlError where it cannot be in force; the old generation stays."""
+        """Read everything again. Raises ControlError (3) where not all can be in force: the old generation stays."""
         async with self._generations.lock:
             before = self._generations.loaded
             await self._generations.read_store()
             loaded = await self._generations.read()
-            self._check(loaded)
+            refusal = self._generations.refusal(loaded)
+            if refusal is not None:
+                raise ControlError(
+                    _LEFT_OUT.sub("", str(refusal)),
+                    code="bad_config",
+                    next_step="mend it, then `hr reload` again; until then the configuration in force stays as it is",
+                    exit_code=3,
+                )
             self._generations.put(loaded)
         changed = _differences(before, loaded)
         return t.Reloaded(
@@ -95,12 +104,12 @@ class ConfigDesk:
                 where[name] = path = self._home(before, name)
                 files[path] = _edited(path, files[path] if path in files else _content(path), name, value)
             loaded = await generations.read(files)
-            self._check(loaded, before)
+            self._check(loaded, wanted)
             for name, value in wanted.items():
                 self._check_in_force(loaded, name, value)
             for path, data in files.items():
                 await generations.write(path, data)
-            generations.put(await generations.read())
+            generations.put(loaded)
         return t.Changed(
             rows=[
                 t.ChangedRow(name=name, before=_shown(before, name), after=_shown(loaded, name), file=str(where[name]))
@@ -169,23 +178,18 @@ class ConfigDesk:
         places = self._generations.places
         return places.env_file if source.startswith(f"{places.env_file}:") else places.config_file
 
-    def _check(self, loaded: Loaded, before: Loaded | None = None) -> None:
-        """Refuse what could not be in force, and what a change of ours would break."""
-        known = {str(problem) for problem in before.problems} if before is not None else set()
-        for problem in loaded.problems:
-            if str(problem) in known:
-                continue
-            if problem.fatal or before is not None:
-                raise ControlError(
-                    problem.message.removesuffix("; it is skipped"),
-                    code="bad_value",
-                    next_step="nothing was changed; the configuration in force stays",
-                    exit_code=2 if before is not None else 3,
-                )
-        try:
-            self._generations.check(loaded)
-        except ConfigError as error:
-            raise ControlError(error.message, next_step="nothing was changed", exit_code=3) from None
+    def _check(self, loaded: Loaded, wanted: Collection[str]) -> None:
+        """Refuse what could not be in force, and what these changes would break."""
+        refusal = self._generations.refusal(loaded)
+        if refusal is None:
+            return
+        is_value = refusal.message.partition(" ")[0] in wanted  # of the change itself: no need to say where
+        raise ControlError(
+            _LEFT_OUT.sub("", refusal.message if is_value else str(refusal)),
+            code="bad_value",
+            next_step="nothing was changed; the configuration in force stays",
+            exit_code=2 if is_value and refusal in loaded.problems else 3,
+        )
 
     @staticmethod
     def _check_in_force(loaded: Loaded, name: str, value: str | None) -> None:
@@ -205,7 +209,8 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise ControlError(f"{path} cannot be read: {error.strerror}", next_step="nothing was changed") from None
+        step = "let this user read it, then try again; nothing was changed"
+        raise ControlError(f"{path} cannot be read: {error.strerror}", next_step=step) from None
 
 
 def text_of(path: Path, data: bytes, name: str) -> str:
@@ -221,7 +226,9 @@ def _edited(path: Path, data: bytes, name: str, value: str | None) -> bytes:
             return edit_env(data, name, value)
         return edit_toml(data.decode("utf-8-sig"), name, value).encode()
     except ValueError as error:  # UnicodeDecodeError is one
-        raise ControlError(f"{path} cannot be edited: {error}", next_step="mend it by hand, then try again") from None
+        raise ControlError(
+            f"{path} cannot be edited: {error}", next_step="mend it by hand, then try again; nothing was changed"
+        ) from None
 
 
 def _differences(before: Loaded, after: Loaded) -> list[str]:
@@ -250,7 +257,7 @@ def _shown(loaded: Loaded, name: str) -> str:
     settings = loaded.settings
     if name == "PROXY_API_KEYS":
         tails = ", ".join(f"…{secret.tail}" for secret in settings.proxy_api_keys)
-        return "the default key" if settings.default_key and name not in settings.sources else tails
+        return "the default key" if settings.sources.get(name, "default") == "default" else tails
     if name in settings.texts:
         return settings.texts[name]
     if name in CONFIDENTIAL:

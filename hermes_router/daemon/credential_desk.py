@@ -42,7 +42,8 @@ class _Line:
 class CredentialDesk:
     """The credentials of one daemon, as `hr` sees and changes them.
 
-    `forgive` ends what stands against a credential that proved good; `in_flight` counts the attempts that use one.
+    `forgive` ends what stands against a credential that proved good, `forget` all that is known of one that is gone;
+    `in_flight` counts the attempts that use one.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CredentialDesk:
         check: KeyCheck,
         *,
         forgive: Callable[[CredentialId], None],
+        forget: Callable[[CredentialId], None],
         in_flight: Callable[[CredentialId], Callable[[], int]],
         now: Callable[[], float],
     ) -> None:
@@ -59,6 +61,7 @@ class CredentialDesk:
         self._config = config
         self._check = check
         self._forgive = forgive
+        self._forget = forget
         self._in_flight = in_flight
         self._now = now
         self._store = generations.store
@@ -69,18 +72,19 @@ class CredentialDesk:
         """Add keys. Raises ControlError for an unknown provider (2), and where nothing could be stored (1)."""
         spec = find_provider(self._generations.loaded.catalog, asked.provider)
         if spec.auth == "oauth":
-            raise ControlError(
-                f"{spec.title} has no keys to paste", next_step="use `hr auth import-codex`", exit_code=2
-            )
+            step = "`hr provider list` shows what takes a key"
+            raise ControlError(f"{spec.title} takes a login, not a key", next_step=step, exit_code=2)
         account = _label(asked.account)
         lines, rows = await self._lines(spec, asked)
         checked = await self._check.all(spec, [line.secret for line in lines]) if asked.test else [None] * len(lines)
         async with self._generations.lock:
             before = {c.id: c for c in self._generations.loaded.credentials if c.provider == spec.name}
-            notes = self._notes(spec, lines, before, account)
+            notes = self._foreign(spec, lines)
             for line, found in zip(lines, checked, strict=True):
                 verdict, said, models = (
-                    (found.verdict, found.said, list(found.models)) if found is not None else ("skipped", "", [])
+                    (found.verdict, found.said, [one.removeprefix(spec.model_prefix) for one in found.models])
+                    if found is not None
+                    else ("skipped", "", [])
                 )
                 if verdict == "rejected" and not asked.force:
                     outcome, why = "refused", f"{spec.title} rejects this key ({said}); it was not stored"
@@ -98,7 +102,9 @@ class CredentialDesk:
                         models=models,
                     )
                 )
-            if any(row.outcome in {"stored", "replaced"} for row in rows):
+            kept = {row.id for row in rows if row.outcome in {"stored", "replaced"}}
+            if kept:
+                notes += _pooling(spec, [line for line in lines if line.id in kept], before, account)
                 await self._generations.renew()
         for row in rows:
             if row.test == "ok":
@@ -134,7 +140,7 @@ class CredentialDesk:
                 continue
             fault = key_fault(value)
             if fault is not None:
-                rows.append(t.AddedRow(line=number, outcome="faulty", said=f"line {number} {fault}; it is left out"))
+                rows.append(t.AddedRow(line=number, outcome="faulty", said=f"it {fault}"))
                 continue
             secret = Secret(value)
             ident = CredentialId(secret.digest(key, spec.name))
@@ -172,21 +178,11 @@ class CredentialDesk:
             return "stored", ""
         return "replaced", "it can be read again" if lost else f"its account is now {account}"
 
-    def _notes(
-        self, spec: ProviderSpec, lines: Sequence[_Line], before: Mapping[CredentialId, Credential], account: str | None
-    ) -> list[str]:
-        """A prefix that is another provider's; the terms on pooling, where a second account comes in."""
+    def _foreign(self, spec: ProviderSpec, lines: Sequence[_Line]) -> list[str]:
+        """A word for each key that looks like another provider's."""
         catalog = self._generations.loaded.catalog
-        notes: list[str] = []
-        for line in lines:
-            foreign = None if line.argv else foreign_prefix(line.secret, spec, catalog.values())
-            if foreign is not None:
-                notes.append(f"line {line.number}: {foreign}")
-        had = {c.account for c in before.values() if c.kind != "none"}
-        new = {account_of(spec.name, account, line.id) for line in lines if line.id not in before}
-        if spec.pooling and len(had) < 2 <= len(had | new):
-            notes.append(f"{spec.title}, on keys of several accounts: {spec.pooling}")
-        return notes
+        found = [(line, foreign_prefix(line.secret, spec, catalog.values())) for line in lines if not line.argv]
+        return [f"line {line.number}: {said}" if len(lines) > 1 else said for line, said in found if said is not None]
 
     # -- removing --------------------------------------------------------------------------------------
 
@@ -219,8 +215,10 @@ class CredentialDesk:
                 raise ControlError(error.message, code="vault", next_step=error.next_step) from None
             for credential in written:
                 await self._config.take_out(credential)
-            await self._generations.renew()
+            await self._generations.renew(gone=hidden)
         left = await self._drained(uses)
+        for credential in (*ours, *written):
+            self._forget(credential.id)
         rows = [self._removed(c, "kept" if c in fixed else "removed", left) for c in chosen]
         return t.Removed(rows=rows)
 
@@ -293,12 +291,26 @@ class CredentialDesk:
             except VaultError as error:
                 raise ControlError(error.message, code="vault", next_step=error.next_step) from None
             await self._generations.renew()
-        return t.Done(said=[f"{moved} key{'s' if moved != 1 else ''} moved; they rest in the {self._store.store}."])
+        place = "a private file" if to == "file" else "the keyring"
+        if not moved:
+            return t.Done(said=[f"No key had to be moved; keys rest in {place}."])
+        return t.Done(said=[f"{moved} key{'s' if moved != 1 else ''} moved; they rest in {place}."])
 
 
 def _unread(entry: Entry) -> Credential:
     source = "command" if entry.kind == "command" else entry.store
     return Credential(entry.id, entry.provider, AccountId(entry.account or entry.id), "api_key", "", entry.tail, source)
+
+
+def _pooling(
+    spec: ProviderSpec, lines: Sequence[_Line], before: Mapping[CredentialId, Credential], account: str | None
+) -> list[str]:
+    """The provider's terms on pooling, where a second account came in with these lines."""
+    had = {c.account for c in before.values() if c.kind != "none"}
+    new = {account_of(spec.name, account, line.id) for line in lines if line.id not in before}
+    if not (spec.pooling and len(had) < 2 <= len(had | new)):
+        return []
+    return [f"{spec.title}, on keys of several accounts: {spec.pooling}"]
 
 
 def _label(account: str | None) -> str | None:

@@ -14,6 +14,7 @@ __all__ = ["as_text", "edit_env", "edit_toml", "toml_variables"]
 
 _BARE: Final = re.compile(r"[\w./:@%+,*~=!?-]+", re.ASCII)
 _WHOLE: Final = re.compile(r"-?(0|[1-9]\d{0,17})")
+_FRACTION: Final = re.compile(r"-?(0|[1-9]\d{0,9})\.(\d{0,3}[1-9]|0)")  # what is written again as it was read
 _NAME_OF: Final = re.compile(rb"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 
@@ -83,7 +84,7 @@ def edit_toml(text: str, name: str, value: str | None) -> str:
         made = tomlkit.dumps(document)
         again, key = _find(tomlkit.parse(made), name)
     except TOMLKitError as error:
-        raise ValueError(f"the file cannot be edited: {error}") from None
+        raise ValueError(f"it is not TOML ({str(error).rstrip('.')})") from None
     if (None if key is None else as_text(again[key])) != value:
         raise ValueError(f"{name} cannot hold this value in a TOML file")
     return made
@@ -123,8 +124,11 @@ def _typed(value: str, before: object) -> object:
         return value == "1"
     if isinstance(before, list):
         return [one for one in value.split(",") if one]
-    if _WHOLE.fullmatch(value) and not isinstance(before, str):
-        return int(value)
+    if not isinstance(before, str):
+        if _WHOLE.fullmatch(value):
+            return int(value)
+        if _FRACTION.fullmatch(value):
+            return float(value)
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
+from hermes_router.core.ids import CredentialId
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
 from hermes_router.daemon.config_desk import ConfigDesk
@@ -17,6 +18,8 @@ from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.probing import Probing
+from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
 from hermes_router.daemon.wiring import Daemon, check_binding
 from hermes_router.store.router_keys import RouterKeyStore
@@ -40,9 +43,16 @@ def furnish(
     places: Places,
     environ: Mapping[str, str],
     cwd: Path | None = None,
+    probing: Probing | None = None,
 ) -> DaemonBackend:
     """The backend of the control socket."""
     engine = daemon.engine
+    prober = probing or Probing(daemon, places.models_file)
+
+    def forgive(ident: CredentialId) -> None:
+        engine.state.proved(ident, engine.clock.now())
+        engine.waiters.wake()
+
     generations = Generations(daemon, places, environ, store, lambda loaded: check_binding(loaded.settings), cwd=cwd)
     configuration = ConfigDesk(generations)
     check = KeyCheck(lambda: daemon.loaded, engine.transport, engine.clock)
@@ -50,7 +60,8 @@ def furnish(
         generations,
         configuration,
         check,
-        forgive=lambda ident: engine.state.proved(ident, engine.clock.now()),
+        forgive=forgive,
+        forget=engine.state.forget,
         in_flight=engine.state.uses,
         now=engine.clock.now,
     )
@@ -60,7 +71,12 @@ def furnish(
         generations=generations,
         configuration=configuration,
         credential_desk=credentials,
-        key_desk=KeyDesk(generations, router_keys, engine.limits.in_flight),
+        key_desk=KeyDesk(
+            generations,
+            router_keys,
+            engine.limits.in_flight,
+            lambda key: engine.limits.spent(key, engine.clock.now()),
+        ),
         reports=ReportDesk(
             engine,
             generations,
@@ -68,10 +84,12 @@ def furnish(
             recent=daemon.recent,
             supervisor=daemon.supervisor,
             ping=life.ping,
-            key_problems=lambda: router_keys.problems,
+            problems=lambda: (*router_keys.problems, *prober.problems()),
+            lists=prober.listed,
         ),
+        quota_desk=QuotaDesk(engine, generations),
         questions=AskDesk(engine),
-        check=check,
+        probing=prober,
     )
 
 
@@ -81,6 +99,11 @@ class Reading:
     def __init__(self, generations: Generations, *, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         self._generations = generations
         self._sleep = sleep
+
+    async def first(self) -> None:
+        """Before the first request: read where a key is missing; what a predecessor handed over is read later."""
+        if self._generations.store.unavailable:
+            await self.once()
 
     async def once(self) -> bool:
         """Read what is missing; whether anything came or went."""

@@ -6,22 +6,24 @@ know what is given up.
 """
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from hermes_router import __version__
 from hermes_router.core.errors import ControlError
-from hermes_router.daemon.handover_link import Link, Message, post_blocking
+from hermes_router.daemon.handover_link import Link, Message
 
 __all__ = ["Estate", "HandedOver", "Successor", "hand_over", "start_successor"]
 
 READY_S: Final = 30.0  # to import, to read keys and configuration, to warm up
 SERVING_S: Final = 15.0  # to load the state and open the store; callers wait meanwhile
 _GONE_S: Final = 5.0
+_WORDS_BYTES: Final = 65_536  # what a pipe holds
 
 
 class Estate(Protocol):
@@ -52,6 +54,22 @@ class Successor:
         self.process.kill()
         await asyncio.to_thread(self.process.wait, _GONE_S)
         self.link.close()
+        self.let_go()
+
+    def last_words(self) -> str:
+        """The last line that it said before it had a log of its own, such as an ImportError after a torn upgrade."""
+        if self.process.stderr is None:
+            return ""
+        try:
+            said = os.read(self.process.stderr.fileno(), _WORDS_BYTES)
+        except BlockingIOError:
+            return ""
+        return next((line for line in reversed(said.decode(errors="replace").split("\n")) if line.strip()), "").strip()
+
+    def let_go(self) -> None:
+        """It has a log of its own by now, or is gone. Idempotent."""
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +85,17 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the successor inherits as descriptors."""
+    """What the successor begins with: descriptors, and secrets that it may be unable to read.
+
+    Its keyring may be locked or hang: what it is to serve with, it must have before it says `ready`. They go over the
+    pair and nowhere else.
+    """
 
     lock: int | None
     control: socket.socket | None
     public: Sequence[socket.socket]
     run: str
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 async def start_successor(flags: Sequence[str], given: Given, *, program: Sequence[str] = ()) -> Successor:
@@ -84,23 +107,29 @@ async def start_successor(flags: Sequence[str], given: Given, *, program: Sequen
         passed = [theirs.fileno(), *inherited]
         control = given.control.fileno() if given.control is not None else None
         passed += [number for number in (given.lock, control) if number is not None]
-        post_blocking(
-            ours,
-            "inherit",
-            version=__version__,
-            run=given.run,
-            lock=given.lock,
-            control=control,
-            public=inherited,
-        )
         try:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own interpreter; the fork takes a millisecond
-                [*argv, "--handover", str(theirs.fileno())], pass_fds=passed, stdin=subprocess.DEVNULL
+                [*argv, "--handover", str(theirs.fileno())],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE if given.run == "detached" else None,  # a detached one hears nothing of its own
             )
         except OSError:
             ours.close()
             raise
-    return Successor(process, await Link.over(ours))
+    if process.stderr is not None:
+        os.set_blocking(process.stderr.fileno(), False)
+    link = await Link.over(ours)
+    link.post(
+        "inherit",
+        version=__version__,
+        run=given.run,
+        lock=given.lock,
+        control=control,
+        public=inherited,
+        secrets=given.secrets,
+    )
+    return Successor(process, link)
 
 
 async def hand_over(
@@ -128,6 +157,7 @@ async def hand_over(
     except BaseException:
         await asyncio.shield(successor.end())
         raise
+    successor.let_go()
     took_s = asyncio.get_running_loop().time() - began
     version = str(ready.get("version", ""))
     return HandedOver(successor.link, successor.process, successor.process.pid, version, took_s)
@@ -154,7 +184,9 @@ async def _said(successor: Successor, limit_s: float, *kinds: str) -> Message:
         raise _failed(f"it was not {kinds[0]} within {limit_s:g} s") from None
     if message is None:
         code = await asyncio.to_thread(_result, successor.process)
-        raise _failed("it went silent" if code is None else f"it ended with {code}")
+        if code is None:
+            raise _failed("it went silent")
+        raise _failed(successor.last_words() or f"it ended with {code}")
     return message
 
 

@@ -64,8 +64,11 @@ class Household:
         if self._control is not None:
             self._control.shut()
         daemon.recent.behind = self.outpost
-        if daemon.usage is not None:
-            await asyncio.to_thread(daemon.usage.close, _FLUSH_S)
+        if daemon.ledger is not None:
+            daemon.ledger.flush()
+        if daemon.usage is not None and not await asyncio.to_thread(daemon.usage.close, _FLUSH_S):
+            for record in daemon.usage.withdraw():  # the disk does not take them: perhaps later, from the successor
+                self.outpost.put(record)
 
     def leave(self, link: Link, *, shut: bool) -> None:
         """One step, so that no request is planned between the dump and the shut door."""
@@ -75,11 +78,13 @@ class Household:
             self._public.shut()
         link.post("state", routing=engine.state.dump(now), limits=engine.limits.dump(now))
         engine.state.report_settlements(lambda told: _tell(link, told))
+        engine.limits.report_money(lambda told: _tell(link, told))
 
     async def take_back(self) -> None:
         """Everything again, and what was held into our own store."""
         daemon = self._daemon
         daemon.engine.state.report_settlements(None)
+        daemon.engine.limits.report_money(None)
         if daemon.usage is not None:
             daemon.usage.start()
         daemon.recent.behind = daemon.usage
@@ -94,12 +99,16 @@ def _tell(link: Link, told: Any) -> None:
     link.post("settled", told=told)
 
 
-def load_state(daemon: Daemon, state: Message) -> None:
-    """Put what a predecessor knew into force. Never raises: what makes no sense is left out."""
+def load_state(daemon: Daemon, state: Message) -> bool:
+    """Put what a predecessor knew into force; whether it told. Never raises: what makes no sense is left out."""
     engine = daemon.engine
     now = engine.clock.now()
     routing, limits = state.get("routing"), state.get("limits")
-    if isinstance(routing, dict):
-        engine.state.load(routing, engine.snapshot.roster, now, beside=True)
     if isinstance(limits, dict):
         engine.limits.load(limits, now)
+    if not isinstance(routing, dict):
+        return False
+    engine.state.load(routing, engine.snapshot.roster, now, beside=True)
+    if daemon.ledger is not None:
+        daemon.ledger.inherited()
+    return True

@@ -8,7 +8,7 @@ must never know how the state is made up.
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -19,12 +19,12 @@ from hermes_router.daemon.handover_link import Link, Message, numbers, post_bloc
 
 __all__ = ["Forebear", "Inheritance", "inherit"]
 
-_GIVEN_S: Final = 10.0  # the predecessor writes it before it starts us
+_GIVEN_S: Final = 10.0  # the predecessor writes it as soon as we are started
 
 
 @dataclass(slots=True)
 class Inheritance:
-    """What a predecessor handed over: its lock, its sockets, and the pair on which it waits."""
+    """What a predecessor handed over: its lock, its sockets, its secrets, and the pair on which it waits."""
 
     pair: socket.socket
     lock: int | None
@@ -32,6 +32,12 @@ class Inheritance:
     public: list[socket.socket]
     run: str
     version: str
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def take_secrets(self) -> dict[str, str]:
+        """Those that were handed over, by credential; they are kept here no longer."""
+        taken, self.secrets = self.secrets, {}
+        return taken
 
     def refuse(self, sentences: Sequence[str], code: int) -> None:
         """Tell the predecessor why there will be no successor; it serves on."""
@@ -58,7 +64,14 @@ def inherit(number: int) -> Inheritance | None:
         public,
         str(given.get("run", "")),
         str(given.get("version", "")),
+        _texts(given.get("secrets")),
     )
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {name: text for name, text in value.items() if isinstance(name, str) and isinstance(text, str)}
 
 
 def _adopted(number: int) -> socket.socket | None:

@@ -24,9 +24,12 @@ __all__ = ["Keeping"]
 
 
 class Keeping:
-    """The stores of one installation, read, and the parts of its log that change with the configuration."""
+    """The stores of one installation, read, and the parts of its log that change with the configuration.
 
-    def __init__(self, places: Places, environ: Mapping[str, str]) -> None:
+    `handed` are secrets of a predecessor, which serve until they can be read.
+    """
+
+    def __init__(self, places: Places, environ: Mapping[str, str], handed: Mapping[str, str] | None = None) -> None:
         self._late = LateLog()
         self._known: dict[Secret, None] = {}
         self._redactor = Redactor()
@@ -34,6 +37,7 @@ class Keeping:
         self._tee = Tee()
         self.store = open_store(places, environ, uid=os.geteuid(), log=self._late, now=time.time)
         self.store.load()
+        self.store.adopt(handed or {})
         self.router_keys = RouterKeyStore(places.router_keys, now=time.time)
         self.router_keys.load()
 

@@ -10,18 +10,18 @@ from typing import Final
 
 from hermes_router.control import types as t
 from hermes_router.core.catalog import ProviderSpec
-from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Credential, Secret
 from hermes_router.core.ports import Clock, Transport
 from hermes_router.daemon.config import Loaded
-from hermes_router.engine.snapshot import base_url, is_on
+from hermes_router.engine.snapshot import base_url
 from hermes_router.upstream.auth import begins_with, key_headers
-from hermes_router.upstream.probe import Checked, check_key, list_models
+from hermes_router.upstream.probe import Checked, check_key
 from hermes_router.wire import rejection
 
 __all__ = ["KeyCheck", "foreign_prefix"]
 
 _AT_ONCE: Final = 4
+_TELLING: Final = 4  # characters: many keys begin with `sk-`
 
 
 class KeyCheck:
@@ -56,31 +56,6 @@ class KeyCheck:
             duration_s=round(self._clock.mono() - began, 3),
         )
 
-    async def lists(self, provider: str | None) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-        """The ids that providers list now, by provider, and a sentence for each that could not be asked."""
-        loaded = self._loaded()
-        first: dict[str, Credential] = {}
-        for credential in loaded.credentials:
-            spec = loaded.catalog[credential.provider]
-            on = is_on(spec, loaded.settings.provider(spec.name)) and spec.auth != "oauth"
-            if on and provider in {None, spec.name}:
-                first.setdefault(spec.name, credential)
-        found = await asyncio.gather(*(self._list(one) for one in first.values()))
-        lists = {name: ids for name, ids in zip(first, found, strict=True) if isinstance(ids, tuple)}
-        return lists, [said for said in found if isinstance(said, str)]
-
-    async def _list(self, credential: Credential) -> tuple[str, ...] | str:
-        loaded = self._loaded()
-        spec = loaded.catalog[credential.provider]
-        try:
-            async with self._turn:
-                headers = key_headers(spec, loaded.vault.reveal(credential))
-                return await list_models(self._transport, self._address(spec), headers)
-        except KeyError:
-            return f"{spec.name}: its secret cannot be read now"
-        except UpstreamError as error:
-            return f"{spec.name}: {error.excerpt[:200] or type(error).__name__}"
-
     def _address(self, spec: ProviderSpec) -> str:
         dialect = "openai_chat" if "openai_chat" in spec.endpoints else next(iter(spec.endpoints))
         return base_url(spec, self._loaded().settings.provider(spec.name), dialect)
@@ -104,12 +79,15 @@ class KeyCheck:
 
 def foreign_prefix(secret: Secret, spec: ProviderSpec, catalog: Iterable[ProviderSpec]) -> str | None:
     """A warning where a key does not begin as this provider's do, naming the one whose it looks like."""
-    if not spec.key_prefixes or begins_with(secret, spec.key_prefixes):
+    if begins_with(secret, spec.key_prefixes):
         return None
     # The longest prefix tells most: `sk-ant-` is also an `sk-`.
     matching = [(len(p), other) for other in catalog for p in other.key_prefixes if begins_with(secret, (p,))]
     expected = " or ".join(spec.key_prefixes)
+    length, other = max(matching, key=lambda one: one[0], default=(0, spec))
+    if not expected:  # of keys of its own nothing is known: only a beginning that is no accident tells
+        looks = f"this looks like a key of {other.title}: `hr auth add {other.name}`"
+        return looks if length >= _TELLING else None
     if matching:
-        other = max(matching, key=lambda one: one[0])[1]
         return f"this looks like a key of {other.title}; keys of {spec.title} begin with {expected}"
     return f"keys of {spec.title} begin with {expected}; this one does not"

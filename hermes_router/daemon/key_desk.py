@@ -20,12 +20,22 @@ __all__ = ["KeyDesk"]
 
 
 class KeyDesk:
-    """The router keys of one daemon. `in_flight` counts the exchanges of a key, by its id."""
+    """The router keys of one daemon.
 
-    def __init__(self, generations: Generations, store: RouterKeyStore, in_flight: Callable[[str], int]) -> None:
+    `in_flight` counts the exchanges of a key, by its id; `spent` is its money of today, in micro-US-dollars.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        store: RouterKeyStore,
+        in_flight: Callable[[str], int],
+        spent: Callable[[str], int] = lambda _key: 0,
+    ) -> None:
         self._generations = generations
         self._store = store
         self._in_flight = in_flight
+        self._spent = spent
 
     async def keys(self) -> t.Keys:
         """All that are good now."""
@@ -45,9 +55,10 @@ class KeyDesk:
                 concurrency=asked.concurrency,
                 patience_s=asked.patience_s,
                 min_tier=asked.min_tier,
+                budget_microusd=asked.budget_microusd,
             )
             self._generations.put(self._generations.loaded)
-        said = ["It is shown this once: what is kept is its digest."]
+        said = []
         if self._generations.loaded.settings.default_key:
             said.append("The default key goes on working on this machine; set PROXY_API_KEYS to end that.")
         return t.AddedKey(row=self._row(made), key=text, said=said)
@@ -60,10 +71,17 @@ class KeyDesk:
             None,
         )
         if fixed is not None and not any(which in {k.id, k.name, k.tail} for k in self._store.keys):
+            if loaded.settings.sources.get("PROXY_API_KEYS", "default") == "default":
+                raise ControlError(
+                    "this is the default key, which is good while PROXY_API_KEYS is unset",
+                    code="shadowed",
+                    next_step="`hr config set PROXY_API_KEYS -` sets keys of your own in its place",
+                    exit_code=3,
+                )
             raise ControlError(
                 f"this key stands in PROXY_API_KEYS ({fixed.source})",
                 code="shadowed",
-                next_step="take it out there; `hr config set PROXY_API_KEYS` does where a file holds it",
+                next_step="take it out there; `hr config set PROXY_API_KEYS -` does where a file holds it",
                 exit_code=3,
             )
         async with self._generations.lock:
@@ -88,4 +106,6 @@ class KeyDesk:
             min_tier=key.min_tier,
             created_at=key.created_at or None,
             in_flight=self._in_flight(key.id),
+            budget_microusd=key.budget_microusd,
+            spent_microusd=self._spent(key.id),
         )

@@ -17,10 +17,12 @@ from aiohttp import web
 
 from hermes_router import __version__
 from hermes_router.control import types as t
+from hermes_router.control.listener import bind_control
 from hermes_router.core.errors import ControlError
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.daemon.doors import Door
 from hermes_router.daemon.doors_control import ControlDoor
+from hermes_router.daemon.generations import Changes, moved
 from hermes_router.daemon.handover import Given, HandedOver, Successor, hand_over, start_successor
 from hermes_router.daemon.handover_estate import Household, load_state
 from hermes_router.daemon.handover_heir import Forebear
@@ -38,8 +40,12 @@ IDLE_S: Final = 20.0  # an idle connection of a daemon that has handed over
 _LOOK_S: Final = 0.1
 _READY_S: Final = 20.0  # a successor reads the keyring, looks at local servers and opens first connections
 _CONTROL_S: Final = 2.0
-_CONTROL_ONLY_S: Final = 60.0  # it was started for what is asked there
+_ASKED_S: Final = 60.0  # for what was asked there, where nothing is gained by cutting it
 _WRITE_S: Final = 5.0
+_SAME_SIGNAL_S: Final = 0.2
+_SILENT_S: Final = 60.0  # for the head of a connection's first request
+_SHED_S: Final = 10.0
+_MIND_S: Final = 2.0  # one look at a directory
 _LAST_WORDS_S: Final = 1.0  # for what the predecessor has to tell of what it had to cut
 _GC_THRESHOLD: Final = 2_000  # new objects between two looks; a request makes a few hundred
 _NO_RESTART: Final = {
@@ -64,15 +70,17 @@ class Life:
         self._handing: asyncio.Task[HandedOver] | None = None
         self._successor: Successor | None = None
         self._handed: HandedOver | None = None
+        self._idle_s = IDLE_S
         self._over = asyncio.Event()
         self._drain_s = 0.0
         self._deadline = float("inf")
         self._signals = 0
+        self._signalled_at = float("-inf")
         self._started_at = daemon.engine.clock.now()
         self._instance = RandomIds().new("run_")
         self._port = prepared.public[0].getsockname()[1] if prepared.public else 0
         self.reload: Callable[[], Awaitable[object]] | None = None
-        self.changes = asyncio.Lock()  # held by whoever changes a file: not while a successor reads them
+        self.changes = Changes()  # held by whoever changes a file: not while a successor reads them
 
     # --- what the control socket asks -----------------------------------------------------------------
 
@@ -104,6 +112,8 @@ class Life:
 
     async def shutdown(self, drain_s: float | None) -> t.Done:
         """End, once what is under way has ended; None = DRAIN_SECONDS. A second one may only make it shorter."""
+        if self._handed is not None:
+            raise moved()
         limit = self._daemon.loaded.settings.drain_s if drain_s is None else max(0.0, drain_s)
         self._end(limit)
         within = f"within {limit:g} s" if limit else "at once"
@@ -117,6 +127,8 @@ class Life:
             raise ControlError(
                 f"the daemon runs {where}, pid {os.getpid()}", code=run, next_step=_NO_RESTART[run], exit_code=3
             )
+        if self._handed is not None:
+            raise moved()
         if self._over.is_set():
             raise ControlError("the daemon is stopping", code="stopping", next_step="run `hr start`", exit_code=3)
         if self._handing is not None:
@@ -125,7 +137,15 @@ class Life:
             )
         loop = asyncio.get_running_loop()
         self._handing = loop.create_task(self._hand_over(drain_s), name="handover")
-        handed = await asyncio.shield(self._handing)
+        handing = self._handing
+        try:
+            handed = await asyncio.shield(handing)
+        except asyncio.CancelledError:
+            if not handing.cancelled():
+                raise
+            raise ControlError(
+                "the daemon was told to stop meanwhile", code="stopping", next_step="run `hr start`", exit_code=3
+            ) from None
         return t.Done(said=[f"pid {handed.pid}, version {handed.version}, took over in {handed.took_s:.1f} s"])
 
     # --- the run --------------------------------------------------------------------------------------
@@ -136,6 +156,9 @@ class Life:
         await self._daemon.runner.setup()
         await self._begin(await self._inherited_state())
         _settle_memory()
+        self._own.keep("silent callers", self._shed)
+        if self._control is not None:
+            self._own.keep("control socket", self._mind_control)
         await self._over.wait()
         if self._handing is not None:  # a stop in the middle of it: the successor is ended, if it does not serve yet
             self._handing.cancel()
@@ -160,7 +183,8 @@ class Life:
     async def _begin(self, state: Message) -> None:
         """Open the doors, the callers' first: they may be waiting."""
         daemon, prepared = self._daemon, self._prepared
-        load_state(daemon, state)
+        if not load_state(daemon, state) and daemon.ledger is not None:
+            await daemon.ledger.load()
         await self._open_public()
         if prepared.claim is not None:
             prepared.claim.sign()
@@ -176,12 +200,40 @@ class Life:
             self._own.keep("predecessor", self._follow)
             self._forebear.serving()
         self._announce()
-        prepared.teller.ready({"pid": os.getpid(), "port": self._port, "url": self._url(), "log": prepared.log_path})
+        problems = [str(problem) for problem in (*prepared.notes, *prepared.loaded.problems)]
+        facts = {"pid": os.getpid(), "port": self._port, "url": self._url(), "log": prepared.log_path}
+        prepared.teller.ready({**facts, "problems": problems})
 
     async def _open_public(self) -> None:
         server = self._daemon.runner.server
         assert server is not None
         await self._public.open(server)
+
+    async def _shed(self) -> None:
+        """Whoever connects and never comes to ask holds a descriptor for nothing, and needs no key to do so."""
+        server = self._daemon.runner.server
+        while True:
+            await asyncio.sleep(_SHED_S)
+            server.shed(_SILENT_S)  # type: ignore[union-attr] # Runner makes a FrontServer
+
+    async def _mind_control(self) -> None:
+        """A file that somebody removed is made again: else this daemon could be ended only by its pid."""
+        prepared, control, said = self._prepared, self._control, ""
+        assert control is not None
+        while not self._over.is_set():
+            await asyncio.sleep(_MIND_S)
+            if self._handing is not None or self._over.is_set() or not control.lost:
+                continue
+            try:
+                sock = bind_control(prepared.places.socket, readers_gid=prepared.readers_gid)
+            except ControlError as error:
+                if error.message != said:
+                    self._log.warning("control.lost", problem=error.message, next=error.next_step)
+                said = error.message
+                continue
+            prepared.control = sock
+            await control.move(sock)
+            self._log.warning("control.made_again", path=str(prepared.places.socket))
 
     def _announce(self) -> None:
         roster = self._daemon.engine.snapshot.roster
@@ -213,7 +265,10 @@ class Life:
         loop.add_signal_handler(signal.SIGUSR2, self._on_restart)
 
     def _on_stop(self, number: int) -> None:
-        self._signals += 1
+        now = asyncio.get_running_loop().time()
+        if now < self._signalled_at + _SAME_SIGNAL_S:
+            return  # a terminal signals the whole group, and a wrapper (`timeout`, `uv run`) passes it on once more
+        self._signalled_at, self._signals = now, self._signals + 1
         if self._signals > 1:
             if self._successor is not None and self._handed is None:
                 self._successor.process.kill()
@@ -231,7 +286,10 @@ class Life:
         try:
             await self.reload()
         except ControlError as error:
-            self._log.warning("config.refused", problem=error.message, next=error.next_step)
+            if self._handed is not None and error.code == "moved":
+                self._handed.process.send_signal(signal.SIGHUP)
+            else:
+                self._log.warning("config.refused", problem=error.message, next=error.next_step)
 
     def _on_restart(self) -> None:
         self._own.keep("restart", self._restart)
@@ -285,6 +343,7 @@ class Life:
                 prepared.control,
                 self._public.sockets,
                 prepared.run,
+                prepared.keeping.store.export(),
             )
             self._successor = await start_successor(prepared.options.for_successor(), given)
             return self._successor
@@ -293,13 +352,14 @@ class Life:
         try:
             self._handed = handed = await hand_over(start, household)
         except BaseException as error:
-            self.changes.release()  # else never again: the files are the successor's
+            self.changes.release()
             if isinstance(error, ControlError):
                 self._log.warning("daemon.not_handed_over", problem=error.message)
             raise
         finally:
             self._successor = None
             self._handing = None
+        self.changes.move()
         settings = self._daemon.loaded.settings
         said = settings.drain_s if settings.sources.get("DRAIN_SECONDS", "default") != "default" else DRAIN_HANDOVER_S
         self._end(said if drain_s is None else max(0.0, drain_s))
@@ -316,6 +376,7 @@ class Life:
         await self._forebear.follow(self._keep, self._settle)
         engine = self._daemon.engine
         engine.state.alone(engine.clock.now())
+        engine.waiters.wake()
         self._forebear = None
 
     def _keep(self, record: ExchangeRecord) -> None:
@@ -323,7 +384,10 @@ class Life:
 
     def _settle(self, told: Any) -> None:
         engine = self._daemon.engine
-        engine.state.adjust(told, engine.clock.now())
+        now = engine.clock.now()
+        engine.state.adjust(told, now)
+        engine.limits.adjust(told, now)  # each takes what is its own
+        engine.waiters.wake()
         if self._handed is not None:
             self._handed.link.post("settled", told=told)
 
@@ -340,8 +404,8 @@ class Life:
         server.retiring = True  # type: ignore[attr-defined] # Runner makes a FrontServer
         self._own.keep("successor", lambda: self._heed(handed))
         if self._control is not None:
-            await self._control.close(_CONTROL_S, remove=False)  # the one who asked for this gets the answer
-        await self._drained(IDLE_S)
+            await self._control.close(min(max(_CONTROL_S, self._drain_s), _ASKED_S), remove=False)
+        await self._drained()
         await self._wind_up()
         handed.link.close()
         await handed.link.closed()
@@ -352,6 +416,7 @@ class Life:
         while (message := await handed.link.expect("stop")) is not None:
             drain_s = message.get("drain_s")
             if isinstance(drain_s, int | float):
+                self._idle_s = 0.0  # no request is on its way to a router that stops
                 self._end(max(0.0, drain_s))
                 if self._forebear is not None:
                     self._forebear.stop(drain_s)
@@ -370,28 +435,32 @@ class Life:
         assert server is not None
         await asyncio.sleep(0)  # whoever was let in a moment ago begins
         server.pre_shutdown()
-        await self._drained(0.0)
-        await self._wind_up()
+        self._idle_s = 0.0
+        await self._drained()
         if self._control is not None:
             only = self._prepared.run == "control-only"
-            await self._control.close(_CONTROL_ONLY_S if only else _CONTROL_S, remove=True)
-        if self._daemon.usage is not None:
-            await asyncio.to_thread(self._daemon.usage.close, _WRITE_S)
+            await self._control.close(_ASKED_S if only else _CONTROL_S, remove=True)
+        await self._wind_up()
+        usage = self._daemon.usage
+        if self._daemon.ledger is not None:
+            self._daemon.ledger.flush()
+        if usage is not None and not await asyncio.to_thread(usage.close, _WRITE_S):
+            self._log.warning("usage.lost", records=len(usage.withdraw()), next="make room on the disk")
         if self._prepared.claim is not None:
             self._prepared.claim.close()
         self._log.info("daemon.stopped")
 
-    async def _drained(self, idle_s: float) -> None:
+    async def _drained(self) -> None:
         """Until no connection is left and the predecessor has none left, or the deadline is there."""
         server = self._daemon.runner.server
         loop = asyncio.get_running_loop()
         while (now := loop.time()) < self._deadline + _LAST_WORDS_S:
-            left = server.sweep(idle_s)  # type: ignore[union-attr] # Runner makes a FrontServer
+            left = server.sweep(self._idle_s)  # type: ignore[union-attr] # Runner makes a FrontServer
             if self._forebear is None and (not left or now >= self._deadline):
                 return
             if self._handed is not None:
                 self._handed.process.poll()  # a successor that has ended is not left as a zombie
-            await asyncio.sleep(_LOOK_S if idle_s else _LOOK_S / 4)
+            await asyncio.sleep(_LOOK_S if self._idle_s else _LOOK_S / 4)
 
     async def _wind_up(self) -> None:
         await self._daemon.runner.shutdown_within(0.0)

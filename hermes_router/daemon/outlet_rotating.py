@@ -26,6 +26,7 @@ class RotatingOutlet(Outlet):
         self._kept = kept
         super().__init__(_open(path))
         self._size = os.fstat(self._fd).st_size
+        self._torn = _ends_within_a_line(path, self._size)  # another daemon's disk was full, or it was killed
 
     def write(self, text: str) -> int:
         """Write whole lines; turn to the next file after the line that fills this one."""
@@ -66,4 +67,18 @@ class RotatingOutlet(Outlet):
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with suppress(OSError):  # not ours, or a filesystem without modes
+        os.fchmod(fd, 0o600)
+    return fd
+
+
+def _ends_within_a_line(path: Path, size: int) -> bool:
+    if not size:
+        return False
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False

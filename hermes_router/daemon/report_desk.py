@@ -4,7 +4,7 @@ Owns the gathering: from the ledger, the configuration in force and the usage st
 only reads; it must never show a secret beyond its last four characters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -12,14 +12,17 @@ from hermes_router.control import types as t
 from hermes_router.core.catalog import Capability, ModelSpec, ProviderSpec
 from hermes_router.core.errors import ControlError
 from hermes_router.core.ids import Credential
+from hermes_router.core.live_lists import LiveList
 from hermes_router.core.records import AttemptRecord, ExchangeRecord
 from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.generations import Generations
-from hermes_router.daemon.key_check import KeyCheck
+from hermes_router.daemon.probing import Probing
 from hermes_router.engine.accounting import Recent
 from hermes_router.engine.context import Engine
+from hermes_router.engine.live_models import as_spec
 from hermes_router.engine.snapshot import is_on
 from hermes_router.engine.tasks import Supervisor
+from hermes_router.routing.knowledge import knowledge
 from hermes_router.routing.standing import TargetStatus
 from hermes_router.store.usage import Totals, UsageStore, day_start
 
@@ -43,7 +46,8 @@ class ReportDesk:
         recent: Recent,
         supervisor: Supervisor,
         ping: Callable[[], t.Ping],
-        key_problems: Callable[[], Sequence[str]] = tuple,
+        problems: Callable[[], Sequence[str]] = tuple,
+        lists: Callable[[], Mapping[str, LiveList]] = dict,
     ) -> None:
         self._engine = engine
         self._generations = generations
@@ -51,7 +55,8 @@ class ReportDesk:
         self._recent = recent
         self._supervisor = supervisor
         self._ping = ping
-        self._key_problems = key_problems
+        self._problems = problems
+        self._lists = lists
 
     # -- status ----------------------------------------------------------------------------------------
 
@@ -63,7 +68,7 @@ class ReportDesk:
         targets = self.targets()
         today = await self._usage.today()
         problems = [str(problem) for problem in loaded.problems]
-        problems += [*self._generations.store.problems, *self._usage.problems, *self._key_problems()]
+        problems += [*self._generations.store.problems, *self._usage.problems, *self._problems()]
         return t.Status(
             ping=self._ping(),
             uptime_s=round(engine.clock.mono() - engine.started_mono, 1),
@@ -78,15 +83,20 @@ class ReportDesk:
             today_since=day_start(now),
             counters=asdict(engine.counters),
             store=self._generations.store.store,
-            problems=problems,
+            problems=list(dict.fromkeys(problems)),
             tasks=[{"name": name, "failures": count} for name, count in sorted(self._supervisor.failures.items())],
             in_flight=engine.state.in_flight(),
+            budget=self._budget(now),
         )
+
+    def _budget(self, now: float) -> t.Budget:
+        limit, spent, ends_at = self._engine.state.budget(now)
+        return t.Budget(limit_microusd=limit, spent_microusd=spent, reset_at=ends_at)
 
     def targets(self) -> list[t.TargetRow]:
         """Every target as it stands now."""
         now = self._engine.clock.now()
-        learned = self._engine.state.learned
+        learned, lists = self._engine.state.learned, self._lists()
         rows: list[t.TargetRow] = []
         for facts in self._engine.snapshot.roster.facts:
             status = self._engine.state.status(facts, now)
@@ -105,6 +115,10 @@ class ReportDesk:
                     context=learned.context(facts.provider.name, facts.model.id) or facts.model.context,
                     capabilities=_capabilities(status),
                     quota=[asdict(window) for window in status.quota],
+                    knowledge={
+                        what: asdict(fact)
+                        for what, fact in knowledge(facts, learned, lists.get(facts.provider.name), now).items()
+                    },
                 )
             )
         return rows
@@ -192,7 +206,8 @@ class ReportDesk:
             until=now,
             rows=[t.UsageRow(key=key, spent=_spent(totals)) for key, totals in found],
             total=_spent(sum((totals for _, totals in found), Totals())),
-            complete=not self._usage.lost,
+            complete=not (self._usage.lost or self._usage.problems),
+            budget=self._budget(now),
         )
 
     async def request(self, request_id: str) -> t.Trail:
@@ -208,13 +223,10 @@ class ReportDesk:
 
     # -- models ----------------------------------------------------------------------------------------
 
-    async def models(self, check: KeyCheck, provider: str | None, *, refresh: bool) -> t.Models:
+    async def models(self, probing: Probing, provider: str | None, *, refresh: bool) -> t.Models:
         """The models of each provider: those that take part, those of the row, and, asked for, the live lists."""
-        loaded = self._generations.loaded
-        live: dict[str, tuple[str, ...]] = {}
-        problems: list[str] = []
-        if refresh:
-            live, problems = await check.lists(provider)
+        problems = await probing.refresh(provider) if refresh else []
+        loaded, live = self._generations.loaded, self._lists()
         states = {(row.provider, row.model): row for row in self.targets()}
         rows: list[t.ModelRow] = []
         for spec in loaded.catalog.values():
@@ -225,7 +237,7 @@ class ReportDesk:
             )
             if provider is None and not has_key:
                 continue
-            rows += _models(spec, states, live.get(spec.name))
+            rows += _models(spec, states, live.get(spec.name), whole=refresh)
         return t.Models(rows=rows, problems=problems)
 
 
@@ -273,24 +285,26 @@ def _credential(credential: Credential, rows: Sequence[t.TargetRow], added_at: f
 
 
 def _models(
-    spec: ProviderSpec, states: dict[tuple[str, str], t.TargetRow], live: tuple[str, ...] | None
+    spec: ProviderSpec, states: dict[tuple[str, str], t.TargetRow], live: LiveList | None, *, whole: bool
 ) -> list[t.ModelRow]:
+    """The rows of one provider; all that it lists only where the `whole` was asked for."""
     known = {str(model.id): model for model in spec.models if model.embeds is None}
     mine = [model for provider, model in states if provider == spec.name]
-    listed = [one.removeprefix(spec.model_prefix) for one in live or ()]
+    listed = {str(one.id): one for one in live.models if one.chats} if live is not None and whole else {}
     rows: list[t.ModelRow] = []
     for model_id in dict.fromkeys([*mine, *known, *listed]):
         row = states.get((spec.name, model_id))
         model = known.get(model_id)
+        found = live.find(model_id, id_routes=spec.id_routes) if live is not None else None
         rows.append(
             t.ModelRow(
                 provider=spec.name,
                 model=model_id,
                 picked=row is not None,
                 listed=model is not None,
-                live=None if live is None else model_id in listed,
+                live=None if live is None else found is not None,
                 state="" if row is None else row.state,
-                **_facts(model, row),
+                **_facts(model or (as_spec(spec, found) if found is not None else None), row),
             )
         )
     return rows
@@ -310,7 +324,7 @@ def _facts(model: ModelSpec | None, row: t.TargetRow | None) -> dict[str, Any]:
             "tier": model.tier,
             "price_class": model.price_class.name.lower(),
             "context": model.context,
-            "capabilities": {str(what): str(claim.value) for what, claim in model.capabilities.items()},
+            "capabilities": {str(what): claim.value.value for what, claim in model.capabilities.items()},
         }
     else:
         known = {"price_class": "unknown"}

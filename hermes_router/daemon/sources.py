@@ -10,14 +10,21 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 class SystemClock:
-    """Wall and monotonic time. `now` never goes back: set back, it stands still until that time is passed."""
+    """Wall and monotonic time. `now` never goes back, and never stands still, or nothing that waits would end.
+
+    Where the wall clock was set back it goes half as fast until that has caught up: a wait is at most twice as long,
+    and after twice the jump what others say of the time is true again.
+    """
 
     def __init__(self) -> None:
         self._latest = 0.0
+        self._mono = time.monotonic()
 
     def now(self) -> float:
         """Epoch seconds."""
-        self._latest = max(self._latest, time.time())
+        wall, mono = time.time(), time.monotonic()
+        self._latest = max(wall, self._latest + (mono - self._mono) / 2)
+        self._mono = mono
         return self._latest
 
     def mono(self) -> float:

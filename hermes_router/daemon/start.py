@@ -6,20 +6,23 @@ must never decide anything about requests.
 """
 
 import argparse
+import grp
 import json
 import os
+import resource
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from hermes_router.control.listener import bind_control
-from hermes_router.control.places import Places, make_directories, user_places
+from hermes_router.control.places import Places, make_directories, readers_group, user_places
 from hermes_router.core.errors import ConfigError, ControlError
 from hermes_router.core.settings import Settings
 from hermes_router.daemon import allocator
@@ -36,6 +39,10 @@ from hermes_router.daemon.wiring import check_binding
 
 __all__ = ["Options", "Prepared", "Refused", "Teller", "has_terminal", "parse", "prepare", "settle_process"]
 
+HELD: Final = 75
+"""The exit code of a control-only daemon that finds the lock taken: `hr` tries again (EX_TEMPFAIL of sysexits.h)."""
+
+_MOST_DESCRIPTORS: Final = 10_240  # macOS takes no more
 Run = Literal["foreground", "detached", "systemd", "launchd", "control-only"]
 
 
@@ -73,12 +80,13 @@ def parse(argv: Sequence[str] | None) -> Options:
 
 
 class Refused(Exception):
-    """The daemon does not start; each sentence says what is wrong and what to do."""
+    """The daemon does not start: a sentence for each thing that is wrong; `next_step` where none says what to do."""
 
-    def __init__(self, sentences: Sequence[str], code: int = 1) -> None:
+    def __init__(self, sentences: Sequence[str], code: int = 1, *, next_step: str = "") -> None:
         super().__init__(*sentences)
         self.sentences = list(sentences)
         self.code = code
+        self.next_step = next_step
 
 
 class Teller:
@@ -92,12 +100,15 @@ class Teller:
 
     def refused(self, refused: Refused) -> None:
         """It did not work."""
+        sentences, step = refused.sentences, refused.next_step
         if self._inheritance is not None:
-            self._inheritance.refuse(refused.sentences, refused.code)
-        elif not self._say({"ready": False, "said": refused.sentences, "code": refused.code}):
+            self._inheritance.refuse([*sentences, *([step] if step else [])], refused.code)
+        elif not self._say({"ready": False, "said": sentences, "next": step, "code": refused.code}):
             terminal = Outlet(2)
-            for sentence in refused.sentences:
+            for sentence in sentences:
                 terminal.write(f"hr: {sentence}\n")
+            if step:
+                terminal.write(f"    {step}\n")
 
     def ready(self, facts: Mapping[str, Any]) -> None:
         """It works."""
@@ -125,6 +136,7 @@ def settle_process(options: Options) -> None:
     _fill_descriptors()
     os.umask(0o077)
     raise_shield()
+    _raise_descriptors()
     allocator.settle()
     if options.detached:
         _detach()
@@ -137,6 +149,15 @@ def _fill_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+
+
+def _raise_descriptors() -> None:
+    """As many connections as the system allows: the usual 1024 are 500 requests, a caller's side and an upstream's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _detach() -> None:
@@ -172,7 +193,8 @@ def run_of(options: Options, environ: Mapping[str, str], inheritance: Inheritanc
 class Prepared:
     """All that the loop is given. Without a `claim` there is no control socket, and nothing of ours is written.
 
-    `hangs_up`: losing the terminal means to end, as it does for every program that a person runs in it.
+    `hangs_up`: losing the terminal means to end, as it does for every program that a person runs in it. `readers_gid`:
+    the group whose members may look at the system service.
     """
 
     options: Options
@@ -191,6 +213,7 @@ class Prepared:
     log_path: str = ""
     inheritance: Inheritance | None = None
     hangs_up: bool = False
+    readers_gid: int | None = None
     notes: list[ConfigError] = field(default_factory=list)
 
 
@@ -202,7 +225,7 @@ def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inheri
     notes = _make_places(places)
     held = _claim(places, run, inherited, notes)
     try:
-        keeping = Keeping(places, environ)
+        keeping = Keeping(places, environ, inherited.take_secrets() if inherited is not None else None)
         loaded = load(places, environ, cwd=cwd, stored=keeping.store)
         out, path = _outlet(loaded.settings, places, run, notes)
         log = keeping.open_log(loaded, out, environ)
@@ -212,7 +235,8 @@ def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inheri
             if not problem.fatal:
                 log.warning("config.skipped", where=problem.where, problem=problem.message)
         public = _open_public(loaded, run, inherited, out, log)
-        control = None if held is None else _open_control(places, run, inherited, log)
+        readers_gid = _readers_gid(places)
+        control = None if held is None else _open_control(places, run, inherited, log, readers_gid)
     except BaseException:
         if held is not None:
             held.close()
@@ -235,6 +259,7 @@ def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inheri
         log_path=path,
         inheritance=inherited,
         hangs_up=hangs_up,
+        readers_gid=readers_gid,
         notes=notes,
     )
 
@@ -251,6 +276,17 @@ def _make_places(places: Places) -> list[ConfigError]:
         make_directories(places)
     except OSError as error:
         return [ConfigError(f"cannot be made: {error.strerror}", where=str(error.filename))]
+    return _close_to_others(places.state_dir)
+
+
+def _close_to_others(directory: Path) -> list[ConfigError]:
+    """0700, as the directory of secrets: the control socket stands here, and others could put theirs in its place."""
+    with suppress(OSError):  # not ours, or not to be changed: whoever binds the socket says so
+        found = directory.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid == os.geteuid() and mode & 0o077:
+            directory.chmod(0o700)
+            return [ConfigError(f"was open to others (mode {mode:04o}); it is now 0700", where=str(directory))]
     return []
 
 
@@ -261,11 +297,12 @@ def _claim(places: Places, run: Run, inherited: Inheritance | None, notes: list[
     try:
         return claim(places.lock, Holder(places.socket))
     except ControlError as error:
-        raise Refused([_both(error)], error.exit_code) from None
+        code = HELD if run == "control-only" else error.exit_code
+        raise Refused([error.message], code, next_step=error.next_step) from None
     except OSError as error:
         said = f"cannot be locked ({error.strerror})"
         if run in {"detached", "control-only"}:
-            raise Refused([f"{places.lock} {said}: make its directory writable"]) from None
+            raise Refused([f"{places.lock} {said}"], next_step="make its directory writable") from None
         notes.append(ConfigError(f"{said}; the daemon runs without control socket", where=str(places.lock)))
         return None
 
@@ -314,20 +351,27 @@ def _open_public(loaded: Loaded, run: Run, inherited: Inheritance | None, out: O
     raise Refused(sentences)
 
 
-def _open_control(places: Places, run: Run, inherited: Inheritance | None, log: Any) -> socket.socket | None:
+def _readers_gid(places: Places) -> int | None:
+    """Who may look besides root and this user; nobody where there is no such group."""
+    group = readers_group(places)
+    try:
+        return None if group is None else grp.getgrnam(group).gr_gid
+    except KeyError:
+        return None
+
+
+def _open_control(
+    places: Places, run: Run, inherited: Inheritance | None, log: Any, readers_gid: int | None
+) -> socket.socket | None:
     if inherited is not None and inherited.control is not None:
         return inherited.control
     try:
-        return bind_control(places.socket)
+        return bind_control(places.socket, readers_gid=readers_gid)
     except ControlError as error:
         if run in {"detached", "control-only"}:
-            raise Refused([_both(error)], error.exit_code) from None
+            raise Refused([error.message], error.exit_code, next_step=error.next_step) from None
         log.warning("control.absent", path=str(places.socket), problem=error.message)  # Ctrl-C can still stop it
     return None
-
-
-def _both(error: ControlError) -> str:
-    return f"{error.message.rstrip('.')}: {error.next_step}" if error.next_step else error.message
 
 
 def has_terminal() -> bool:

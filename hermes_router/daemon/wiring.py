@@ -20,11 +20,13 @@ from hermes_router.core.ports import Clock, Transport
 from hermes_router.core.router_keys import RouterKey
 from hermes_router.core.settings import Settings
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.ledger import LedgerKeeper
 from hermes_router.daemon.scrub import InBand, Scrub, secrets_of
 from hermes_router.daemon.sources import RandomIds, SystemClock
 from hermes_router.engine.accounting import Recent
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
+from hermes_router.engine.live_models import LiveModels, LiveView
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.snapshot import base_url, is_on, pinned_facts, take_snapshot
 from hermes_router.engine.sweep import Sweeper
@@ -43,6 +45,7 @@ from hermes_router.wire import ratelimit, rejection
 
 _LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection on loopback
 _LOOK_AGAIN_FOUND_S = 300.0
+_NO_LISTS = LiveView()
 _WARM = 3  # more would be closed, idle, before they are asked
 
 
@@ -64,8 +67,10 @@ class Daemon:
     transport: HttpTransport
     gate: Gate
     live: dict[str, Sequence[ModelSpec]]
+    live_models: LiveModels = field(default_factory=LiveModels)
     absent: set[str] = field(default_factory=set)
     usage: UsageStore | None = None
+    ledger: LedgerKeeper | None = None
     recent: Recent = field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
     on_swap: list[Callable[[Loaded], None]] = field(default_factory=list)
@@ -98,14 +103,20 @@ class Daemon:
         if self._tasks_run and self.has_local:
             self.supervisor.keep("local", self.look_for_local)
 
+    def renew(self) -> None:
+        """The same configuration with what was learned of its models: a new generation."""
+        self._install(self.loaded)
+
     def _install(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.gate.access = access = Access(loaded.settings, self.stored_keys)
         self.engine.limits.keep(key.id for key in access.admission.keys)
-        self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live)
+        self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live, self.live_models.view())
         self.engine.authorizer = HeaderAuthorizer(loaded.vault)
         self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
+        self.engine.waiters.wake()
+        configure(self.engine)
         for told in self.on_swap:
             told(loaded)
 
@@ -178,17 +189,28 @@ class Daemon:
         return any(spec.keyless and is_on(spec, settings.provider(name)) for name, spec in self.loaded.catalog.items())
 
 
-def generation(loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpec]]) -> Generation:
-    """One configuration, indexed for routing."""
-    snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live)
-    listed = {name: frozenset(str(model.id) for model in models) for name, models in live.items()}
-    roster = Roster(snapshot.facts, live_models=listed, pinned=partial(pinned_facts, snapshot))
+def generation(
+    loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpec]], lists: LiveView = _NO_LISTS
+) -> Generation:
+    """One configuration, indexed for routing, with what local servers hold and providers list."""
+    snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live, lists=lists)
+    roster = Roster(snapshot.facts, live_models=snapshot.live_models(), pinned=partial(pinned_facts, snapshot))
     present = {facts.provider.name for facts in snapshot.facts}
     awaits = any(
         spec.keyless and is_on(spec, loaded.settings.provider(name)) and name not in present
         for name, spec in loaded.catalog.items()
     )
     return Generation(number, loaded.settings, roster, loaded.settings.mode, awaits_local=awaits)
+
+
+def configure(engine: Engine) -> None:
+    """Put a generation's budget and pacing into the ledger; what was counted stays counted."""
+    settings = engine.snapshot.settings
+    engine.state.configure(
+        budget_microusd_day=settings.budget_microusd_day,
+        pacing_even=settings.quota_pacing == "even",
+        now=engine.clock.now(),
+    )
 
 
 def border(loaded: Loaded) -> tuple[Border, InBand]:
@@ -246,6 +268,8 @@ def build(
         recorder=recent,
     )
     engine.state.adopt(first.roster)
+    configure(engine)
+    ledger = LedgerKeeper(engine, usage.db, loop, log) if usage is not None else None
     gate = Gate(Access(settings, router_keys.keys if router_keys is not None else ()))
     app = make_app(engine, lambda: gate.access, __version__)
     return Daemon(
@@ -257,6 +281,8 @@ def build(
         gate,
         {},
         usage=usage,
+        ledger=ledger,
         recent=recent,
         router_keys=router_keys,
+        beside={"ledger": ledger.run} if ledger is not None else {},
     )

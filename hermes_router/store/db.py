@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hermes_router.core.ports import Log
-from hermes_router.store.db_file import DatabaseFile, is_damage, transaction
+from hermes_router.store.db_file import DatabaseFile, Unavailable, is_damage, transaction
 from hermes_router.store.db_migrations import MIGRATIONS, Migration
 
-__all__ = ["MIGRATIONS", "Database", "Migration", "Tidy", "Write"]
+__all__ = ["MIGRATIONS", "Database", "Migration", "Source", "Tidy", "Unavailable", "Write"]
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection, Sequence[Any]], None]
@@ -39,14 +39,23 @@ _FAULTY = (
 )  # fmt: skip
 
 
-class Unavailable(Exception):
-    """There is nothing to read from now."""
+class Source(Protocol):
+    """Rows that replace each other: what waits for a disk is the latest of each, not all that there ever were."""
+
+    def __len__(self) -> int:
+        """How many rows wait."""
+        ...
+
+    def drain(self, connection: sqlite3.Connection) -> None:
+        """Write what waits, in transactions of its own. Raises sqlite3.Error, and then it still waits."""
+        ...
 
 
 class Database:
     """The file at `path`. Every public method may be called from the loop and returns at once, but for `close`.
 
-    `log` and `now` (epoch seconds) are called from the writer thread. `tidy` takes functions that bound what is kept.
+    `log` and `now` (epoch seconds) are called from the writer thread. `tidy` takes functions that bound what is kept,
+    `sources` those who keep rows of their own until they are asked for them (`nudge`).
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class Database:
         self._file = DatabaseFile(path, log=log, now=now, migrations=migrations)
         self.path = self._file.path
         self.tidy: list[Tidy] = []
+        self.sources: list[Source] = []
         self._log = log
         self._now = now
         self._bound = bound
@@ -102,6 +112,28 @@ class Database:
         if not self._due.is_set():
             self._due.set()
 
+    def nudge(self) -> None:
+        """A source has something to write: now, with what is queued; on a disk in trouble, when that is tried."""
+        self._due.set()
+        if not self._trouble:
+            self._hurry.set()
+
+    def note(self, said: str) -> None:
+        """Something that the owner should know of the file, a sentence."""
+        self._file.note(said)
+
+    def peek(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """What `ask` finds in the file as it was left, before `start`. It blocks.
+
+        Raises Unavailable where there is no file of ours that can be read; the writer will say what is wrong with it.
+        """
+        return self._file.peek(ask)
+
+    @property
+    def was_set_aside(self) -> bool:
+        """Whether the file that was there is not the one that is written."""
+        return self._file.set_aside_at > float("-inf")
+
     @property
     def lost(self) -> int:
         """Items that were not and will not be written."""
@@ -113,7 +145,7 @@ class Database:
         """What the owner should know, a sentence each."""
         found = list(self._file.notes)
         if self._trouble:
-            waiting = len(self._queue)
+            waiting = self._waiting()
             found.append(f"{self.path} cannot be written ({self._trouble}): {waiting} records wait, {self.lost} lost.")
         elif self.lost:
             found.append(f"{self.lost} records of usage were lost since the start.")
@@ -152,7 +184,24 @@ class Database:
             if thread.is_alive():
                 return False
             self._thread = None
-        return not self._queue
+        return not self._waiting()
+
+    def withdraw(self, write: Write) -> list[Any]:
+        """After `close`: what is still queued for `write`, oldest first, for another to keep."""
+        found: list[Any] = []
+        others: list[tuple[Write, Any]] = []
+        with suppress(IndexError):
+            while True:
+                which, item = one = self._queue.popleft()
+                if which is write:
+                    found.append(item)
+                else:
+                    others.append(one)
+        self._queue.extend(others)
+        return found
+
+    def _waiting(self) -> int:
+        return len(self._queue) + sum(map(len, self.sources))
 
     def _wake(self) -> None:
         self._due.set()
@@ -194,7 +243,7 @@ class Database:
         try:
             self._turn()  # what is wrong with the file is known before the first record
             while not self._closing:
-                if not self._queue and not self._flushes:
+                if not self._waiting() and not self._flushes:
                     self._due.wait()
                 self._hurry.wait(self._delay_s)
                 self._due.clear()
@@ -214,6 +263,8 @@ class Database:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         try:
             connection = self._ready()
+            for source in self.sources:
+                source.drain(connection)
             written = 0
             while self._queue:
                 written += self._write_batch(connection)
@@ -279,16 +330,17 @@ class Database:
         else:
             self._trouble = str(error)
         self._delay_s = min(max(self._delay_s, self._period_s) * 2, _LONGEST_PERIOD_S)
-        self._say(self._trouble)
+        if not self._said_trouble:
+            self._say(self._trouble)
 
     def _say(self, reason: str) -> None:
-        """Once a minute, what is not written and why."""
+        """What is not written and why: once when it begins, then while more is lost, at most once a minute."""
         now = self._now()
         if now - self._said_at < _SAY_AGAIN_S:
             return
         self._said_at, self._said_lost = now, self.lost
         self._said_trouble = bool(self._trouble)
-        self._log.warning("store.failing", file=str(self.path), reason=reason, waiting=len(self._queue), lost=self.lost)
+        self._log.warning("store.failing", file=str(self.path), reason=reason, waiting=self._waiting(), lost=self.lost)
 
     def _recovered(self) -> None:
         self._delay_s = self._period_s

@@ -7,15 +7,17 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import gmtime, strftime
-from typing import Final
+from typing import Final, TypeVar
 
 from hermes_router.core.ports import Log
 from hermes_router.store.db_migrations import Migration
 
-__all__ = ["DatabaseFile", "is_damage", "transaction"]
+__all__ = ["DatabaseFile", "Unavailable", "is_damage", "transaction"]
+
+T = TypeVar("T")
 
 _BUSY_S = 5.0
 _APPLICATION: Final = 0x48525354  # "HRST", in the file's header: the file is ours
@@ -24,10 +26,15 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _NOTES = 5
 
 
+class Unavailable(Exception):
+    """There is nothing to read from now."""
+
+
 class DatabaseFile:
     """The file at `path`; a link stays one, since SQLite writes beside what it leads to.
 
-    `notes` holds what became of files that were set aside, a sentence each. For one thread, but for `open_reader`.
+    `notes` holds what the owner should know of it, such as what became of files that were set aside, a sentence each.
+    For one thread, but for `open_reader` and `peek`.
     """
 
     def __init__(self, path: Path, *, log: Log, now: Callable[[], float], migrations: Sequence[Migration]) -> None:
@@ -64,9 +71,32 @@ class DatabaseFile:
         reader.text_factory = _lenient
         return reader
 
+    def peek(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """What `ask` finds in the file, which nobody has open and this does not change.
+
+        A full or a read-only disk may not let its log be read: then what was last folded into the file counts. Raises
+        Unavailable where it is absent, not ours, of a newer version, or cannot be read.
+        """
+        if not self.path.is_file():
+            raise Unavailable
+        for how in ("mode=ro", "immutable=1"):
+            try:
+                with closing(sqlite3.connect(f"{self.path.as_uri()}?{how}", uri=True, timeout=_BUSY_S)) as connection:
+                    connection.text_factory = _lenient
+                    if self._unfit(connection, check=False):
+                        break
+                    return ask(connection)
+            except sqlite3.OperationalError:
+                continue
+            except (sqlite3.DatabaseError, UnicodeDecodeError):
+                break
+        raise Unavailable
+
     def _try(self, *, check: bool) -> tuple[str, sqlite3.Connection | None]:
         """A connection, or why the file is unfit for one."""
         self._make_private()
+        if _has_odd_header(self.path):
+            return "it is damaged: its header makes no sense", None
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
         try:
             unfit = self._unfit(connection, check=check)
@@ -77,6 +107,9 @@ class DatabaseFile:
             if not is_damage(error):
                 raise
             return f"it is damaged: {error}", None
+        except UnicodeDecodeError:  # it wanted to name a table
+            connection.close()
+            return "it is damaged: the names of its tables are no text", None
         except BaseException:
             connection.close()
             raise
@@ -121,7 +154,21 @@ class DatabaseFile:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 return f"it is damaged: {' '.join(found.split())[:200]}"
+            if not self._is_of(version, _tables(connection)):
+                return "it is damaged: its tables are not those of its version"
         return ""
+
+    def _is_of(self, version: int, found: dict[bytes, bytes]) -> bool:
+        """Whether it holds what a file of this version does, and nothing of a later one."""
+        own, later = self._made_by(version), self._made_by(len(self._migrations))
+        return own.items() <= found.items() and not (later.keys() - own.keys()) & found.keys()
+
+    def _made_by(self, version: int) -> dict[bytes, bytes]:
+        """What a file of this version holds: an altered letter in it is no damage to SQLite, and still no table."""
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            for migrate in self._migrations[:version]:
+                migrate(connection)
+            return _tables(connection)
 
     def _ends_within_a_page(self, connection: sqlite3.Connection) -> bool:
         """Whether the last page is not whole, and no log can restore it. SQLite would take the rest for zeros."""
@@ -143,6 +190,10 @@ class DatabaseFile:
                 migrate(connection)
                 connection.execute(f"PRAGMA user_version={number}")
 
+    def note(self, said: str) -> None:
+        """Keep a sentence for the owner; the latest few are kept."""
+        self.notes = [*self.notes[1 - _NOTES :], said]
+
     def set_aside(self, reason: str) -> None:
         """Rename it with what belongs to it, and say so; it is never deleted. No connection is open. Raises OSError."""
         now = self._now()
@@ -160,7 +211,7 @@ class DatabaseFile:
                 mine.rename(other)
         self.set_aside_at = now
         said = f"{self.path} was set aside as {aside.name}, and a new one begun: {reason}."
-        self.notes = [*self.notes[1 - _NOTES :], said]
+        self.note(said)
         self._log.warning("store.set_aside", file=str(self.path), aside=str(aside), reason=reason)
 
 
@@ -176,6 +227,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         raise
+
+
+def _tables(connection: sqlite3.Connection) -> dict[bytes, bytes]:
+    """How each table and index was made; as bytes, since nothing says that it is text."""
+    return dict(connection.execute("SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_master WHERE sql NOTNULL"))
+
+
+def _has_odd_header(path: Path) -> bool:
+    """Whether the header names formats that are none: SQLite would take such a file for another's, and wait for ever.
+
+    For when no connection is open: to close the file ends the locks that SQLite has on it.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    formats = (head[18:19], head[19:20])  # of a rollback journal, and of a WAL
+    odd = not all(b"\1" <= each <= b"\2" for each in formats) or not 0 <= int.from_bytes(head[44:48], "big") <= 4
+    return head.startswith(b"SQLite format 3\0") and len(head) == 100 and odd
 
 
 def is_damage(error: BaseException) -> bool:

@@ -31,5 +31,13 @@ def _exchanges(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Migration] = [_exchanges]
+def _ledger(connection: sqlite3.Connection) -> None:
+    """2: what the ledger remembers, a row each; `until` is when it means nothing any more, `mark` proves the rest."""
+    connection.execute(
+        "CREATE TABLE ledger (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL, "
+        "until REAL NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
+    )
+
+
+MIGRATIONS: list[Migration] = [_exchanges, _ledger]
 """From version n to n + 1, in order. Never change one that was released: add the next."""

@@ -30,9 +30,10 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "concurrency": (1, 100_000),
     "min_tier": (1, 5),
     "patience_s": (0, 86_400),
+    "budget_microusd": (0, 10**15),
 }
 _LATEST: Final = 253_402_300_799.0  # the end of the year 9999
-_WHOLE: Final = frozenset({"rpm", "concurrency", "min_tier"})
+_WHOLE: Final = frozenset({"rpm", "concurrency", "min_tier", "budget_microusd"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class RouterKeyStore:
         concurrency: int | None = None,
         patience_s: float | None = None,
         min_tier: int | None = None,
+        budget_microusd: int | None = None,
     ) -> tuple[RouterKey, str]:
         """Make a key, and return it with its text, which is nowhere to be had again.
 
@@ -84,7 +86,13 @@ class RouterKeyStore:
         """
         file = self._read()
         name = name.strip()
-        limits = {"rpm": rpm, "concurrency": concurrency, "patience_s": patience_s, "min_tier": min_tier}
+        limits = {
+            "rpm": rpm,
+            "concurrency": concurrency,
+            "patience_s": patience_s,
+            "min_tier": min_tier,
+            "budget_microusd": budget_microusd,
+        }
         fault = _name_fault(name) or _providers_fault(providers) or _limits_fault(limits)
         if fault is not None:
             raise ControlError(fault, code="usage", next_step="see 'hr key add --help'", exit_code=2)
@@ -110,6 +118,7 @@ class RouterKeyStore:
             patience_s=patience_s,
             min_tier=min_tier,
             created_at=self._now(),
+            budget_microusd=budget_microusd,
         )
         self._write(file, (*file.keys, made))
         return made, text
@@ -244,7 +253,7 @@ def _row(key: RouterKey) -> dict[str, Any]:
     return {
         "id": key.id, "name": key.name, "digest": key.digest, "tail": key.tail, "providers": providers,
         "rpm": key.rpm, "concurrency": key.concurrency, "patience_s": key.patience_s, "min_tier": key.min_tier,
-        "created_at": key.created_at,
+        "created_at": key.created_at, "budget_microusd": key.budget_microusd,
     }  # fmt: skip
 
 
@@ -280,4 +289,5 @@ def _from_row(row: Any) -> RouterKey | None:
         patience_s=row.get("patience_s"),
         min_tier=row.get("min_tier"),
         created_at=float(created_at),
+        budget_microusd=row.get("budget_microusd"),
     )

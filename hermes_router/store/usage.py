@@ -132,6 +132,10 @@ class UsageStore:
         """
         return self.db.close(timeout_s)
 
+    def withdraw(self) -> list[ExchangeRecord]:
+        """After a `close` that could not write all: the records that are left, which are another's to keep now."""
+        return self.db.withdraw(_write_exchanges)
+
     @property
     def lost(self) -> int:
         """Records that could not be kept since the start."""

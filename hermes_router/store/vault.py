@@ -19,6 +19,7 @@ from hermes_router.core.ids import AccountId, Credential, CredentialId, Provider
 from hermes_router.core.ports import Log
 from hermes_router.store.command import run_command
 from hermes_router.store.file_store import Kept, kept_of
+from hermes_router.store.held import Held
 from hermes_router.store.index import Decision, Entry, Index, Place, username
 from hermes_router.store.keyring_store import KeyringFault, KeyringThread
 from hermes_router.store.shelf import Shelf
@@ -27,7 +28,6 @@ __all__ = ["INDEX_FILE", "SECRETS_FILE", "CredentialStore", "Entry", "account_of
 
 INDEX_FILE: Final = "credentials.json"
 SECRETS_FILE: Final = "secrets.json"
-_UNREAD: Final = "its secret has not been read yet"
 
 
 def account_of(provider: ProviderName, label: str | None, ident: CredentialId) -> AccountId:
@@ -71,10 +71,8 @@ class CredentialStore:
         self._headless = headless
         self._log = log
         self._now = now
-        self._memory: dict[CredentialId, Secret] = {}
-        self._unavailable: dict[CredentialId, str] = {}
+        self._held = Held(lambda: self.entries, keyring, log)
         self._left_in_file = ""
-        self._said_of_keyring = ""
         self._lock = asyncio.Lock()
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -87,15 +85,15 @@ class CredentialStore:
     @property
     def unavailable(self) -> Mapping[CredentialId, str]:
         """The entries whose secret cannot be read, each with the reason."""
-        return self._unavailable
+        return self._held.unavailable
 
     def secret(self, ident: str) -> Secret | None:
         """The secret of an entry, None where it is not in memory."""
-        return self._memory.get(CredentialId(ident))
+        return self._held.secrets.get(CredentialId(ident))
 
     def credential(self, entry: Entry) -> Credential:
         """The entry as it is shown."""
-        secret = self._memory.get(entry.id)
+        secret = self._held.secrets.get(entry.id)
         return credential_of(entry, secret.tail if secret is not None else "")
 
     @property
@@ -137,8 +135,8 @@ class CredentialStore:
 
     @property
     def unsettled(self) -> bool:
-        """Whether `read_keyring` is worth another call: a secret is missing, or one is still to be deleted."""
-        return bool(self._unavailable or self._orphans())
+        """Whether `read_keyring` is worth another call: a secret is unread, or one is still to be deleted."""
+        return bool(self._held.unread or self._orphans())
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -153,25 +151,17 @@ class CredentialStore:
 
     async def reload(self) -> bool:
         """Read everything anew, in a thread and between two changes; whether anything changed. Never raises."""
-        before = (self.entries, dict(self._memory))
+        before = (self.entries, dict(self._held.secrets))
         async with self._lock:
             await _to_the_end(self._load)
         await self.read_keyring(anew=True)
-        return (self.entries, self._memory) != before
+        return (self.entries, self._held.secrets) != before
 
     def _load(self) -> None:
         self._shelf.load()
         kept = self._shelf.kept
-        known = {entry.id for entry in self.entries}
-        self._memory = {ident: secret for ident, secret in self._memory.items() if ident in known}
-        for entry in self.entries:
-            if entry.store == "file" and username(entry) in kept:
-                self._memory[entry.id] = kept[username(entry)].secret
-        self._unavailable = {
-            entry.id: self._shelf.why_no_secrets if entry.store == "file" else _UNREAD
-            for entry in self.entries
-            if entry.id not in self._memory
-        }
+        filed = [entry for entry in self.entries if entry.store == "file" and username(entry) in kept]
+        self._held.renew({entry.id: kept[username(entry)].secret for entry in filed}, self._shelf.why_no_secrets)
 
     async def read_keyring(self, *, anew: bool = False) -> bool:
         """Read the secrets that the keyring and key commands hold and memory does not; whether anything changed.
@@ -180,58 +170,25 @@ class CredentialStore:
         the daemon makes it, at growing intervals. `anew` (a reload) also reads what memory holds, and a fault then
         changes nothing.
         """
-        before = (dict(self._memory), dict(self._unavailable))
-        wanted = [e for e in self.entries if e.store != "file" and (anew or e.id not in self._memory)]
-        commands = [e for e in wanted if e.kind == "command"]
-        await asyncio.gather(
-            self._read_from_keyring([e for e in wanted if e.store == "keyring"]), *map(self._run, commands)
-        )
-        if self._shelf.index.sweep and not self._said_of_keyring and not self._lock.locked():
+        before = (dict(self._held.secrets), dict(self._held.unavailable))
+        await self._held.read(anew=anew)
+        if self._shelf.index.sweep and self._held.keyring_is_well and not self._lock.locked():
             async with self._lock:
                 await self._sweep()
-        return (self._memory, self._unavailable) != before
+        return (self._held.secrets, self._held.unavailable) != before
 
-    async def _read_from_keyring(self, entries: Sequence[Entry]) -> None:
-        if not entries:
-            self._said_of_keyring = ""
-            return
-        if self._keyring is None:
-            found: dict[str, str | None] = {}
-            fault: KeyringFault | None = KeyringFault("absent", "there is no keyring here")
-        else:
-            found, fault = await self._keyring.read([username(entry) for entry in entries])
-        for entry in entries:
-            if entry not in self.entries:
-                continue  # removed or moved meanwhile
-            if username(entry) not in found:
-                if entry.id not in self._memory and fault is not None:
-                    self._unavailable[entry.id] = fault.message
-            elif (text := found[username(entry)]) is None:
-                self._memory.pop(entry.id, None)
-                self._unavailable[entry.id] = "the keyring does not hold it any longer"
-            else:
-                self._remember(entry.id, Secret(text))
-        said = "" if fault is None else fault.message
-        if said and said != self._said_of_keyring:
-            missing = sum(1 for entry in entries if entry.id not in self._memory)
-            self._log.warning("keyring.unread", reason=said, keys=missing, next=fault.next_step if fault else "")
-        self._said_of_keyring = said
+    # -- from a daemon to its successor ----------------------------------------------------------------
 
-    async def _run(self, entry: Entry) -> None:
-        try:
-            secret = await run_command(entry.argv)
-        except VaultError as error:
-            if entry.id not in self._memory and entry in self.entries:
-                if self._unavailable.get(entry.id) != error.message:
-                    self._log.warning("command.failed", provider=entry.provider, reason=error.message)
-                self._unavailable[entry.id] = error.message
-            return
-        if entry in self.entries:
-            self._remember(entry.id, secret)
+    def export(self) -> dict[str, str]:
+        """The revealed secrets of the keyring and of commands, by credential: a successor may find either shut.
 
-    def _remember(self, ident: CredentialId, secret: Secret) -> None:
-        self._memory[ident] = secret
-        self._unavailable.pop(ident, None)
+        For the private pair between the two alone; bounded, and without those that the file holds.
+        """
+        return self._held.export()
+
+    def adopt(self, handed: Mapping[str, str]) -> None:
+        """After `load`: serve with what a predecessor exported until it has been read; what is read then wins."""
+        self._held.adopt(handed)
 
     # -- changing --------------------------------------------------------------------------------------
 
@@ -251,7 +208,7 @@ class CredentialStore:
             decision: Decision | None = None
             if entry.kind == "command":
                 new = replace(new, store="")
-            elif old is not None and old.store and self._memory.get(entry.id) == secret:
+            elif old is not None and old.store and self._held.secrets.get(entry.id) == secret:
                 new = replace(new, store=old.store)
                 if new == old:
                     return old.store
@@ -286,8 +243,7 @@ class CredentialStore:
             finally:
                 if self._shelf.index.entries == left:
                     for entry in gone:
-                        self._memory.pop(entry.id, None)
-                        self._unavailable.pop(entry.id, None)
+                        self._held.forget(entry.id)
             if any(entry.store == "file" for entry in gone):
                 await self._tidy_file(self._shelf.belonging())
             await self._sweep()
@@ -321,7 +277,7 @@ class CredentialStore:
             finally:
                 if self._shelf.index.entries == entries:
                     for entry in moving:
-                        self._remember(entry.id, secrets[entry.id])
+                        self._held.remember(entry.id, secrets[entry.id])
             await self._tidy_file(self._shelf.belonging())
             await self._sweep()
             return len(moving)
@@ -386,20 +342,13 @@ class CredentialStore:
             await self._write_index(Index(entries, index.decision or decision, sweep))
         finally:
             if entry in self.entries:
-                self._remember(entry.id, secret)
+                self._held.remember(entry.id, secret)
 
     async def _secrets_of(self, entries: Sequence[Entry]) -> dict[CredentialId, Secret]:
         """Their secrets, from memory or else from the keyring; those that no place holds are left out."""
-        unread = [e for e in entries if e.store == "keyring" and e.id not in self._memory]
-        if unread:
-            found, fault = await self._reach().read([username(entry) for entry in unread])
-            if fault is not None:
-                raise fault
-            for entry in unread:
-                text = found[username(entry)]
-                if text is not None:
-                    self._remember(entry.id, Secret(text))
-        return {e.id: self._memory[e.id] for e in entries if e.id in self._memory}
+        await self._held.read_some(entries)
+        held = self._held.secrets
+        return {entry.id: held[entry.id] for entry in entries if entry.id in held}
 
     async def _copy_to_keyring(self, entries: Sequence[Entry], secrets: Mapping[CredentialId, Secret]) -> None:
         keyring = self._reach()

@@ -158,7 +158,7 @@ MODELS = t.Models(
 KEYS = t.Keys(
     rows=[
         t.KeyRow(id="k-1", name="agent", tail="9abc", source="stored", rpm=30, concurrency=2, patience_s=90.0,
-                 created_at=NOW - 86400, in_flight=1),
+                 created_at=NOW - 86400, in_flight=1, budget_microusd=2_000_000, spent_microusd=420_000),
         t.KeyRow(id="k-2", name="ci", tail="12ef", source="environment", providers=["groq", "local"], min_tier=3),
     ]
 )  # fmt: skip

@@ -64,6 +64,7 @@ def test_the_rest_of_the_line_is_the_command(hr: Hr, daemon: Script) -> None:
     body = daemon.asks("POST")[0].body
     assert body["command"] == ["pass", "show", "-n", "--force", "groq"]
     assert (body["force"], body["lines"], body["account"]) == (False, [], "a")
+    assert "the command is kept, what it prints is not" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--command"], ["--command=op read"]])
@@ -130,7 +131,7 @@ def test_refused_and_faulty_keys_are_exit_3(hr: Hr, daemon: Script) -> None:
         provider="groq",
         rows=[
             t.AddedRow(line=1, outcome="known", tail="2f9a", test="inconclusive", said="the provider did not answer"),
-            t.AddedRow(line=2, outcome="faulty", said="line 2 holds spaces; it is left out"),
+            t.AddedRow(line=2, outcome="faulty", said="it holds spaces"),
             t.AddedRow(line=3, outcome="refused", tail="dead", test="rejected", said="Groq rejects this key"),
         ],
         store="file",
@@ -139,10 +140,38 @@ def test_refused_and_faulty_keys_are_exit_3(hr: Hr, daemon: Script) -> None:
     done = hr("auth", "add", "groq", input=f"{KEY}\na b\n{OTHER}")
     assert done.exit_code == 3
     assert "…2f9a  known, not tested: the provider did not answer" in done.stdout
-    assert "line 2  faulty: line 2 holds spaces" in done.stdout
+    assert "line 2  left out: it holds spaces" in done.stdout
     assert "…dead  refused: line 3: Groq rejects this key" in done.stdout
     assert "Note  Groq, on keys of several accounts" in done.stdout
     assert "Groq: in use now." in done.stdout  # nothing new was kept anywhere
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("disabled", "", "Groq: kept in a private file, not in use, since it is disabled: `hr provider enable groq`."),
+        ("retired", "retired by its maker", "Groq: kept in a private file, not in use: retired by its maker."),
+        ("no key", "", "Groq: kept in a private file, in use now."),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_not_said_to_be(
+    hr: Hr, daemon: Script, state: str, reason: str, said: str
+) -> None:
+    """A provider that the owner disabled, or that is no more, uses no key."""
+    row = t.ProviderRow(name="groq", title="Groq", state=state, reason=reason, variables=["GROQ_API_KEY"])
+    daemon.answers["GET /v1/credentials"] = t.Credentials(rows=[], providers=[row])
+    stored = t.AddedRow(line=1, outcome="stored", tail="2f9a", test="ok")
+    daemon.answers["POST /v1/credentials"] = t.Added(provider="groq", rows=[stored], store="file")
+    assert said in hr("auth", "add", "groq", input=KEY).stdout
+
+
+def test_a_provider_without_keys_is_told_before_the_prompt(hr: Hr, daemon: Script) -> None:
+    """Nobody is asked for a key that cannot be."""
+    row = t.ProviderRow(name="codex", title="Codex", state="no key")
+    daemon.answers["GET /v1/credentials"] = t.Credentials(rows=[], providers=[row])
+    done = hr("auth", "add", "codex", input=KEY)
+    assert (done.exit_code, daemon.asks("POST")) == (2, [])
+    assert done.stderr.startswith("hr: Codex takes a login, not a key.\n")
 
 
 def test_add_as_json(hr: Hr, daemon: Script) -> None:
@@ -302,7 +331,11 @@ def test_what_is_not_ours_to_edit_is_kept_with_exit_3(hr: Hr, daemon: Script) ->
 def test_migrate(hr: Hr, daemon: Script, to: str) -> None:
     """Keys move to the keyring or the file, nowhere else."""
     daemon.answers["POST /v1/credentials/migrate"] = t.Done(said=["3 keys moved."])
-    assert hr("auth", "migrate", to).stdout == "3 keys moved.\n"
+    assert hr("auth", "migrate", to).stdout == hr("auth", "migrate", "--to", to).stdout == "3 keys moved.\n"
+    assert daemon.asks("POST")[0].body == daemon.asks("POST")[1].body
+    for arguments in ([], [to, "--to", to]):
+        done = hr("auth", "migrate", *arguments)
+        assert (done.exit_code, "keyring or file" in done.stderr) == (2, True)
     assert daemon.asks("POST")[-1].body == {"to": to}
     assert hr("auth", "migrate", "cloud").exit_code == 2
 

@@ -8,7 +8,7 @@ import pytest
 from hermes_router.control import types as t
 
 from .conftest import Hr, Script
-from .samples import CHANGED, CONFIG, ping
+from .samples import CHANGED, CONFIG, CREDENTIALS, ping
 
 Serve = Callable[..., Script]
 
@@ -43,11 +43,23 @@ def test_get_prints_the_bare_value(hr: Hr, daemon: Script, name: str) -> None:
 
 
 def test_get_of_an_unknown_name_suggests(hr: Hr, daemon: Script) -> None:
-    """Exit 2 with what may have been meant."""
+    """Exit 2 with what may have been meant, of the global settings and of each provider's."""
+    daemon.answers["GET /v1/credentials"] = CREDENTIALS
+    assert "Did you mean GROQ_MODEL?" in hr("config", "get", "groq_modle").stderr
+    assert "`hr auth list groq`" in hr("config", "get", "GROQ_API_KEY").stderr
     done = hr("config", "get", "log_levle")
     assert done.exit_code == 2
     assert "Did you mean LOG_LEVEL?" in done.stderr
     assert "hr config list" in hr("config", "get", "qqq").stderr
+
+
+def test_get_of_what_is_set_nowhere(hr: Hr, daemon: Script) -> None:
+    """A provider's setting exists though nobody set it: empty, from the default, and what it means."""
+    daemon.answers["GET /v1/credentials"] = CREDENTIALS
+    done = hr("config", "get", "groq_model")
+    assert (done.exit_code, done.stdout) == (0, "\n")
+    assert done.stderr.startswith("from default. Models in order")
+    assert json.loads(hr("config", "get", "groq_model", "--json").stdout)["source"] == "default"
 
 
 @pytest.mark.parametrize(
@@ -99,12 +111,24 @@ def test_a_secret_comes_from_a_pipe(hr: Hr, daemon: Script) -> None:
         assert hr("config", "set", *arguments, input="sk-mine-0123456789\n").exit_code == 0
         assert daemon.asks("PATCH")[-1].body == {"changes": {"PROXY_API_KEYS": "sk-mine-0123456789"}}
     assert hr("config", "set", "PROXY_API_KEYS", "-", input="a\nb\n").exit_code == 2
+    assert len(daemon.asks("PATCH")) == 2
+
+
+@pytest.mark.parametrize("given", ["", "\n", " \n"])
+def test_an_empty_pipe_sets_nothing(hr: Hr, daemon: Script, given: str) -> None:
+    """A script whose secret did not arrive must not empty the setting."""
+    done = hr("config", "set", "ALLOWED_HOSTS", input=given)
+    assert (done.exit_code, daemon.asks("PATCH")) == (2, [])
+    assert "`hr config set ALLOWED_HOSTS ''`" in done.stderr
 
 
 def test_unset_takes_it_out(hr: Hr, daemon: Script) -> None:
     """None is what the daemon is sent."""
     assert hr("config", "unset", "log_level").exit_code == 0
     assert daemon.asks("PATCH")[0].body == {"changes": {"LOG_LEVEL": None}}
+    row = t.ChangedRow(name="LOG_LEVEL", before="info", after="info", file="/c.toml")
+    daemon.answers["PATCH /v1/config"] = t.Changed(rows=[row])
+    assert hr("config", "unset", "log_level").stdout == "LOG_LEVEL is set in no file; it is info.\n"
 
 
 def test_a_shadowed_setting_is_exit_3(hr: Hr, daemon: Script) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click.testing
+import msgspec
 import pytest
 
 from hermes_router.control import types as t
@@ -27,7 +28,15 @@ ANSWER = t.Answer(
 
 @pytest.fixture
 def daemon(serve: Serve) -> Script:
-    return serve({"POST /v1/plan": PLAN, "GET /v1/requests/req-1": TRAIL, "POST /v1/ask": ANSWER})
+    key = t.KeyRow(id="agent", name="the agent", tail="9abc", source="stored")
+    return serve(
+        {
+            "POST /v1/plan": PLAN,
+            "GET /v1/requests/req-1": TRAIL,
+            "POST /v1/ask": ANSWER,
+            "GET /v1/keys": t.Keys(rows=[key]),
+        }
+    )
 
 
 def test_explain_by_properties(hr: Hr, daemon: Script) -> None:
@@ -78,13 +87,21 @@ def test_request_tells_the_trail(hr: Hr, daemon: Script) -> None:
     assert done.exit_code == 0
     text = done.stdout
     assert "req-1: answered after 3.2 s, 2 attempts" in text
-    assert "key agent · openai_chat" in " ".join(text.split())
+    assert "key the agent · openai_chat" in " ".join(text.split())
     assert "Warning  dropped:logit_bias" in text
     assert "slow down: back in 60 s (14:29)" in text
     assert "~950" in text
     assert "$0.0012" in text
     assert json.loads(hr("request", "req-1", "--json").stdout)["outcome"] == "answered"
     assert max(map(len, hr("request", "req-1", columns=60).stdout.splitlines())) <= 60
+
+
+def test_what_an_answer_ignored_is_told(hr: Hr, daemon: Script) -> None:
+    """A model that nobody knows was answered by another: the proof must not look like one of that model."""
+    daemon.answers["POST /v1/ask"] = msgspec.structs.replace(ANSWER, warnings=["ignored:model", "dropped:seed"])
+    done = hr("ask", "--model", "groq/nope", "hi")
+    assert done.stdout == "Hello.\nHow are you?\n"
+    assert "hr: no model 'groq/nope' is known, so the router picked one\nhr: dropped:seed\n" in done.stderr
 
 
 def test_an_unknown_request_is_said(hr: Hr, daemon: Script) -> None:

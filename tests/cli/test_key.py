@@ -25,13 +25,14 @@ def daemon(serve: Serve) -> Script:
 def test_the_new_key_alone_goes_to_standard_output(hr: Hr, daemon: Script) -> None:
     """`KEY=$(hr key add x)` works; what is said goes to standard error; limits travel."""
     done = hr("key", "add", "agent", "--providers", "groq, local", "--rpm", "30", "--concurrency", "2", "--patience",
-              "1.5", "--min-tier", "3")  # fmt: skip
+              "1.5", "--min-tier", "3", "--usd-day", "0.50")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert done.stdout == "sk-router-new\n"
     assert "it is not shown again" in done.stderr
     assert "PROXY_API_KEYS keep working." in done.stderr
     assert daemon.asks("POST")[0].body == {
         "name": "agent", "providers": ["groq", "local"], "rpm": 30, "concurrency": 2, "patience_s": 1.5, "min_tier": 3,
+        "budget_microusd": 500_000,
     }  # fmt: skip
     assert json.loads(hr("key", "add", "b", "--json").stdout)["key"] == "sk-router-new"
     assert daemon.asks("POST")[1].body["providers"] is None
@@ -39,7 +40,17 @@ def test_the_new_key_alone_goes_to_standard_output(hr: Hr, daemon: Script) -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["a", "--rpm", "0"], ["a", "--min-tier", "6"], ["a", "--patience", "-1"], ["a", "--providers", " ,"]],
+    [
+        [],
+        ["a", "--rpm", "0"],
+        ["a", "--min-tier", "6"],
+        ["a", "--patience", "-1"],
+        ["a", "--providers", " ,"],
+        ["a", "--usd-day", "-1"],
+        ["a", "--usd-day", "nan"],
+        ["a", "--usd-day", "two"],
+        ["a", "--usd-day", "0.0000001"],
+    ],
 )
 def test_limits_that_are_none_are_refused(hr: Hr, daemon: Script, arguments: list[str]) -> None:
     """Exit 2, nothing is asked of the daemon."""
@@ -61,11 +72,27 @@ def test_list_shows_the_limits(hr: Hr, daemon: Script) -> None:
         "PATIENCE",
         "MIN",
         "TIER",
+        "TODAY",
         "NOW",
         "MADE",
         "SOURCE",
     ]
-    assert lines[1].split() == ["agent", "…9abc", "all", "30", "2", "90", "s", "1", "Fri", "14:28", "stored"]
+    assert lines[1].split() == [
+        "agent",
+        "…9abc",
+        "all",
+        "30",
+        "2",
+        "90",
+        "s",
+        "$0.42",
+        "of",
+        "$2.00",
+        "1",
+        "Fri",
+        "14:28",
+        "stored",
+    ]
     assert "groq, local" in lines[2]
     assert len(json.loads(hr("key", "list", "--json").stdout)["rows"]) == 2
 

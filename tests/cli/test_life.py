@@ -119,6 +119,45 @@ def test_a_start_that_fails_says_why(person: Person, environ: dict[str, str], co
     assert person.hr("stop").stdout == "No daemon is running.\n"
 
 
+def test_a_start_points_out_what_was_left_out(person: Person) -> None:
+    """The router runs; a value that cannot be read is told on the terminal, too, by its line."""
+    config = person.home / ".config/hermes-router"
+    config.mkdir(parents=True)
+    (config / ".env").write_text("MIN_TIER=9\n")
+    done = person.hr("start")
+    assert done.returncode == 0
+    assert done.stderr == "hr: ~/.config/hermes-router/.env:1: MIN_TIER must be from 1 to 5; it is skipped\n"
+
+
+def test_a_broken_file_is_not_restarted_into(person: Person) -> None:
+    """A new process would start without what the file no longer says: exit 3, and the old one goes on with it."""
+    config = person.home / ".config/hermes-router"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text("min_tier = 2\n")
+    person.hr("start")
+    pid = person.pid()
+    (config / "config.toml").write_text("min_tier = ")
+    for command in ("reload", "restart"):
+        done = person.hr(command)
+        assert (done.returncode, done.stdout) == (3, ""), command
+        assert "config.toml: is not TOML" in done.stderr, command
+    assert person.pid() == pid
+    assert person.hr("config", "get", "min_tier").stdout == "2\n"
+
+
+def test_a_directory_open_to_others_is_told_in_two_sentences(person: Person) -> None:
+    """`hr start` and a command that works on files say the same, with the daemon's exit code."""
+    elsewhere = person.home / "open"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    for command in (("start",), ("key", "list")):
+        done = person.hr(*command, HERMES_ROUTER_SOCKET=str(elsewhere / "c.sock"))
+        what, step = done.stderr.splitlines()
+        assert done.returncode == 3, command
+        assert what.endswith("is open to others (mode 0755)."), command
+        assert step.startswith("    Run `chmod 0700"), command
+
+
 def test_a_daemon_in_a_terminal_is_stopped_but_not_restarted(person: Person) -> None:
     """`hr restart` says where it runs and ends with 3; `hr stop` ends it."""
     with subprocess.Popen([HR, "serve"], env=person.env, cwd=person.home, stderr=subprocess.PIPE) as serve:

@@ -18,6 +18,7 @@ from hermes_router.cli.main import main
 from hermes_router.cli.trouble import Trouble
 from hermes_router.control import types as t
 from hermes_router.control.client import Client
+from hermes_router.core.errors import ControlError
 
 from .conftest import Hr, Script
 from .samples import CREDENTIALS, ping
@@ -34,7 +35,7 @@ STAND_IN = textwrap.dedent("""
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print("hr: the lock is held", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(75)
     with open(path + ".starts", "a") as starts:
         starts.write("x")
     if os.path.exists(path):
@@ -120,10 +121,30 @@ def test_a_lock_that_stays_held_is_exit_3(
 ) -> None:
     """A process that holds the lock and does not answer is named after the time is up."""
     monkeypatch.setattr(link, "START_S", 0.3)
-    stand_in("import sys; print('hr: the lock is held by pid 7', file=sys.stderr); sys.exit(3)")
+    stand_in("import sys; print('hr: the lock is held by pid 7\\n    end it', file=sys.stderr); sys.exit(75)")
     done = hr("key", "list")
-    assert done.exit_code == 3
-    assert "The lock is held by pid 7." in done.stderr
+    assert (done.exit_code, done.stderr) == (3, "hr: The lock is held by pid 7.\n    End it.\n")
+
+
+def test_a_place_that_cannot_be_used_is_told_at_once(hr: Hr, home: Path, stand_in: Callable[[str], None]) -> None:
+    """What no waiting would mend is not tried again: the daemon's two sentences, and its exit code."""
+    stand_in(
+        f"open({str(home / 'tried')!r}, 'a').write('x')\n"
+        "import sys; print('hr: the directory is open to others\\n    chmod it', file=sys.stderr); sys.exit(3)"
+    )
+    done = hr("key", "list")
+    assert (done.exit_code, done.stderr) == (3, "hr: The directory is open to others.\n    Chmod it.\n")
+    assert (home / "tried").read_text() == "x"
+
+
+def test_a_program_that_cannot_be_run_is_told(hr: Hr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade took the interpreter away: a sentence, and no traceback."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    for command in (("key", "list"), ("start",), ("serve",)):
+        done = hr(*command)
+        assert done.exit_code == 1
+        assert "/nowhere/python: No such file or directory." in done.stderr
+        assert "install it anew" in done.stderr
 
 
 def test_a_daemon_that_never_listens_is_given_up(
@@ -135,6 +156,28 @@ def test_a_daemon_that_never_listens_is_given_up(
     done = hr("key", "list")
     assert done.exit_code == 1
     assert "did not come up" in done.stderr
+
+
+def test_a_daemon_that_has_handed_over_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that nothing has begun; its successor listens by then. Other refusals are final, and the wait ends."""
+    client = Client(Path("/nowhere"))
+    link_ = link.Link(client.path, client, ping())
+    answers = [ControlError("moved", code="moved"), ControlError("moved", code="moved"), "done"]
+
+    def ask(_client: Client) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, ControlError):
+            raise answer
+        return answer
+
+    assert link_._call(ask) == "done"
+    answers[:] = [ControlError("no", code="refused"), "never"]
+    with pytest.raises(Trouble, match="No"):
+        link_._call(ask)
+    monkeypatch.setattr(link, "START_S", 0.0)
+    answers[:] = [ControlError("moved", code="moved"), "never"]
+    with pytest.raises(Trouble, match="Moved"):
+        link_._call(ask)
 
 
 def test_the_daemon_of_the_socket_that_was_named_is_asked(hr: Hr, serve: Serve) -> None:
@@ -153,9 +196,11 @@ def test_a_stale_socket_is_no_daemon(hr: Hr, home: Path) -> None:
 def test_a_path_too_long_is_told(hr: Hr, home: Path) -> None:
     """The limit and the variable that helps are named."""
     done = hr("auth", "list", env={"HERMES_ROUTER_SOCKET": str(home / ("x" * 120))})
-    assert done.exit_code == 1
-    assert "bytes" in done.stderr
-    assert "HERMES_ROUTER_SOCKET" in done.stderr
+    what, step = done.stderr.splitlines()
+    assert done.exit_code == 3
+    assert "bytes" in what
+    assert what.endswith("xxx.")
+    assert step == "    Set HERMES_ROUTER_SOCKET to a shorter one."
 
 
 def test_what_is_no_daemon_is_refused(hr: Hr, home: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_mistyped_command_gets_a_suggestion() -> None:
     """Exit 2, and what may have been meant."""
     done = CliRunner().invoke(main, ["statsu"])
     assert done.exit_code == 2
-    assert "did you mean status" in done.stderr
+    assert done.stderr == "hr: No such command 'statsu'.\n    Did you mean status?\n"
 
 
 def _loaded(code: str) -> set[str]:
@@ -112,6 +112,40 @@ def test_an_interrupt_is_130_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.output.strip() == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/x/python"), 1, "hr: /x/python: Permission denied.\n    Mend that"),
+        (OSError("no more processes"), 1, "hr: No more processes."),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, code: int, said: str
+) -> None:
+    """A program that is gone in the middle of an upgrade, no descriptors left: never a traceback."""
+
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(main, "get_command", lambda _ctx, _name: failing)
+    done = CliRunner().invoke(main, ["failing"])
+    assert (done.exit_code, said in done.stderr) == (code, True)
+
+
+def test_the_end_of_input_at_a_question_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D is no answer: it says so, and is not taken for Ctrl-C."""
+
+    @click.command()
+    def asking() -> None:
+        click.confirm("Sure?", err=True)
+
+    monkeypatch.setattr(main, "get_command", lambda _ctx, _name: asking)
+    done = CliRunner().invoke(main, ["asking"], input="")
+    assert done.exit_code == 1
+    assert "nothing was changed" in done.stderr
+
+
 def test_what_the_program_raises_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ControlError or ConfigError that no command caught is told, with its exit code."""
     raised: list[Exception] = [
@@ -147,14 +181,32 @@ def test_help_lists_the_commands(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["--nonsense"], ["serve", "--nonsense"], ["demo", "--port", "70000"], ["version", "x"]]
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'.\n    `hr --help` shows how."),
+        (["--nonsense"], "No such option '--nonsense'.\n    `hr --help` shows how."),
+        (["serve", "--nonsense"], "No such option '--nonsense'.\n    `hr serve --help` shows how."),
+        (["demo", "--port", "70000"], "--port': 70000 is not in the range 0<=x<=65535.\n    `hr demo --help`"),
+        (["auth", "add"], "Missing argument 'PROVIDER'.\n    `hr auth add --help` shows how."),
+        (["version", "x"], "unexpected extra argument"),
+        (["auth", "lst"], "No such command 'lst'.\n    Did you mean 'list'?"),
+        (["status", "--jsn"], "No such option '--jsn'.\n    Did you mean '--json'?"),
+    ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
-    """What cannot be understood is 2, with a hint and no traceback."""
-    done = CliRunner().invoke(main, arguments)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], said: str) -> None:
+    """What cannot be understood is 2: one sentence what, one what to do, like everything else that goes wrong."""
+    done = CliRunner().invoke(main, arguments, prog_name="hr")
     assert done.exit_code == 2
-    assert "Usage:" in done.output
-    assert "Traceback" not in done.output
+    assert done.output.startswith("hr: ")
+    assert said in done.output
+    assert len(done.output.splitlines()) == 2
+
+
+def test_a_group_alone_shows_its_help() -> None:
+    """`hr auth` without a command is a question, and is answered."""
+    done = CliRunner().invoke(main, ["auth"], prog_name="hr")
+    assert "Usage: hr auth" in done.output
+    assert "migrate" in done.output
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ def daemon(serve: Serve) -> Script:
         {
             "GET /v1/credentials": CREDENTIALS,
             "GET /v1/models": MODELS,
+            "GET /v1/models?provider=groq": MODELS,
             "POST /v1/models": CHANGED,
             "POST /v1/providers": CHANGED,
         }
@@ -42,8 +43,34 @@ def test_a_provider_is_switched(hr: Hr, daemon: Script, word: str, enabled: bool
     done = hr("provider", word, "Groq")
     assert done.exit_code == 0
     assert daemon.asks("POST")[0].body == {"provider": "groq", "enabled": enabled}
-    assert done.stdout.startswith("Groq takes part." if enabled else "Groq is left out.")
+    assert done.stdout.startswith("Groq takes part." if enabled else "Groq is left out; its keys stay.")
     assert json.loads(hr("provider", word, "groq", "--json").stdout)["generation"] == 4
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("no key", "hr auth add groq", "Groq is enabled, and takes part once it has a key: `hr auth add groq`."),
+        ("retired", "retired by its maker", "Groq is enabled, and does not take part: retired by its maker."),
+    ],
+)
+def test_enabled_is_not_yet_taking_part(hr: Hr, daemon: Script, state: str, reason: str, said: str) -> None:
+    """What else is missing is told: a provider without a key, or without a service, answers nobody."""
+    daemon.answers["GET /v1/credentials"] = t.Credentials(
+        rows=[], providers=[t.ProviderRow(name="groq", title="Groq", state=state, reason=reason, models=["m-1"])]
+    )
+    assert hr("provider", "enable", "groq").stdout.startswith(said)
+    assert reason not in hr("provider", "list").stdout or state == "retired"
+    assert "m-1" not in hr("model", "list").stdout
+
+
+@pytest.mark.parametrize(("name", "variables"), [("google", ["GEMINI_API_KEY"]), ("moonshot", ["MOONSHOT_API_KEY"])])
+def test_a_provider_is_found_by_what_others_call_it(hr: Hr, daemon: Script, name: str, variables: list[str]) -> None:
+    """By a word of its title, or by a variable that its users already have: the name is suggested."""
+    row = t.ProviderRow(name="xyz", title="Google Gemini", state="on", variables=variables)
+    daemon.answers["GET /v1/credentials"] = t.Credentials(rows=[], providers=[row])
+    done = hr("model", "list", name)
+    assert (done.exit_code, "Did you mean xyz?" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +101,19 @@ def test_model_set_takes_blanks_and_commas(hr: Hr, daemon: Script, models: list[
     """Several models in order, each once."""
     assert hr("model", "set", "groq", *models).exit_code == 0
     assert daemon.asks("POST")[0].body == {"provider": "groq", "models": ["a", "b"]}
+
+
+def test_a_model_that_nobody_knows_is_pointed_out(hr: Hr, daemon: Script) -> None:
+    """It is set, since lists are never whole; what may have been meant is named beside it."""
+    daemon.answers["GET /v1/models?provider=groq"] = t.Models(
+        rows=[t.ModelRow(provider="groq", model="openai/gpt-oss-120b", picked=True)]
+    )
+    done = hr("model", "set", "groq", "openai/gpt-oss-120b", "openai/gpt-os-120b", "zzz")
+    assert (done.exit_code, len(daemon.asks("POST"))) == (0, 1)
+    first, second = done.stderr.splitlines()
+    assert "'openai/gpt-os-120b' is known of Groq" in first
+    assert first.endswith("did you mean openai/gpt-oss-120b?")
+    assert second.endswith("`hr models --refresh --provider groq` shows what it offers")
 
 
 def test_model_set_needs_one_and_reset_none(hr: Hr, daemon: Script) -> None:

@@ -98,6 +98,21 @@ def test_a_watcher_sees_the_pace() -> None:
     assert "▁▅█" in "\n".join(screen(STATUS, NOW, 100, pace=[0, 2, 4]))
 
 
+@pytest.mark.parametrize(("budget", "said"), [
+    (None, ""),
+    (t.Budget(spent_microusd=5), ""),
+    (t.Budget(limit_microusd=2_000_000, spent_microusd=420_000, reset_at=NOW + 3600), "budget $2.00: $1.58 left till 15:28"),
+    (t.Budget(limit_microusd=2_000_000, spent_microusd=2_100_000, reset_at=NOW + 3600),
+     "budget $2.00 is spent, paid models are back in 60 min (15:28)"),
+    (t.Budget(limit_microusd=0, reset_at=NOW + 3600), "budget $0: no paid model"),
+])  # fmt: skip
+def test_a_budget_is_shown_with_what_is_left_of_it(budget: t.Budget | None, said: str) -> None:
+    """Beside today's cost; a daemon without one, or of before there were any, says nothing of it."""
+    text = " ".join(_text(msgspec.structs.replace(STATUS, budget=budget), 130).split())
+    assert said in text
+    assert ("budget" in text) is bool(said)
+
+
 def test_failing_tasks_and_a_handover_are_said() -> None:
     """What is amiss inside the daemon, and that a successor takes over."""
     status = msgspec.structs.replace(
@@ -117,6 +132,7 @@ def test_failing_tasks_and_a_handover_are_said() -> None:
         ("open", "broken (half-open)", "trying again"),
         ("paused", "no_credit", "paused (no credit)"),
         ("disabled", "no models", "disabled (no models)"),
+        ("disabled", "disabled by the owner: hr provider enable groq", "disabled (hr provider enable groq)"),
         ("unavailable", "the keyring is locked", "unavailable (the keyring is locked)"),
         ("something new", None, "something new"),
     ],

@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 
 from hermes_router.control import types as t
-from hermes_router.control.api import ControlServer, make_control_app, serve_control
+from hermes_router.control.api import make_control_app
 from hermes_router.control.events import EventRing
 from hermes_router.control.listener import bind_control
 from hermes_router.core.errors import ControlError
+from hermes_router.daemon.doors_control import ControlDoor
 
 VERSION = "9.9.9"
 START = 1_790_000_000.0
@@ -77,6 +78,10 @@ class Desk:
             target="groq/m#abcd", provider="groq", model="m", credential="abcd", account="", state="ready"
         )
         return t.Status(ping=t.Ping(version=VERSION), uptime_s=1.0, ready=True, mode="round-robin", targets=[row])
+
+    async def quota(self, provider: str | None) -> t.QuotaReport:
+        await self._note("quota", provider)
+        return t.QuotaReport(at=0.0)
 
     async def usage(self, by: str, days: int) -> t.UsageReport:
         await self._note("usage", by, days)
@@ -164,10 +169,22 @@ def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:
     return make_control_app(desk, **options), log
 
 
-async def serve(path: Path, desk: Desk, **options: Any) -> ControlServer:
+class Served:
+    """A desk behind the daemon's own control door."""
+
+    def __init__(self, path: Path, app: Any, readers_gid: int | None = None) -> None:
+        self.door = ControlDoor(bind_control(path, readers_gid=readers_gid), app)
+
+    async def close(self) -> None:
+        await self.door.close(0.2, remove=True)
+
+
+async def serve(path: Path, desk: Desk, **options: Any) -> Served:
     """Serve a desk at `path`; who calls closes it."""
     path.parent.chmod(0o700)
-    return await serve_control(make(desk, **options)[0], bind_control(path), drain_s=0.2)
+    served = Served(path, make(desk, **options)[0])
+    await served.door.serve()
+    return served
 
 
 @asynccontextmanager
@@ -175,7 +192,8 @@ async def served(path: Path, desk: Desk, **options: Any) -> AsyncIterator[Noting
     """Serve a desk at `path` for as long as it is needed."""
     path.parent.chmod(0o700)
     app, log = make(desk, **options)
-    server = await serve_control(app, bind_control(path), drain_s=0.2)
+    server = Served(path, app)
+    await server.door.serve()
     try:
         yield log
     finally:

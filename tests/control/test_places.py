@@ -46,6 +46,8 @@ def test_the_socket_can_be_moved_and_the_env_file_named(home: Path) -> None:
     assert places.socket == home / "s.sock"
     assert places.env_file == Path.cwd() / "other.env"
     assert user_places({"HERMES_ROUTER_SOCKET": ""}).socket.name == "control.sock"
+    assert user_places({"HERMES_ROUTER_SOCKET": "x/s.sock"}).socket == places.state_dir / "x" / "s.sock"
+    assert system_places({"HERMES_ROUTER_SOCKET": "s.sock"}).socket == Path("/run/hermes-router/s.sock")
 
 
 def test_paths_of_the_system_service(home: Path) -> None:

@@ -54,7 +54,7 @@ class Office:
 
     async def __aenter__(self) -> Self:
         await self.sandbox.start()
-        self.env = {"HOME": "/nonexistent", "PROXY_API_KEYS": KEY} | self.env
+        self.env = {"HOME": "/nonexistent", "PROXY_API_KEYS": KEY, "RUNAWAY_GUARD": "off"} | self.env
         for name in self.sandbox.providers:
             self.env.setdefault(f"{name.upper()}_BASE_URL", self.sandbox.base_url(name))
         self.log = SilentLog()

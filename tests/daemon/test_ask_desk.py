@@ -6,6 +6,7 @@ import pytest
 
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
+from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 
 ENV = {"GROQ_API_KEY": "k-groq-0123456789", "MISTRAL_API_KEY": "k-mistral-0123456789"}
@@ -39,11 +40,13 @@ async def test_what_a_request_needs_shows_in_its_plan(office) -> None:
     model = here.targets()[0].partition("#")[0]
     pinned = await here.backend.plan(t.PlanQuery(model=model))
     assert [row.target.partition("#")[0] for row in pinned.rows if row.place] == [model]
+    assert pinned.pin == model
     body = json.dumps({"model": "x", "messages": [{"role": "user", "content": "why?"}]})
     assert (await here.backend.plan(t.PlanQuery(body=body))).input_tokens > 0
     with pytest.raises(ControlError) as caught:
         await here.backend.plan(t.PlanQuery(body="{"))
     assert caught.value.exit_code == 2
+    assert caught.value.next_step
 
 
 async def test_one_question(office) -> None:
@@ -52,12 +55,27 @@ async def test_one_question(office) -> None:
     answer = await here.backend.ask(t.Ask(text="say 3 words"))
     assert answer.text
     assert answer.target.split("/")[0] in {"groq", "mistral"}
+    assert answer.warnings == []
+    assert (await here.backend.ask(t.Ask(text="hi", model="groq/nope"))).warnings == ["ignored:model"]
     assert (await here.backend.request(answer.request_id)).outcome == "answered"
 
 
 async def test_a_question_that_nobody_answers(office) -> None:
-    """The router's own words, and where to look."""
-    here = await office("groq")
+    """The router's own words, and where to look; a plan names who returns first."""
+    here = await office(*pool(), **ENV, PATIENCE_SECONDS="0")
+    for name in here.sandbox.providers:
+        here.sandbox.behave(name, faults.status(503), times=None)
     with pytest.raises(ControlError) as caught:
         await here.backend.ask(t.Ask(text="hi"))
     assert "hr status" in caught.value.next_step
+    report = await here.backend.plan(t.PlanQuery())
+    assert report.verdict.startswith("nobody could serve it now; the first to return is ")
+
+
+async def test_a_question_to_an_empty_pool(office) -> None:
+    """Nothing is "temporarily unavailable": there is no key, and the way to one is told."""
+    here = await office("groq")
+    with pytest.raises(ControlError, match="no provider has a key") as caught:
+        await here.backend.ask(t.Ask(text="hi"))
+    assert "hr auth add" in caught.value.next_step
+    assert "hr auth add" in (await here.backend.plan(t.PlanQuery())).verdict

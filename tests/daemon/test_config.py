@@ -33,6 +33,7 @@ def test_an_empty_home_is_a_working_configuration(places: Places) -> None:
     loaded = load(places, {})
     assert loaded.problems == ()
     assert len(loaded.catalog) == len(shipped_tables()) == 17
+    assert shipped_tables() is shipped_tables()  # rows and code of a running daemon are of one version
     assert loaded.settings.port == 8319
     assert [c.provider for c in loaded.credentials] == ["local"]
     assert places.credential_key.is_file()

@@ -1,12 +1,14 @@
 """hermes_router/daemon/config_desk.py: settings change while the daemon serves, all or nothing."""
 
+import re
+
 import pytest
 
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
 from hermes_router.sandbox.providers import FakeProvider
 
-ONE = "gsk_one_0123456789abcd1111"
+ONE, TWO = "gsk_one_0123456789abcd1111", "gsk_two_0123456789abcd2222"
 
 
 def groq() -> FakeProvider:
@@ -148,19 +150,65 @@ async def test_a_reload_takes_up_what_was_edited_by_hand(office) -> None:
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 7))
-async def test_a_config_file_cut_anywhere_changes_nothing_worse(office, cut: int) -> None:
-    """A cut file is named and left out; an edit of it is refused, and the file stays as it is."""
+async def test_a_config_file_cut_anywhere_changes_nothing(office, cut: int) -> None:
+    """What is in force stays: the reload of a cut file is refused, its edit, too, and a key can be added all the same."""
     here = await office(groq(), GROQ_API_KEY=ONE)
     whole = b'stall_seconds = 20\n[groq]\nmodel = ["openai/gpt-oss-20b"]\n'
+    here.places.config_file.write_bytes(whole)
+    await here.backend.reload()
     here.places.config_file.write_bytes(whole[:cut])
-    reloaded = await here.backend.reload()
-    if reloaded.problems:
+    if cut in {0, 56}:  # empty, or whole but for its last line end
+        await here.backend.reload()
+        await change(here, MIN_TIER="2")
+    else:
+        with pytest.raises(ControlError, match=re.escape(str(here.places.config_file))) as caught:
+            await here.backend.reload()
+        assert caught.value.exit_code == 3
         with pytest.raises(ControlError, match="cannot be edited"):
             await change(here, MIN_TIER="2")
+        await here.backend.add_credentials(t.AddCredentials(provider="groq", lines=[TWO], test=False))
+        assert here.daemon.loaded.settings.stall_s == 20
+        assert {c.tail for c in here.daemon.loaded.credentials if c.provider == "groq"} == {"1111", "2222"}
         assert here.places.config_file.read_bytes() == whole[:cut]
-    else:
-        await change(here, MIN_TIER="2")
     assert (await here.ask())[0] == 200
+
+
+async def test_a_key_that_leaves_a_file_beside_a_broken_one_is_gone(office) -> None:
+    """While config.toml cannot be read, `hr auth remove` takes a key out of `.env` and out of use."""
+    here = await office(FakeProvider("groq", keys={ONE, TWO}))
+    here.places.env_file.write_text(f"GROQ_API_KEY={ONE},{TWO}\nMIN_TIER=2\n")
+    await here.backend.reload()
+    here.places.config_file.write_text("min_tier = ")
+    await here.backend.remove_credentials("groq", "2222")
+    assert [c.tail for c in here.daemon.loaded.credentials if c.provider == "groq"] == ["1111"]
+    assert here.places.env_file.read_text() == f"GROQ_API_KEY={ONE}\nMIN_TIER=2\n"
+    assert here.daemon.loaded.settings.min_tier == 2
+
+
+async def test_the_default_key_never_comes_in_by_the_back_door(office) -> None:
+    """A door open to the network stays shut to `sk-router-1`: by no reload, and by no key that is added meanwhile."""
+    here = await office(groq(), HOST="0.0.0.0", PROXY_API_KEYS="sk-mine-0123456789")
+    del here.env["PROXY_API_KEYS"]
+    with pytest.raises(ControlError) as caught:
+        await here.backend.reload()
+    assert caught.value.exit_code == 3
+    await here.backend.add_credentials(t.AddCredentials(provider="groq", lines=[ONE], test=False))
+    assert not here.daemon.loaded.settings.default_key
+    assert (await here.ask(key="sk-router-1"))[0] == 401
+    assert (await here.ask(key="sk-mine-0123456789"))[0] == 200
+
+
+async def test_a_malformed_value_is_refused_and_a_slip_of_the_pen_is_told(office) -> None:
+    """A value that cannot be read refuses the whole reload, by its line; a name that is none is only pointed out."""
+    here = await office(groq(), GROQ_API_KEY=ONE)
+    here.places.env_file.write_text("MIN_TIER=2\nSTALL_SECONDS=soon\n")
+    with pytest.raises(ControlError, match=r"\.env:2: STALL_SECONDS must be") as caught:
+        await here.backend.reload()
+    assert (caught.value.exit_code, here.daemon.loaded.settings.min_tier) == (3, 1)
+    assert not caught.value.message.endswith("skipped")
+    here.places.env_file.write_text("MIN_TIER=2\nGROQ_MODLE=x\n")
+    reloaded = await here.backend.reload()
+    assert ("GROQ_MODEL" in reloaded.problems[0], reloaded.changed) == (True, ["MIN_TIER"])
 
 
 async def test_a_directory_that_cannot_be_written(office) -> None:

@@ -68,9 +68,11 @@ async def test_an_inconclusive_test_stores_and_says_so(office) -> None:
 async def test_faulty_lines_are_refused_by_their_number(office) -> None:
     """Spaces, quotes and foreign letters are faults of that line only; no fault quotes the key."""
     here = await office(groq())
-    added = await here.backend.add_credentials(add("gsk_a b", f'"{ONE}"', "gsk_\u00e9", TWO))
-    assert [row.outcome for row in added.rows] == ["faulty", "faulty", "faulty", "stored"]
-    assert "line 2 holds quotation marks" in added.rows[1].said
+    added = await here.backend.add_credentials(add("gsk_a b", f'"{ONE}"', "gsk_\u00e9", f"GROQ_API_KEY={ONE}", TWO))
+    assert [(row.line, row.outcome) for row in added.rows] == [
+        (1, "faulty"), (2, "faulty"), (3, "faulty"), (4, "faulty"), (5, "stored"),
+    ]  # fmt: skip
+    assert added.rows[1].said == "it holds quotation marks"
     assert ONE not in str(added)
 
 
@@ -79,12 +81,32 @@ async def test_a_key_of_another_provider_is_pointed_out_not_refused(office) -> N
     here = await office(FakeProvider("groq", keys={"sk-or-v1-0123456789abcdef"}))
     added = await here.backend.add_credentials(add("sk-or-v1-0123456789abcdef"))
     assert added.rows[0].outcome == "stored"
-    assert "OpenRouter" in added.notes[0]
+    assert added.notes == ["this looks like a key of OpenRouter; keys of Groq begin with gsk_"]
+
+
+async def test_a_provider_whose_keys_begin_with_anything(office) -> None:
+    """Only a beginning that is nobody else's tells: `gsk_` is Groq's, `sk-` is everybody's."""
+    here = await office(FakeProvider("mistral", keys={ONE, "sk-0123456789abcdef"}))
+    for key, notes in ((ONE, ["this looks like a key of Groq: `hr auth add groq`"]), ("sk-0123456789abcdef", [])):
+        added = await here.backend.add_credentials(add(key, provider="mistral"))
+        told = [note for note in added.notes if "accounts" not in note]
+        assert (added.rows[0].outcome, told) == ("stored", notes)
+
+
+async def test_models_are_shown_by_the_names_that_callers_use(office) -> None:
+    """What a provider puts before each id in its list is no part of the name."""
+    here = await office(FakeProvider("gemini", keys={"AIza-0123456789abcdef"}))
+    added = await here.backend.add_credentials(add("AIza-0123456789abcdef", provider="gemini"))
+    assert added.rows[0].models
+    assert not [name for name in added.rows[0].models if name.startswith("models/")]
 
 
 async def test_the_terms_on_pooling_come_with_the_second_account(office) -> None:
-    """Once, when one account becomes two; not for a second key of the same account."""
+    """Once, when one account becomes two; not for a second key of the same account, nor for one that was refused."""
     here = await office(groq(ONE, TWO, BAD))
+    refused = await here.backend.add_credentials(add(ONE, "gsk_no_0123456789abcd4444"))
+    assert (refused.rows[1].outcome, refused.notes) == ("refused", [])
+    await here.backend.remove_credentials("groq", None)
     assert not (await here.backend.add_credentials(add(ONE, account="mine"))).notes
     assert not (await here.backend.add_credentials(add(TWO, account="mine"))).notes
     notes = (await here.backend.add_credentials(add(BAD, account="other"))).notes
@@ -145,6 +167,23 @@ async def test_removed_keys_are_gone_from_everywhere(office) -> None:
     await here.backend.remove_credentials("groq", None)
     assert not here.targets()
     assert TWO.encode() not in here.everything_written()
+
+
+async def test_what_is_known_of_a_removed_key_is_forgotten(office) -> None:
+    """Counts, trouble, turns and bindings of it go; those of the other key stand; usage stays, for it is history."""
+    here = await office(groq())
+    await here.backend.add_credentials(add(ONE, TWO))
+    for _ in range(4):
+        assert (await here.ask())[0] == 200
+    ids = {row.tail: row.id for row in (await here.backend.credentials()).rows}
+    state, now = here.daemon.engine.state, here.clock.now()
+    assert all(ident in str(state.dump(now)) for ident in ids.values())
+    await here.backend.remove_credentials("groq", "1111")
+    assert ids["1111"] not in str(state.dump(now))
+    assert ids["2222"] in str(state.dump(now))
+    rows = state.take_changes(now, 10_000)
+    assert {row.value is None for row in rows if ids["1111"] in row.key} == {True}
+    assert (await here.usage.today()).requests == 4
 
 
 async def test_a_key_of_the_env_file_is_taken_out_of_it(office) -> None:

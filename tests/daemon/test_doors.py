@@ -138,3 +138,47 @@ async def test_the_control_sockets_file_goes_with_the_last_daemon_only(tmp_path:
     await theirs.serve()
     await theirs.close(0.1, remove=True)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_whoever_had_reached_the_control_socket_is_answered(tmp_path: Path, accepted: bool) -> None:
+    """In the queue, or accepted and still silent, when the daemon ends: an `hr` must not be cut off unanswered."""
+
+    async def scene() -> None:
+        async def hello(_request: web.Request) -> web.Response:
+            return web.Response(text="hello")
+
+        app = web.Application()
+        app.router.add_get("/", hello)
+        path = tmp_path / f"{accepted}.sock"
+        ours = ControlDoor(bind_control(path), app)
+        await ours.serve()
+        if not accepted:
+            ours.shut()
+        reader, writer = await asyncio.open_unix_connection(path)
+        while accepted and not ours._runner.server.connections:  # type: ignore[union-attr] # noqa: ASYNC110
+            await asyncio.sleep(0)
+        closing = asyncio.ensure_future(ours.close(5.0, remove=True))
+        while path.exists():  # noqa: ASYNC110 - the first step of the end
+            await asyncio.sleep(0)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"hello")
+        writer.close()
+        await asyncio.wait_for(closing, 5)
+        with pytest.raises(FileNotFoundError):
+            await asyncio.open_unix_connection(path)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())
+
+
+async def test_one_who_never_speaks_does_not_keep_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for a word has its end."""
+    monkeypatch.setattr("hermes_router.daemon.doors_control._SPEAK_S", 0.02)
+    path = tmp_path / "c.sock"
+    ours = ControlDoor(bind_control(path), web.Application())
+    await ours.serve()
+    reader, writer = await asyncio.open_unix_connection(path)
+    await asyncio.wait_for(ours.close(5.0, remove=True), 5)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()

@@ -82,12 +82,13 @@ def test_toml_a_new_value_stands_before_the_tables() -> None:
     made = edit_toml(TOML, "ROTATION_MODE", "sequential")
     assert tomllib.loads(made)["rotation_mode"] == "sequential"
     assert tomllib.loads(edit_toml(made, "ROTATION_MODE", None)) == tomllib.loads(TOML)
-    assert tomllib.loads(edit_toml("", "MIN_TIER", "2")) == {"min_tier": 2}
+    for value, kept in (("2", 2), ("12.5", 12.5), ("0.0001", 0.0001), ("1.50", "1.50"), ("1e-05", "1e-05")):
+        assert tomllib.loads(edit_toml("", "PATIENCE_SECONDS", value)) == {"patience_seconds": kept}
 
 
 def test_toml_a_broken_file_is_refused() -> None:
     """What is no TOML is not edited."""
-    with pytest.raises(ValueError, match="cannot be edited"):
+    with pytest.raises(ValueError, match="is not TOML"):
         edit_toml("a = = 1", "PORT", "1")
 
 

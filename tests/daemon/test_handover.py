@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ import pytest
 
 from hermes_router.core.errors import ControlError
 from hermes_router.core.records import AttemptRecord, ExchangeRecord
+from hermes_router.daemon.doors import Door
 from hermes_router.daemon.handover import Given, Successor, hand_over, start_successor
-from hermes_router.daemon.handover_estate import Outpost
+from hermes_router.daemon.handover_estate import Household, Outpost
 from hermes_router.daemon.handover_heir import Forebear, inherit
 from hermes_router.daemon.handover_link import Link, V, post_blocking, receive_blocking
 
@@ -30,6 +32,7 @@ class Process:
     """A successor's process."""
 
     pid = 4711
+    stderr = None
 
     def __init__(self) -> None:
         self.killed = False
@@ -247,6 +250,58 @@ async def test_what_is_held_can_be_taken_back() -> None:
     assert outpost.withdrawn() == []
 
 
+async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> None:
+    """Given up with records still queued, they are told to whoever takes over, or kept where nobody does."""
+
+    class Queue:
+        def __init__(self, left: list[Any]) -> None:
+            self.left = left
+            self.started = False
+
+        def close(self, _timeout_s: float) -> bool:
+            return not self.left
+
+        def withdraw(self) -> list[Any]:
+            left, self.left = self.left, []
+            return left
+
+        def start(self) -> None:
+            self.started = True
+
+        def put(self, record: Any) -> None:
+            self.left.append(record)
+
+    async def nothing() -> None: ...
+
+    def household(usage: Queue) -> Household:
+        told = SimpleNamespace(report_settlements=lambda _tell: None, report_money=lambda _tell: None)
+        daemon = SimpleNamespace(
+            usage=usage,
+            ledger=None,
+            recent=SimpleNamespace(behind=usage),
+            supervisor=SimpleNamespace(stop=nothing),
+            engine=SimpleNamespace(state=told, limits=told),
+            start_tasks=lambda: None,
+        )
+        return Household(daemon, Door([]), None, open_doors=nothing)  # type: ignore[arg-type]
+
+    failed = Queue([RECORD])
+    home = household(failed)
+    await home.give_up()
+    assert failed.left == []
+    await home.take_back()
+    assert (failed.left, failed.started) == ([RECORD], True)
+    given = household(Queue([RECORD]))
+    await given.give_up()
+    ours, theirs = await _pair()
+    given.outpost.open(ours)
+    message = await theirs.expect("record")
+    assert message is not None
+    assert msgspec.convert(message["record"], ExchangeRecord) == RECORD
+    ours.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize("garbage", [b"\x00\x00\x00\x02{]", b"\x00\x00\x00\x02[]", b"\xff\xff\xff\xff", b"\x00\x00"])
 async def test_garbage_on_the_pair_is_its_end(garbage: bytes) -> None:
     """A cut or broken message is as if the other end were gone; nothing is waited for, nothing raised."""
@@ -331,6 +386,17 @@ async def test_secrets_that_make_no_sense_are_none() -> None:
         assert found.take_secrets() == taken
         found.pair.close()
         ours.close()
+
+
+async def test_the_last_words_of_a_successor_that_ended_early_are_told() -> None:
+    """A torn upgrade: the import fails before there is a log, and whoever asked for the restart is told which."""
+
+    async def start() -> Successor:
+        program = (sys.executable, "-c", "import hermes_router.no_such_module")
+        return await start_successor([], Given(None, None, [], "detached"), program=program)
+
+    with pytest.raises(ControlError, match=r"ModuleNotFoundError.*hermes_router\.no_such_module"):
+        await hand_over(start, Estate())
 
 
 def test_no_inheritance_without_a_predecessor() -> None:

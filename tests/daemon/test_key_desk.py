@@ -39,6 +39,18 @@ async def test_a_removed_key_is_unknown_at_once(office) -> None:
     assert caught.value.exit_code == 2
 
 
+async def test_the_default_key_is_shown_by_its_name(office) -> None:
+    """Everybody knows it, so its end tells nothing; what ends it is a key of the owner's, not a removal."""
+    here = await office(*pool(), PROXY_API_KEYS="")
+    del here.env["PROXY_API_KEYS"]
+    here.daemon.swap(await here.backend.generations.read())
+    config = {row.name: row.value for row in (await here.backend.config()).rows}
+    assert config["PROXY_API_KEYS"] == "the default key"
+    with pytest.raises(ControlError, match="default key") as caught:
+        await here.backend.remove_key("PROXY_API_KEYS 1")
+    assert (caught.value.exit_code, "hr config set PROXY_API_KEYS -" in caught.value.next_step) == (3, True)
+
+
 async def test_limits_and_scope_of_a_key_bind(office) -> None:
     """Requests a minute, and providers; an unknown provider is refused with its near name."""
     here = await office(*pool(), **ENV)
@@ -52,3 +64,14 @@ async def test_limits_and_scope_of_a_key_bind(office) -> None:
     with pytest.raises(ControlError) as caught:
         await here.backend.add_key(t.AddKey(name="x", providers=["groqq"]))
     assert "groq" in caught.value.next_step
+
+
+async def test_a_budget_is_listed_with_what_is_spent_of_it(office) -> None:
+    """What `hr key add --usd-day` gave, and today's money; free models serve a key that may spend nothing."""
+    here = await office(*pool(), **ENV)
+    added = await here.backend.add_key(t.AddKey(name="ci", budget_microusd=0))
+    assert added.row.budget_microusd == 0
+    assert (await here.ask(key=added.key))[0] == 200
+    rows = {row.name: row for row in (await here.backend.keys()).rows}
+    assert (rows["ci"].budget_microusd, rows["ci"].spent_microusd) == (0, 0)
+    assert rows["PROXY_API_KEYS 1"].budget_microusd is None

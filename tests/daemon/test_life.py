@@ -337,6 +337,75 @@ def test_sigusr2_hands_over(home: Home) -> None:
     _until(lambda: _gone(before.pid))
 
 
+def test_a_stop_in_the_middle_of_a_restart_is_said(home: Home) -> None:
+    """Whoever asked for the restart is answered: stopped, exit code 3; no process is left."""
+    home.start()
+    before = home.ping()
+    said: list[ControlError] = []
+
+    def restart() -> None:
+        with pytest.raises(ControlError) as caught:
+            home.restart()
+        said.append(caught.value)
+
+    asking = threading.Thread(target=restart)
+    asking.start()
+    _until(lambda: "event=daemon.handing_over" in home.log())
+    os.kill(before.pid, signal.SIGTERM)
+    asking.join(LIMIT_S)
+    assert (said[0].code, said[0].exit_code) == ("stopping", 3)
+    _until(lambda: _gone(before.pid))
+    assert not home.socket.exists()
+
+
+def test_a_change_during_a_restart_is_made_by_the_successor(home: Home) -> None:
+    """The predecessor says that it has not begun, whatever was waiting; nothing is left unknown, nothing is lost."""
+    home.start()
+    before = home.ping()
+    asking = threading.Thread(target=home.restart)
+    asking.start()
+    _until(lambda: "event=daemon.handing_over" in home.log())
+    change = t.ChangeConfig(changes={"STALL_SECONDS": "17"})
+    with pytest.raises(ControlError) as caught:
+        home.client().call("PATCH", "/v1/config", change, t.Changed, timeout_s=30)
+    assert caught.value.code == "moved"
+    asking.join(LIMIT_S)
+    home.client().call("PATCH", "/v1/config", change, t.Changed)
+    assert home.ping().instance != before.instance
+    rows = home.client().call("GET", "/v1/config", None, t.Config).rows
+    assert [row.value for row in rows if row.name == "STALL_SECONDS"] == ["17"]
+
+
+def test_a_state_directory_that_others_could_enter_is_closed(home: Home) -> None:
+    """The control socket stands in it: 0700 and a word in the log, as with the directory of secrets."""
+    home.state.mkdir(parents=True)
+    home.state.chmod(0o777)
+    assert home.start()["ready"]
+    assert home.state.stat().st_mode & 0o777 == 0o700
+    assert "was open to others (mode 0777)" in home.log()
+
+
+def test_a_control_socket_that_was_removed_is_made_again(home: Home) -> None:
+    """Else the daemon could not be stopped or restarted. What stands in its place is not touched; it moves with it."""
+    home.start()
+    before = home.ping()
+    home.socket.unlink()
+    _until(home.socket.exists)
+    _until(home.client().ping)
+    assert home.ping() == before
+    after = home.restart()
+    assert after.instance != before.instance
+    home.socket.unlink()
+    home.socket.write_text("of somebody")
+    assert home.health() == 200
+    home.socket.unlink()
+    _until(home.client().ping)
+    assert home.ping() == after
+    home.stop()
+    _until(lambda: _gone(after.pid))
+    assert not home.socket.exists()
+
+
 def test_a_daemon_in_a_terminal_is_not_restarted(home: Home) -> None:
     """Its shell waits for this very process: exit code 3, and where it runs."""
     home.start("--env-file", str(home.config / ".env"))

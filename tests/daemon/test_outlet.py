@@ -176,3 +176,18 @@ def test_a_log_that_cannot_be_turned_is_written_on(tmp_path: Path) -> None:
         outlet.write(f"line {n:04}\n")
     assert outlet.lost == 0
     os.close(outlet.fileno())
+
+
+def test_a_line_that_another_daemon_left_half_written_is_ended(tmp_path: Path) -> None:
+    """A full disk or a kill cut it: what a successor says begins on a line of its own, and the file is its owner's."""
+    path = tmp_path / "daemon.log"
+    path.write_text("whole\nha")
+    path.chmod(0o644)
+    outlet = RotatingOutlet(path)
+    outlet.write("next\n")
+    os.close(outlet.fileno())
+    again = RotatingOutlet(path)
+    again.write("after\n")
+    os.close(again.fileno())
+    assert path.read_text() == "whole\nha\nnext\nafter\n"
+    assert path.stat().st_mode & 0o777 == 0o600

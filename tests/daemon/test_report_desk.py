@@ -47,6 +47,18 @@ async def test_usage_adds_up_by_any_grouping(office) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("trouble", ["lost", "damaged"])
+async def test_usage_that_is_not_whole_says_so(office, trouble: str) -> None:
+    """Records that were lost, and a file that was set aside or takes none: the sum is then no sum of all."""
+    here = await office(*pool(), **ENV)
+    assert (await here.backend.usage("day", 1)).complete
+    if trouble == "lost":
+        here.usage.db._dropped = 1
+    else:
+        here.usage.db._file.notes.append("state.db is damaged and was set aside")
+    assert not (await here.backend.usage("day", 1)).complete
+
+
 async def test_a_trail_tells_attempt_by_attempt(office) -> None:
     """Who was asked, who failed and why, who answered; also from the disk, and none for an unknown id."""
     here = await office(*pool(), **ENV)
@@ -69,8 +81,8 @@ async def test_a_locked_store_shows_its_keys(office) -> None:
     here = await office(*pool(), **ENV)
     await here.backend.add_credentials(t.AddCredentials(provider="groq", command=["/bin/echo", "k-other-0123456789"],
                                                         test=False))  # fmt: skip
-    here.store._memory.clear()
-    here.store._unavailable.update({entry.id: "the keyring is locked" for entry in here.store.entries})
+    here.store._held.secrets.clear()
+    here.store._held.unavailable.update({entry.id: "the keyring is locked" for entry in here.store.entries})
     await here.backend.generations.renew()
     rows = (await here.backend.credentials()).rows
     assert [(row.source, row.state, row.reason) for row in rows if row.source == "command"] == [

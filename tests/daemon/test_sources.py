@@ -8,12 +8,14 @@ from hermes_router.daemon import sources
 from hermes_router.daemon.sources import RandomIds, SystemClock
 
 
-def test_now_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is set back stands still until the old time is passed; a reset that was told stays true."""
-    times = iter([100.0, 90.0, 99.0, 101.0])
-    monkeypatch.setattr(sources.time, "time", lambda: next(times))
+def test_now_never_goes_back_and_never_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back by ten seconds goes half as fast for twenty: no wait is longer than twice its length."""
+    walls = iter([100.0, 90.0, 94.0, 109.0, 110.0, 111.0, 500.0])
+    monos = iter([7.0, 7.0, 7.0, 11.0, 26.0, 27.0, 28.0, 29.0])
+    monkeypatch.setattr(sources.time, "time", lambda: next(walls))
+    monkeypatch.setattr(sources.time, "monotonic", lambda: next(monos))
     clock = SystemClock()
-    assert [clock.now() for _ in range(4)] == [100.0, 100.0, 100.0, 101.0]
+    assert [clock.now() for _ in range(7)] == [100.0, 100.0, 102.0, 109.5, 110.0, 111.0, 500.0]
 
 
 def test_mono_is_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:

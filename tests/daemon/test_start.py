@@ -2,12 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hermes_router.control.places import SYSTEM_SOCKET, user_places
+from hermes_router.daemon import start
 from hermes_router.daemon.start import Options, Refused, Teller, parse, run_of
 
 
@@ -47,8 +50,8 @@ def _through_a_pipe(tell: Any) -> dict[str, Any]:
 def test_whoever_waits_at_the_pipe_is_told_once() -> None:
     """Ready with where it is, or each sentence with the exit code; a second word is not said."""
     assert _through_a_pipe(lambda t: (t.ready({"pid": 5}), t.ready({"pid": 6}))) == {"ready": True, "pid": 5}
-    told = _through_a_pipe(lambda t: t.refused(Refused(["a", "b"], 3)))
-    assert told == {"ready": False, "said": ["a", "b"], "code": 3}
+    told = _through_a_pipe(lambda t: t.refused(Refused(["a", "b"], 3, next_step="c")))
+    assert told == {"ready": False, "said": ["a", "b"], "next": "c", "code": 3}
 
 
 def test_whoever_has_gone_from_the_pipe_is_no_fault() -> None:
@@ -59,9 +62,11 @@ def test_whoever_has_gone_from_the_pipe_is_no_fault() -> None:
 
 
 def test_a_person_reads_sentences(capfd: pytest.CaptureFixture[str]) -> None:
-    """Without pipe and pair they go to standard error, a line each."""
+    """Without pipe and pair they go to standard error, a line each, and below them what to do."""
     Teller(Options(), None).refused(Refused(["port 1 is taken", "HOST is odd"]))
     assert capfd.readouterr().err == "hr: port 1 is taken\nhr: HOST is odd\n"
+    Teller(Options(), None).refused(Refused(["already running"], next_step="`hr stop` ends it"))
+    assert capfd.readouterr().err == "hr: already running\n    `hr stop` ends it\n"
 
 
 @pytest.mark.parametrize(
@@ -83,3 +88,14 @@ def test_a_managers_variables_count_for_its_own_child_only(
     environ = {name: str(os.getpid()) if value == "me" else value for name, value in environ.items()}
     inheritance: Any = None if predecessor is None else SimpleNamespace(run=predecessor)
     assert run_of(options, environ, inheritance) == run
+
+
+def test_the_readers_are_a_group_of_the_system_service_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, where there is one; a person's own daemon has no readers."""
+    known = {"hermes-router": SimpleNamespace(gr_gid=77)}
+    monkeypatch.setattr(start.grp, "getgrnam", known.__getitem__)
+    own = user_places({})
+    service = replace(own, socket=SYSTEM_SOCKET)
+    assert [start._readers_gid(places) for places in (own, service)] == [None, 77]
+    known.clear()
+    assert start._readers_gid(service) is None

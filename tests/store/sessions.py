@@ -88,6 +88,12 @@ class Session:
         keyring.stdin.close()
         self._wait_for_it()
 
+    def stop_keyring(self) -> None:
+        """End it, as a logout does."""
+        assert self._keyring is not None
+        self._keyring.kill()
+        self._keyring.wait()
+
     def _wait_for_it(self) -> None:
         began = time.monotonic()
         with open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"]) as connection:

@@ -474,7 +474,7 @@ class Disk:
 
 
 async def test_a_full_disk_costs_nothing_until_the_queue_is_full(bench) -> None:
-    """What waits is written when there is room again, in order; the rest is counted; it is said once a minute."""
+    """What waits is written when there is room again, in order; the rest is counted; it is said once, and more is not."""
     disk = Disk()
     play = disk.write
     db = bench.open(bound=5)
@@ -490,11 +490,14 @@ async def test_a_full_disk_costs_nothing_until_the_queue_is_full(bench) -> None:
     assert "5 records wait, 2 lost" in db.problems[0]
     bench.at += 10.0
     await db.flush()
-    assert len(bench.said("store.failing")) == 2
+    assert len(bench.said("store.failing")) == 1
+    db.put(play, "7")
+    await db.flush()
+    assert [each["lost"] for each in bench.said("store.failing")] == [2, 3]
     disk.full = False
     assert [text[0] for text in await found(db)] == ["0", "1", "2", "3", "4"]
-    assert bench.said("store.recovered") == [{"file": str(bench.path), "lost": 2}]
-    assert db.problems == ["2 records of usage were lost since the start."]
+    assert bench.said("store.recovered") == [{"file": str(bench.path), "lost": 3}]
+    assert db.problems == ["3 records of usage were lost since the start."]
 
 
 async def test_a_disk_that_stays_full_is_tried_ever_more_rarely(bench) -> None:
@@ -519,6 +522,20 @@ async def test_close_on_a_full_disk_says_what_was_not_written(bench) -> None:
     db.put(play, "x")
     assert db.close(10) is False
     assert db.lost == 1
+
+
+async def test_what_a_full_disk_did_not_take_can_be_given_to_another(bench) -> None:
+    """After a close that did not write all, the items of one kind in order; those of others wait on."""
+    disk = Disk()
+    play, others = disk.write, Disk().write
+    db = bench.open()
+    for number in range(3):
+        db.put(play, str(number))
+        db.put(others, "x")
+    assert db.close(10) is False
+    assert db.withdraw(play) == ["0", "1", "2"]
+    assert db.withdraw(play) == []
+    assert db.lost == 3
 
 
 async def test_a_half_written_batch_is_not_written_twice(bench) -> None:

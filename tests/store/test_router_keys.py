@@ -55,7 +55,19 @@ def test_the_key_is_what_a_caller_sends(path: Path) -> None:
     keys = store(path)
     made, text = keys.add("agent", rpm=7)
     caller = Admission(Settings(), store(path).keys).admit({"x-api-key": text})
-    assert (caller.key, caller.rpm) == (made.id, 7)
+    assert (caller.key, caller.rpm, caller.budget_microusd) == (made.id, 7, None)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2_500_000])
+def test_a_budget_is_kept_and_binds_whoever_shows_the_key(path: Path, budget: int) -> None:
+    """Micro-US-dollars a day, nothing is a budget too; a file of before there were budgets has none."""
+    made, text = store(path).add("agent", budget_microusd=budget)
+    assert store(path).keys == (made,)
+    assert Admission(Settings(), store(path).keys).admit({"x-api-key": text}).budget_microusd == budget
+    held = json.loads(path.read_text())
+    del held["keys"][0]["budget_microusd"]
+    path.write_text(json.dumps(held))
+    assert store(path).keys[0].budget_microusd is None
 
 
 def test_the_random_part_comes_from_the_source_given(path: Path) -> None:
@@ -107,7 +119,8 @@ def test_names_are_unique_and_trimmed(path: Path) -> None:
 @pytest.mark.parametrize(
     "limits",
     [{"rpm": 0}, {"rpm": 10**6}, {"rpm": 1.5}, {"rpm": True}, {"concurrency": -1}, {"min_tier": 6}, {"min_tier": 0},
-     {"patience_s": -1}, {"patience_s": float("nan")}, {"patience_s": 1e9}, {"providers": []}, {"providers": [""]}],
+     {"patience_s": -1}, {"patience_s": float("nan")}, {"patience_s": 1e9}, {"providers": []}, {"providers": [""]},
+     {"budget_microusd": -1}, {"budget_microusd": 0.5}, {"budget_microusd": 10**16}],
 )  # fmt: skip
 def test_limits_that_are_none_are_refused(path: Path, limits: dict[str, Any]) -> None:
     """Out of bounds, of the wrong type, an empty scope: exit 2, one sentence, nothing written."""
@@ -202,7 +215,8 @@ def test_a_file_cut_at_any_byte_is_whole_or_set_aside(tmp_path_factory: pytest.T
 @pytest.mark.parametrize(
     "wrong",
     [{"rpm": "3"}, {"rpm": 0}, {"providers": "groq"}, {"providers": []}, {"digest": "00"}, {"id": "other"}, {"name": ""},
-     {"min_tier": 9}, {"created_at": None}, {"created_at": 10**400}, {"rpm": 10**400}, {"created_at": float("nan")}, {"patience_s": -1}, {"tail": 5}, {"digest": None}],
+     {"min_tier": 9}, {"created_at": None}, {"created_at": 10**400}, {"rpm": 10**400}, {"created_at": float("nan")}, {"patience_s": -1}, {"tail": 5}, {"digest": None},
+     {"budget_microusd": "2"}, {"budget_microusd": -1}, {"budget_microusd": 2.5}],
 )  # fmt: skip
 def test_a_damaged_entry_is_unknown_never_unlimited(path: Path, kept: Any, wrong: dict[str, Any]) -> None:
     """The sound entries go on working, and before the file is written anew the damaged one is kept beside it."""

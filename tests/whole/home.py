@@ -60,6 +60,7 @@ class Home:
             "PORT": str(self.port),
             "PROXY_API_KEYS": KEY,
             "DRAIN_SECONDS": "5",
+            "RUNAWAY_GUARD": "off",  # load is one request again and again
             **{f"{name.upper()}_BASE_URL": self.sandbox.base_url(name) for name in self.sandbox.providers},
             **self.env,
         }
