@@ -13,8 +13,9 @@ help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
 	@echo "make test   the tests;  make lint type  what CI demands besides"
 	@echo "make bench  CPU and memory beside a minimal proxy (QUICK=1: under a minute)"
-	@echo "make show   what hr promises: keys, kills, canaries, restarts, with their numbers"
-	@echo "make fmt sim docs proof setup clean: see CONTRIBUTING.md"
+	@echo "make show   what hr promises: keys, kills, canaries, restarts, quotas, with their numbers"
+	@echo "make sim    a simulated week beside two other policies: how many 429s are drawn"
+	@echo "make fmt docs proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
 $(READY): pyproject.toml
@@ -67,13 +68,15 @@ fmt: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m bench $(if $(filter 1 yes true,$(QUICK)),--quick) --json bench/results/last.json
 
-# What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, 20 restarts.
+# What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, 20 restarts, and
+# three minutes against real quotas.
 show: $(READY)
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header tests/whole tests/store/test_secret_service.py && \
-	$(BIN)/python -m bench.restarts
+	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas
 
-# The nightly dose: many more steps of the simulator, many more examples of the properties.
+# The simulated week under three policies, its table and its bars; then the nightly dose: many more steps and examples.
 sim: $(READY)
+	@$(BIN)/python -m tests.sim.week
 	@HYPOTHESIS_PROFILE=nightly SIM_STEPS=2000000 $(BIN)/python -m pytest tests/sim
 
 docs: $(READY)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import gateways, measure, report
+from bench import command_line, gateways, measure, report
 
 
 def _say(text: str) -> None:
@@ -38,6 +38,15 @@ def _of(module: str, where: gateways.Cores) -> measure.Figures:
         _say(f"no figures of {module}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
         return {}
     return {name: float(value) for name, value in json.loads(done.stdout).items()}
+
+
+def _command_line(runs: int) -> measure.Figures:
+    """What a person waits for; empty where the daemon does not start."""
+    try:
+        return command_line.measure(runs)
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+        _say(f"no figures for hr: {error}")
+        return {}
 
 
 class Bench:
@@ -99,6 +108,8 @@ async def _run(options: argparse.Namespace, scratch: Path) -> int:
     for module in ("bench.plan_cost", *(() if options.quick else ("bench.estimate",))):
         if found := _of(module, where):
             figures.setdefault("hermes", {}).update(found)
+    if "hermes" in names:
+        figures.setdefault("hermes", {}).update(_command_line(5 if options.quick else command_line.RUNS))
     taken = max((sum("small_us" in one for one in rounds) for rounds in bench.rounds.values()), default=0)
     print(
         f"\nPython {platform.python_version()}, {os.cpu_count()} cores, median of {taken}; ratio: to the minimal proxy\n"

@@ -23,6 +23,7 @@ from typing import Any
 from bench.gateways import free_port
 from hermes_router.sandbox.providers import FakeProvider
 from hermes_router.sandbox.server import Sandbox
+from hermes_router.store.usage import decode_record
 
 KEY = "sk-restarts-0123456789"
 HR = Path(sys.executable).with_name("hr")
@@ -174,7 +175,7 @@ class Trial:
 
     def environment(self, sandbox: Sandbox) -> dict[str, str]:
         env = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "HOME": str(self.home), "PORT": str(self.port)}
-        env |= {"PROXY_API_KEYS": KEY, "HERMES_ROUTER_SOCKET": str(self.home / "hr.sock")}
+        env |= {"PROXY_API_KEYS": KEY, "HERMES_ROUTER_SOCKET": str(self.home / "hr.sock"), "RUNAWAY_GUARD": "off"}
         for name in PROVIDERS:
             upper = name.upper()
             env |= {f"{upper}_BASE_URL": sandbox.base_url(name), f"{upper}_API_KEY": f"key-{name}-0123456789"}
@@ -234,9 +235,10 @@ class Trial:
     def records(self) -> int:
         base = sqlite3.connect(self.home / ".local/state/hermes-router/state.db")
         try:
-            return int(base.execute("SELECT count(*) FROM exchanges WHERE outcome = 'answered'").fetchone()[0])
+            kept = [decode_record(data.encode()) for (data,) in base.execute("SELECT record FROM exchanges")]
         finally:
             base.close()
+        return sum(record.outcome == "answered" for record in kept)
 
     def callers(self) -> Iterator[Coroutine[Any, Any, None]]:
         load = self.load

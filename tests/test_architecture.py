@@ -35,8 +35,6 @@ PARENTS = {
     "daemon/backend.py": "daemon/test_credential_desk.py",
     # because what it builds is what every desk's test runs on
     "daemon/furnish.py": "daemon/test_report_desk.py",
-    # because reading, trying and swapping is what a change of a setting is
-    "daemon/generations.py": "daemon/test_config_desk.py",
     # because a key is only ever checked when it is added or tested
     "daemon/key_check.py": "daemon/test_credential_desk.py",
     # because the order at the start is proved by a start
