@@ -71,7 +71,7 @@ bench: $(READY)
 # What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, 20 restarts, and
 # three minutes against real quotas.
 show: $(READY)
-	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header tests/whole tests/store/test_secret_service.py && \
+	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
 	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas
 
 # The simulated week under three policies, its table and its bars; then the nightly dose: many more steps and examples.
