@@ -132,17 +132,16 @@ class Book:
         slot.refresh(0.0)
         return slot
 
-    def told(self, slot: Slot, seen: QuotaSeen, now: float, reservation: Reservation | None = None) -> None:
-        """A window told at one target counts for all targets of its scope.
-
-        What was sent after the request that it is told of (`reservation`) is not in the provider's count yet.
-        """
+    def told(
+        self, slot: Slot, seen: QuotaSeen, now: float, reservation: Reservation | None = None, *, refused: bool = False
+    ) -> None:
+        """A window told at one target counts for all targets of its scope (see `Meter.told`)."""
         meter = self._meter(slot, seen.scope, seen.unit, seen.window)
         bound, alarm = meter.binds, (meter.alarm_at, meter.calm_at)
         if not bound:
             self._share(meter, slot.cells[seen.scope])
         claim = reservation.claim(meter) if reservation is not None else None
-        meter.told(seen, now, claim)
+        meter.told(seen, now, claim, refused=refused)
         if not bound or (meter.alarm_at, meter.calm_at) != alarm or meter.calm_at >= 0:
             self.turned((meter,), now)
 

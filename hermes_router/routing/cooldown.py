@@ -14,7 +14,7 @@ Source = Literal["told", "inferred"]
 
 NEVER = float("inf")
 INFERRED_S = (5.0, 10.0, 20.0, 30.0)
-OVERLOADED_S = (5.0, 10.0, 30.0, 60.0)
+OVERLOADED_S = (5.0, 10.0, 30.0, 45.0)
 FORGET_S = 600.0  # an inferred cooldown that ended this long ago does not double the next one
 LONG_S = 900.0  # a longer one is tried by one real request an hour
 CANARY_S = 3600.0

@@ -11,7 +11,7 @@ CONSECUTIVE = 3
 RATE_EVENTS = 10
 RATE = 0.5
 DEGRADED_RATE = 0.25
-OPEN_S = (30.0, 60.0, 120.0, 300.0)
+OPEN_S = (15.0, 30.0, 45.0)  # never a minute: who is well again is to be asked again soon
 RAMP_FULL = 8  # requests in flight at which a recovering breaker counts as closed
 
 SLOW_S = 10.0

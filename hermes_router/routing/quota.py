@@ -24,8 +24,11 @@ TAUGHT: frozenset[str] = frozenset({"learned", "told"})
 
 SCARCE = 0.9  # the share of a prior from which a target ranks after equals that have more left
 BEYOND = 3  # the rank of a target of which a prior is spent
+RESERVED = 0.8  # of what we expect of a request: a provider that charges as much at once takes it as a claim, as we do
 BLIND_RESET_S = 60.0  # nothing left and no reset told: look again after this, or after the window if that is less
 SLICES = 64  # a rolling window forgets in so many steps: what is used in one of them leaves with its last
+SLICE_MOST_S = 30.0  # and in more of them where they would be longer than this
+MOST_SLICES = 2_048
 GRACE_S = 0.5  # it leaves so much later than by our count: the provider's clock began when the request reached it
 
 DAY_S = 86_400.0
@@ -58,14 +61,14 @@ class Meter:
     counts all that was ever charged and never falls, so it numbers the claims: those up to `void` belong to a window
     that is over, or are in a count that the provider has told since. `published` is the row's number; `proved` the
     largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
-    refusal. `extra` is what the provider charges for a request, while it is under way, beyond what we expect of it
-    (its whole output cap, say). `alarm_at` and `calm_at` are the counts at which plans have to look again.
+    refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
+    much more that is than we expect of it. `drains` = it refills evenly, as a bucket does (its resets say so). `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
-        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "due_at", "extra", "former", "gone",
+        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "drained_at", "drains", "due_at", "extra", "former", "gone",
         "guess", "kept",
-        "learned_at", "level", "limit", "log", "once", "origin", "proved", "published", "reset_at", "resets", "rolled_at",
+        "learned_at", "level", "limit", "log", "once", "origin", "proved", "published", "reset_at", "reserves", "resets", "rolled_at",
         "scope", "slice_until", "sliding", "slots", "span_s", "suspect", "suspect_at", "told_mark", "total", "touched_at", "trial_at",
         "trial_s", "unit", "void", "window",
     )  # fmt: skip
@@ -94,6 +97,9 @@ class Meter:
         self.trial_s = 0.0
         self.total = self.base = self.void = self.gone = 0
         self.extra = 0
+        self.reserves = False
+        self.drains = False
+        self.drained_at = 0.0
         self.told_mark = -1
         self.log: deque[list[Any]] = deque()
         self.closed = self.closed_mark = 0
@@ -171,9 +177,11 @@ class Meter:
             self._forget_limit()
         if now >= self.slice_until:
             self._close()
-            self.slice_until = now + self.span_s / SLICES
+            self.slice_until = now + min(self.span_s / SLICES, SLICE_MOST_S)
         if self.sliding:
             self._expire(now)
+            if self.drains:
+                self._drain(now)
         if self.origin == "told":
             self._age(now)
         self._set_due()
@@ -216,18 +224,19 @@ class Meter:
         """End the current slice."""
         amount = self.total - self.base - self.closed
         if amount:
-            insort(self.log, [self.touched_at + self.span_s + self.grace_s, amount, self.total], key=_expiry)
+            self._enter(self.touched_at + self.span_s + self.grace_s, amount, self.total)
             self.closed += amount
-            if len(self.log) > 2 * SLICES:
-                self._compact()
         self.closed_mark = self.total
 
-    def _compact(self) -> None:
-        """Make one of two slices: what is used in either leaves with the later."""
-        entries = list(self.log)
-        pairs = zip(entries[::2], entries[1::2], strict=False)
-        merged = [[later[0], first[1] + later[1], max(first[2], later[2])] for first, later in pairs]
-        self.log = deque(merged + entries[len(merged) * 2 :])
+    def _enter(self, leaves_at: float, amount: int, mark: int) -> None:
+        log = self.log
+        entry = [leaves_at, amount, mark]
+        if not log or leaves_at >= log[-1][0]:
+            log.append(entry)
+        else:
+            insort(log, entry, key=_expiry)
+        if len(log) > MOST_SLICES:
+            self.log = deque(compact(list(log)))
 
     @property
     def grace_s(self) -> float:
@@ -246,8 +255,24 @@ class Meter:
         self.void = max(self.void, self.gone)
         self.arm()
 
+    def _drain(self, now: float) -> None:
+        """Let a bucket refill: the oldest goes first."""
+        per_s = (self.limit or 0) / self.span_s
+        gone = int((now - self.drained_at) * per_s)
+        if gone <= 0:
+            return
+        self._close()
+        taken = min(gone, self.closed)
+        self._take_oldest(taken)
+        self.closed -= taken
+        self.base += taken
+        self.drained_at = self.drained_at + gone / per_s if self.closed else now
+        self.arm()
+
     def _set_due(self) -> None:
         due = self.slice_until
+        if self.drains and self.total > self.base:
+            due = min(due, self.drained_at + self.span_s / (4 * SLICES))
         if self.log and self.sliding and self.log[0][0] < due:
             due = self.log[0][0]
         if (self.once or not self.sliding) and self.reset_at < due:
@@ -264,7 +289,8 @@ class Meter:
                 self.amend(mark, change)
 
     def hand_back(self, amount: int) -> None:
-        """A request has ended of which the provider had told its charge, its surcharge included: that is free again."""
+        """A request has ended of which the provider had told its claim: what it did not take is free again."""
+        self._close()
         amount = min(amount, self.closed)
         self._take_newest(amount)
         self.base += amount
@@ -322,6 +348,8 @@ class Meter:
         if not self.sliding:
             return max(self.reset_at, now)
         over = self.total - self.base + amount - self.limit
+        if self.drains and amount <= self.limit:
+            return max(now, self.drained_at + over * self.span_s / self.limit)
         for leaves_at, freed, _ in self.log:
             over -= freed
             if over <= 0:
@@ -360,10 +388,13 @@ class Meter:
 
     # --- what is told ------------------------------------------------------------------------------
 
-    def told(self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None) -> None:
+    def told(
+        self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None, *, refused: bool = False
+    ) -> None:
         """Take over what the provider said. `claim` is of the request that it answered, amount and mark.
 
-        What was charged up to that is in its count already; without one, all is.
+        What was charged up to that is in its count already; without one, all is. `refused` = it was said in a refusal,
+        whose instant is when there is room for that request, not when all of a rolling window is gone.
 
         Where its count differs from ours, the log keeps its shape: what is too much is taken from the oldest slices,
         and what others have used leaves at the reset.
@@ -390,7 +421,19 @@ class Meter:
             used = max(limit, seen.remaining) - seen.remaining
             if claim is not None and self.code in (TOKENS, INPUT):
                 self._surcharged(used, claim)
-            self._recount(used, seen.reset_at, now, mark)
+            if not refused:
+                self._refills(used, seen.reset_at, now)
+            room = claim[0] if refused and self.sliding and claim is not None else 0
+            self._recount(used, seen.reset_at, now, mark, room=room)
+
+    def _refills(self, used: int, reset_at: float | None, now: float) -> None:
+        """Whether the reset that was told is when a bucket would be full again; of a full one that cannot be told."""
+        limit = self.limit or 0
+        if reset_at is None or not self.sliding or not limit * 0.1 <= used <= limit * 0.9:
+            return
+        even_s = used * self.span_s / limit
+        self.drains = abs(reset_at - now - even_s) <= max(1.0, 0.03 * even_s)
+        self.drained_at = now
 
     def _surcharged(self, used: int, claim: tuple[int, int]) -> None:
         """A request that came alone shows what is charged for one under way."""
@@ -399,6 +442,7 @@ class Meter:
         if mark <= self.void or mark - amount > self.base or self.total > mark:
             return
         expected = amount - self.extra
+        self.reserves = used >= expected * RESERVED
         extra = min(max(0, used - expected), max(0, limit - expected))
         self.extra = extra if extra > self.extra else (self.extra + extra) // 2
 
@@ -407,30 +451,46 @@ class Meter:
         self.suspect = 0 if limit != self.limit else self.suspect
         self.rule(limit, "told")
 
-    def _recount(self, used: int, reset_at: float | None, now: float, mark: int) -> None:
+    def _recount(self, used: int, reset_at: float | None, now: float, mark: int, *, room: int = 0) -> None:
         # What was sent at about the same time may have changed places on its way: it is not taken as counted yet.
-        loose = self.total - self.base - self.closed + sum(entry[1] for entry in self.log if entry[2] >= mark)
+        loose = self.total - self.base - self.closed
+        for entry in reversed(self.log):
+            if 0 < entry[2] < mark:
+                break
+            loose += entry[1] if entry[2] else 0
         self._close()
         after = min(self.total - mark, self.total - self.base)
         if reset_at is not None:
             if self.once or not self.sliding:
                 self.reset_at = reset_at
-            for entry in self.log:
-                entry[0] = min(entry[0], reset_at)
+            for entry in reversed(self.log) if not room else ():
+                if entry[0] <= reset_at:
+                    break
+                entry[0] = reset_at
         else:
             reset_at = now + min(self.span_s, BLIND_RESET_S)
             if self.once or (not self.sliding and now >= self.reset_at):
                 self.reset_at = reset_at
         more = max(used + after, min(used + loose, self.total - self.base)) - (self.total - self.base)
         if more > 0:
-            insort(self.log, [reset_at, more, 0], key=_expiry)
+            self._enter(reset_at, more, 0)
         else:
             self._take_oldest(-more)
         self.closed += more
         self.base -= more
+        if room and self.limit is not None:
+            self._make_room(self.total - self.base + room - self.limit, reset_at)
         self.void = max(self.void, mark)
         self._set_due()
         self.arm()
+
+    def _make_room(self, amount: int, at: float) -> None:
+        """The provider has said when so much will have left: our slices are too coarse to contradict it."""
+        for entry in self.log:
+            if amount <= 0:
+                break
+            entry[0] = min(entry[0], at)
+            amount -= entry[1]
 
     def _take_newest(self, amount: int) -> None:
         for entry in reversed(self.log):
@@ -533,7 +593,7 @@ class Meter:
         """The clock was set back by `-by` seconds: what was to last an hour still does."""
         for entry in (*self.log, *self.former):
             entry[0] += by
-        for name in ("slice_until", "touched_at", "rolled_at", "suspect_at", "learned_at", "trial_at", "reset_at"):
+        for name in ("slice_until", "touched_at", "drained_at", "rolled_at", "suspect_at", "learned_at", "trial_at", "reset_at"):
             at = getattr(self, name)
             if at:
                 setattr(self, name, max(0.0, at + by))
@@ -541,6 +601,13 @@ class Meter:
             self.reset_at = min(self.reset_at, next_reset(self.resets, self.window, now))
         if not self.level:
             self._set_due()
+
+
+def compact(entries: list[list[Any]]) -> list[list[Any]]:
+    """Make one of two slices: what is used in either leaves with the later."""
+    pairs = zip(entries[::2], entries[1::2], strict=False)
+    merged = [[later[0], first[1] + later[1], max(first[2], later[2])] for first, later in pairs]
+    return merged + entries[len(merged) * 2 :]
 
 
 class Reservation:
@@ -578,11 +645,14 @@ def settle(entries: Sequence[Entry], actual: Amounts | None, *, admitted: bool =
         else:
             change = actual[meter.code]
             change = 0 if change < 0 else change - reserved
-        if change and (mark > meter.void or meter.level):
+        if meter.drains and change < 0:
+            if mark > meter.gone and (mark > meter.void or meter.reserves):
+                meter.hand_back(-change)
+        elif change and (mark > meter.void or meter.level):
             meter.base -= change
             if mark <= meter.closed_mark and not meter.level:
                 meter.amend(mark, change)
-        elif change < 0 and meter.extra and mark > meter.gone:
+        elif change < 0 and meter.reserves and mark > meter.gone:
             meter.hand_back(-change)
         if meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
             used = meter.total - meter.base

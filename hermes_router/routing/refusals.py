@@ -42,6 +42,7 @@ def learn(book: Book, slot: Slot, error: UpstreamError, reservation: Reservation
         meter, limit = found
         if not (meter.origin == "told" and meter.limit is not None and limit >= meter.limit * (1.0 - NEAR)):
             meter.learn(limit, now)
+            meter.kept = True
             book.claim(meter)
             book.turned((meter,), now)
     elif not told:
@@ -70,10 +71,14 @@ def whose(slot: Slot, error: UpstreamError, now: float) -> Cell:
 
 
 def _spoken(slot: Slot, error: UpstreamError, now: float) -> Iterator[Meter]:
-    """The windows that it may speak of: those that it names; without a name those as long as the wait."""
+    """The windows that it may speak of: those that it names; without a name those as long as the wait.
+
+    Not one of which it says itself that there is some left.
+    """
     wait_s = error.retry_at - now if error.retry_at is not None else 0.0
+    open_ = {(one.unit, one.window) for one in error.quotas if one.remaining and one.unit is Unit.REQUESTS}
     for meter in slot.meters:
-        if meter.code == MONEY or meter.origin == "owner":
+        if meter.code == MONEY or meter.origin == "owner" or (meter.unit, meter.window) in open_:
             continue
         if error.window is not None:
             if meter.window is error.window:

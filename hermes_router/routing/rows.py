@@ -19,12 +19,13 @@ from hermes_router.routing.health import HIGH, OPEN_S, RAMP_FULL, WINDOW_S, Brea
 from hermes_router.routing.learned import CAPABILITY_S, FACTOR_HIGH, FACTOR_LOW, Learnt, Lesson, ModelMemory
 from hermes_router.routing.names import Pin
 from hermes_router.routing.plain import Instants, fields, listed, number, of_scope, text, to_scope, whole
-from hermes_router.routing.quota import SLICES, TAUGHT, TRIAL_LAST_S, Meter, Origin
+from hermes_router.routing.quota import TAUGHT, TRIAL_LAST_S, Meter, Origin, compact
 
 Row = dict[str, Any]
 
 TOLD_KEPT_S: Final = 31 * 86_400.0  # what a provider told of a window that ended longer ago is forgotten
 MOST_REFUSED: Final = 64
+MOST_SLICES: Final = 256  # of a window's log
 _FOUND_OUT: Final = (
     "published", "guess", "proved", "suspect", "suspect_at", "learned_at", "touched_at", "trial_at", "trial_s", "kept",
 )  # fmt: skip
@@ -57,6 +58,8 @@ def of_meter(meter: Meter, now: float) -> Row | None:
     log = [[*entry] for entry in meter.log] if meter.sliding else []
     if meter.sliding and used > meter.closed:
         log.append([meter.touched_at + meter.span_s + meter.grace_s, used - meter.closed, meter.total])
+    while len(log) > MOST_SLICES:
+        log = compact(log)
     ends_at = meter.reset_at if meter.once else meter.whole_at(now) if used and not meter.level else None
     return {
         "scope": of_scope(meter.scope),
@@ -140,7 +143,7 @@ def _into_found_out(meter: Meter, given: Mapping[str, Any], instants: Instants) 
 def _log(meter: Meter, row: object, instants: Instants) -> list[list[Any]]:
     """The slices of a rolling window; those that have left it void what was charged to them."""
     found: list[list[Any]] = []
-    for slice_ in listed(row)[: 4 * SLICES]:
+    for slice_ in listed(row)[:MOST_SLICES]:
         match slice_:
             case [leaves_at, int(amount), int(mark)] if whole(amount) and 0 <= mark <= meter.total:
                 end = _window_end(meter, leaves_at, instants)

@@ -15,6 +15,7 @@ from hermes_router.routing.pacing import ahead, on_schedule_at
 from hermes_router.routing.quota import BEYOND, MONEY, REQUESTS, Amounts, Meter
 from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
 
+CLAIMED_S = 2.0  # most requests under way have ended after this, and nobody knows which
 SOON_S = 0.05  # what is due now is looked at again after this
 EXPECTED_OUTPUT = 1_024  # reserved where the caller set no cap
 LONG_WINDOWS = frozenset({Window.DAY, Window.MONTH, Window.PLAN})
@@ -189,7 +190,15 @@ def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
         for meter in slot.meters:
             amount = wanted[meter.code] + meter.extra
             if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
-                yield Hold(_word(meter), max(meter.room_at(amount, now), now + SOON_S), limited=True)
+                yield Hold(_word(meter), max(_returns(meter, amount, now), now + SOON_S), limited=True)
+
+
+def _returns(meter: Meter, amount: int, now: float) -> float:
+    """When there is room. What requests under way hold is free again with their ends, and most of it is not used."""
+    until = meter.room_at(amount, now)
+    if meter.reserves and until > now + CLAIMED_S and any(slot.inflight for slot in meter.slots):
+        return now + CLAIMED_S
+    return until
 
 
 def status(slot: Slot, now: float) -> TargetStatus:

@@ -249,7 +249,7 @@ class RoutingState:
         if slot is None:
             return
         self.changes.judged(slot)
-        self.seen(target, error.quotas, now, reservation=reservation)
+        self._told(slot, error.quotas, now, reservation, refused=True)
         cell = slot.cells[error.scope]
         match error.blames:
             case Blames.CREDENTIAL:
@@ -340,15 +340,27 @@ class RoutingState:
         slot = self._book.slots.get(target) if quotas else None
         if slot is None:
             return
-        self.changes.used(slot)
+        self._told(slot, quotas, now, reservation)
+
+    def _told(
+        self,
+        slot: Slot,
+        quotas: Sequence[QuotaSeen],
+        now: float,
+        reservation: Reservation | None,
+        *,
+        refused: bool = False,
+    ) -> None:
+        if quotas:
+            self.changes.used(slot)
         for one in quotas:
             if one.odd:
-                self.oddities.note(target, one.odd)
+                self.oddities.note(slot.target, one.odd)
             sound, odd = sensible(one, now)
             if odd:
-                self.oddities.note(target, odd)
+                self.oddities.note(slot.target, odd)
             if sound is not None and (sound.limit is not None or sound.remaining is not None):
-                self._book.told(slot, sound, now, reservation)
+                self._book.told(slot, sound, now, reservation, refused=refused)
 
     # --- learned facts -----------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ async def test_status_says_what_is_wrong_and_until_when() -> None:
         now + 90,
     )
     assert (states["b"]["state"], states["b"]["reason"], states["b"]["until"]) == ("paused", "rejected_key", now + 600)
-    assert (states["c"]["state"], states["c"]["until"]) == ("open", now + 30)
+    assert (states["c"]["state"], states["c"]["until"]) == ("open", now + 15)
 
 
 async def test_a_scoped_key_sees_its_scope() -> None:

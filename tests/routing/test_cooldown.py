@@ -26,14 +26,14 @@ def test_fl1_inferred_doubles_to_thirty_seconds_and_no_further() -> None:
     assert spans == [5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
 
 
-def test_overload_doubles_to_a_minute() -> None:
-    """No capacity rests 5, 10, 30, 60 s."""
+def test_overload_grows_to_three_quarters_of_a_minute() -> None:
+    """No capacity rests 5, 10, 30, 45 s: nobody who is well again is left alone for a minute."""
     block, now, spans = None, 0.0, []
     for _ in range(5):
         block = cooled(block, Overloaded(), now, None)
         spans.append(block.until - now)
         now = block.until
-    assert spans == [5.0, 10.0, 30.0, 60.0, 60.0]
+    assert spans == [5.0, 10.0, 30.0, 45.0, 45.0]
 
 
 def test_requests_under_way_together_are_one_piece_of_evidence() -> None:

@@ -10,6 +10,7 @@ from hermes_router.core.ids import ProviderName
 from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
 from hermes_router.routing.quota import (
     GRACE_S,
+    MOST_SLICES,
     SLICES,
     TRIAL_FIRST_S,
     Meter,
@@ -233,14 +234,15 @@ def test_a_rolling_window_never_holds_more_than_its_limit_in_any_span() -> None:
 
 def test_the_log_of_a_window_is_bounded() -> None:
     """However often it is used and told of, its memory does not grow."""
-    one = Meter(SCOPE, Unit.TOKENS, Window.DAY)
+    one = Meter(SCOPE, Unit.TOKENS, Window.MONTH)
     one.rule(10**9, "published")
-    for second in range(0, 86_400, 20):
-        charge(one, 3, float(second))
-        if second % 60 == 0:
-            one.told(QuotaSeen("provider", Unit.TOKENS, Window.DAY, 10**9, 10**9 - one.used - 1, None), float(second))
-    assert len(one.log) <= 2 * SLICES + 2
-    assert one.used >= 3 * 4_320
+    for number in range(10_000):
+        now = number * 200.0
+        charge(one, 3, now)
+        if number % 3 == 0:
+            one.told(QuotaSeen("provider", Unit.TOKENS, Window.MONTH, 10**9, 10**9 - one.used - 1, None), now)
+    assert len(one.log) <= MOST_SLICES + 1
+    assert one.used >= 3 * 10_000
 
 
 def test_a_telling_covers_what_was_sent_before_its_request_only() -> None:

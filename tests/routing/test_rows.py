@@ -158,7 +158,7 @@ def test_a_doubled_cooldown_is_doubled_again_in_another_life() -> None:
 
 
 def test_a_breaker_that_opened_twice_opens_longer_the_third_time() -> None:
-    """30, 60, then 120 s, with the success of its ramp remembered."""
+    """15, 30, then 45 s, with the success of its ramp remembered."""
     breaker, again = Breaker(), Breaker()
     for at in (0, 1, 2, 33):  # three in a row, then a failed probe
         breaker.fail(NOW + at, "m")
@@ -167,7 +167,7 @@ def test_a_breaker_that_opened_twice_opens_longer_the_third_time() -> None:
     rows.into_breaker(again, rows.of_breaker(breaker, here.now), here)
     assert (again.opens, again.allow, again.opened_at) == (2, 2, NOW + 33)
     again.fail(NOW + 96, "m")
-    assert again.open_until == NOW + 96 + 120
+    assert again.open_until == NOW + 96 + 45
 
 
 def test_the_factor_and_the_one_that_sizes_go_by_are_told_apart() -> None:

@@ -67,7 +67,7 @@ def test_open_and_half_open(world, make) -> None:
     w = world(a)
     for _ in range(3):
         w.blame(a, err.ServerFailed())
-    assert (w.status(a).state, w.status(a).until) == ("open", w.now + 30)
+    assert (w.status(a).state, w.status(a).until) == ("open", w.now + 15)
     assert w.later(31).status(a).reason == "broken (half-open)"
 
 

@@ -186,10 +186,10 @@ def test_fl1_a_success_resets_the_doubling(world, make) -> None:
 
 
 def test_a_model_without_capacity_rests_alone_and_longer_each_time(world, make) -> None:
-    """Overloaded: the model's scope, 5, 10, 30, 60 s; its provider's breaker stays closed."""
+    """Overloaded: the model's scope, 5, 10, 30, 45 s; its provider's breaker stays closed."""
     x, y = make("a/x"), make("a/y")
     w = world(x, y)
-    for span in (5.0, 10.0, 30.0, 60.0):
+    for span in (5.0, 10.0, 30.0, 45.0):
         w.blame(x, err.Overloaded())
         assert w.status(x).until == w.now + span
         w.later(span)

@@ -16,7 +16,7 @@ from hermes_router.wire import ratelimit
 
 from .load import DAY, Job
 from .ours import read_error
-from .pool import REASONING_RESERVE
+from .pool import REASONING_RESERVE, sent_cap
 from .truth import PRICES, Answer, Kind
 from .world import Exchange, World
 
@@ -151,7 +151,7 @@ class Measures:
         for facts in self.facts:
             if not world.truth.fits(facts, job) or (broke and facts.model.price_class is PriceClass.PAID):
                 continue
-            if world.truth.free_at(facts, job, world.now) <= until:
+            if self._free_at(facts, job) <= until:
                 self.lost.append(Loss(world.now, job.caller, outcome, str(facts.target)))
                 return
 
@@ -164,6 +164,10 @@ class Measures:
         each = (job.tokens * 1.05 * price[0] + most * price[1]) / 1_000_000
         spent = self.world.truth.spent_microusd.get(int((self.world.now - self.start) // DAY), 0)
         return spent + (self.paid_in_flight + 1) * each > self.budget_microusd
+
+    def _free_at(self, facts: TargetFacts, job: Job) -> float:
+        """When it would be accepted here with the output limit that goes out."""
+        return self.world.truth.free_at(facts, job, self.world.now, cap=sent_cap(facts, job, modest=True))
 
     # --- the bench ---------------------------------------------------------------------------------------
 
@@ -185,7 +189,7 @@ class Measures:
         world = self.world
         if self._benches.get(bench.facts.target) is not bench:
             return  # it failed again since
-        free_at = max(world.truth.free_at(bench.facts, bench.job, world.now), bench.told_at)
+        free_at = max(self._free_at(bench.facts, bench.job), bench.told_at)
         if free_at > world.now + 0.001:
             bench.free_since = None
             if free_at == math.inf or free_at - bench.since > 9 * DAY:
@@ -212,7 +216,7 @@ class Measures:
         """How often a target stands idle that could serve a small request."""
         world = self.world
         for facts in self.facts:
-            if facts.disabled is None and world.truth.free_at(facts, job, world.now) <= world.now:
+            if facts.disabled is None and self._free_at(facts, job) <= world.now:
                 self.sampled += 1
                 assert world.router is not None
                 self.idle += not world.router.offers(facts, job)

@@ -16,12 +16,12 @@ from .pool import sent_cap
 from .truth import Answer
 from .world import Course, Exchange, Park, Send, World
 
-STEP_S = 0.25
+STEP_S = 0.1
 MOST = 24  # of those who wait, for a target that takes small ones only
 
 
 class Omniscient:
-    """It looks at all targets four times a second."""
+    """It looks at all targets ten times a second."""
 
     name = "omniscient"
 

@@ -23,7 +23,7 @@ def score() -> Score:
     found, _ = run_week(POLICIES[0], days=3, scale=1.0, seed=SEED, say=QUIET)
     found.spread = spread(POLICIES[0], seed=SEED)
     found.early = sequence(POLICIES[0], seed=SEED)
-    share = saturate(POLICIES[:1], minutes=4, per_minute=500, seed=SEED, say=QUIET, keys=FEW)[POLICIES[0]]
+    share = saturate(POLICIES[:1], minutes=4, per_minute=300, seed=SEED, say=QUIET, keys=FEW)[POLICIES[0]]
     found.spent, found.spent_owners, found.spent_429 = share
     return found
 

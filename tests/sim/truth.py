@@ -121,8 +121,9 @@ def _gemini_model(model: str, rpm: int, rpd: int, tpm: int) -> tuple[Limit, ...]
     one = frozenset({model})
     return (
         Limit("rpd", "requests", rpd, DAY, "ends", ends=PACIFIC, models=one),
-        Limit("rpm", "requests", rpm, MINUTE, models=one),
-        Limit("tpm", "input", tpm, MINUTE, models=one),
+        # Facts 3.1 wait for the rest of the minute: its minutes are the clock's.
+        Limit("rpm", "requests", rpm, MINUTE, "ends", ends=full_minutes, models=one),
+        Limit("tpm", "input", tpm, MINUTE, "ends", ends=full_minutes, models=one),
     )
 
 
@@ -210,7 +211,7 @@ def providers(start: float) -> dict[str, Provider]:
             # The month ends on the day of signing up, and 300 calls of it were spent by somebody else.
             limits=(
                 Limit("month", "requests", 1_000, 30 * DAY, "ends", "account", ends_at(start + 4.4 * DAY), spent=300),
-                Limit("rpm", "requests", 20, MINUTE),
+                Limit("rpm", "requests", 20, MINUTE, "ends", ends=full_minutes),  # facts 3.8: the rest of the minute
             ),
             factor=1.15,
         ),
@@ -310,11 +311,16 @@ def troubles(start: float, days: float, seed: int) -> dict[str, list[Trouble]]:
 
 
 class Truth:
-    """All providers with their counters. Times are true ones; everything is synchronous."""
+    """All providers with their counters. Times are true ones; everything is synchronous.
 
-    def __init__(self, start: float, days: float, *, seed: int, calm: bool = False) -> None:
+    `calm` = no trouble and no flakiness. `slack_s` lengthens what rolls: for whoever knows the limits, but not how long
+    the next request will be on its way.
+    """
+
+    def __init__(self, start: float, days: float, *, seed: int, calm: bool = False, slack_s: float = 0.0) -> None:
         self._rng = random.Random(seed)
         self._start = start
+        self._slack_s = slack_s
         self._rows = providers(start)
         self._troubles = {} if calm else troubles(start, days, seed + 1)
         self._counts: dict[tuple[object, ...], Count] = {}
@@ -340,7 +346,10 @@ class Truth:
             key = (facts.provider.name, number, *owner[limit.owner])
             count = self._counts.get(key)
             if count is None:
-                count = self._counts[key] = Count(limit, now)
+                rolls = limit.kind == "log" and self._slack_s > 0.0
+                count = self._counts[key] = Count(
+                    replace(limit, span_s=limit.span_s + self._slack_s) if rolls else limit, now
+                )
             found.append(count)
         return found
 
