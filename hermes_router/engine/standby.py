@@ -17,7 +17,7 @@ from hermes_router.routing.scheduler import Candidate
 
 _FIRST_PAUSE_S = 1.0
 _MINUTE_S = 60.0
-_BREATH_S = 1.0  # a minute's window is a breath longer by our count: who would wait a minute is to see it return
+_STRETCH_S = 3.0  # who has waited a minute and could be served within this is not sent away: quota by the minute is late
 _LONGEST_PAUSE_S = 10.0
 
 
@@ -25,9 +25,9 @@ class Standby:
     """A Waiter on behalf of one exchange. `on` while it waits; `waited_s` counts all its waits, in seconds."""
 
     __slots__ = (
-        "_began_mono", "_changed", "_engine", "_error", "_found", "_limit_mono", "_patience_s", "_pause_s",
-        "_relents_mono", "_request_id", "_search", "_settlement", "arrived", "gives_up_at", "kind", "on", "size",
-        "waited_s",
+        "_began_mono", "_changed", "_engine", "_error", "_found", "_last_mono", "_limit_mono", "_patience_s", "_pause_s",
+        "_relents_mono", "_request_id", "_search", "_settlement", "_stretch_s", "arrived", "gives_up_at", "kind", "on",
+        "size", "waited_s",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +44,8 @@ class Standby:
         self._engine = engine
         self._search = search
         self._settlement = settlement
-        self._patience_s = patience_s + (_BREATH_S if patience_s >= _MINUTE_S else 0.0)
+        self._patience_s = patience_s
+        self._stretch_s = _STRETCH_S if patience_s >= _MINUTE_S else 0.0
         self._request_id = request_id
         self._changed = changed
         self._pause_s = _FIRST_PAUSE_S
@@ -65,6 +66,7 @@ class Standby:
         left_s = max(0.0, min(self._patience_s - self.waited_s, deadline_mono - mono))
         self._began_mono = mono
         self._limit_mono = mono + left_s
+        self._last_mono = min(mono + max(0.0, self._patience_s + self._stretch_s - self.waited_s), deadline_mono)
         self._relents_mono = mono + min(self._pause_s, left_s)
         self.gives_up_at = clock.now() + left_s
         if not search.planned:  # its kind waits already
@@ -123,12 +125,13 @@ class Standby:
         self._error = search.fault(settlement.reports, settlement.refusal)
         if self._error is not None:
             return None
-        if left_s > 0.0:
+        reach_s = left_s if search.why == "broken" else self._last_mono - clock.mono()
+        if left_s > 0.0 or reach_s > 0.0:
             now = clock.now()
             again_at = search.returns_at(now + max(0.0, self._relents_mono - clock.mono()))
-            if again_at is not None and again_at - now <= left_s:
+            if again_at is not None and again_at - now <= reach_s:
                 return again_at
-            if search.paced:
+            if left_s > 0.0 and search.paced:
                 self._found = search.take(patient=False)  # a published number never refuses anybody
                 if self._found is not None:
                     return None

@@ -415,6 +415,8 @@ class Meter:
         self._believe(max(limit, seen.remaining), now)
         if not self.level:
             mark = claim[1] if claim is not None else self.total
+            if claim is not None and refused:
+                mark -= claim[0]  # it was not let in, so it is not in that count
             if mark < self.told_mark:
                 return  # the answers overtook each other: what came before says more
             self.told_mark = mark

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.observations import WINDOW_SECONDS, ScopeKind, Unit, Window
 from hermes_router.routing.book import Book
-from hermes_router.routing.quota import LEVEL, MONEY, REQUESTS, Meter, Reservation
+from hermes_router.routing.quota import BY_SIZE, LEVEL, MONEY, REQUESTS, Meter, Reservation
 from hermes_router.routing.slots import Cell, Slot
 
 NEAR = 0.1
@@ -51,6 +51,22 @@ def learn(book: Book, slot: Slot, error: UpstreamError, reservation: Reservation
                 _suspect(meter, _counts(meter, reservation, now)[0], now, named=error.window is not None)
         _count_from_now(book, slot, error, spoken, now)
     return any(m.binds and m.limit is not None and not m.level and m.count(now) >= m.limit for m in spoken)
+
+
+def by_size(slot: Slot, error: UpstreamError, reservation: Reservation | None) -> bool:
+    """Whether only this request was too large for what is left, as the provider has told.
+
+    Then the window holds back what does not fit into it, and nobody else has to rest.
+    """
+    if reservation is None:
+        return False
+    left = {(one.unit, one.window): one.remaining for one in error.quotas if one.remaining}
+    for meter in slot.meters:
+        claim = reservation.claim(meter)
+        remaining = left.get((meter.unit, meter.window), 0) if meter.window is error.window else 0
+        if claim is not None and meter.code in BY_SIZE and meter.binds and 0 < remaining < claim[0]:
+            return True
+    return False
 
 
 def whose(slot: Slot, error: UpstreamError, now: float) -> Cell:

@@ -12,7 +12,7 @@ from hermes_router.core.catalog import MODEST_TOKENS, Capability, Quirk
 from hermes_router.core.observations import Unit, Window
 from hermes_router.routing.demand import Demand
 from hermes_router.routing.pacing import ahead, on_schedule_at
-from hermes_router.routing.quota import BEYOND, MONEY, REQUESTS, Amounts, Meter
+from hermes_router.routing.quota import BEYOND, BY_SIZE, MONEY, REQUESTS, Amounts, Meter
 from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
 
 CLAIMED_S = 2.0  # most requests under way have ended after this, and nobody knows which
@@ -196,7 +196,7 @@ def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
 def _returns(meter: Meter, amount: int, now: float) -> float:
     """When there is room. What requests under way hold is free again with their ends, and most of it is not used."""
     until = meter.room_at(amount, now)
-    if meter.reserves and until > now + CLAIMED_S and any(slot.inflight for slot in meter.slots):
+    if meter.code in BY_SIZE and until > now + CLAIMED_S and any(slot.inflight for slot in meter.slots):
         return now + CLAIMED_S
     return until
 

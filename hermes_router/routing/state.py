@@ -260,7 +260,8 @@ class RoutingState:
                 _refresh(cell, now)
             case Blames.QUOTA:
                 explained = refusals.learn(self._book, slot, error, reservation, now)
-                _cool(slot, refusals.whose(slot, error, now), error, now, explained=explained)
+                if not refusals.by_size(slot, error, reservation):
+                    _cool(slot, refusals.whose(slot, error, now), error, now, explained=explained)
             case Blames.PROVIDER:
                 if isinstance(error, Overloaded) or (error.retry_at is not None and error.retry_at > now):
                     _cool(slot, cell, error, now)

@@ -82,9 +82,9 @@ async def test_a_wait_is_told_in_the_log_once_with_its_reason() -> None:
 async def test_a_return_beyond_the_patience_is_said_at_once() -> None:
     """429 with the truth, and nobody waits for what comes too late."""
     made = world("a/m")
-    made.transport.on("a", limited(62))
+    made.transport.on("a", limited(64))
     run = await made.ask(stream=False)
-    assert (run.rendered.status, run.rendered.headers["retry-after"]) == (429, "62")
+    assert (run.rendered.status, run.rendered.headers["retry-after"]) == (429, "64")
     assert lines(made, "exchange.waiting") == []
 
 
@@ -165,6 +165,8 @@ async def test_the_end_of_the_patience_is_a_429_with_the_truth() -> None:
         await made.later(10.0)
         made.transport.last.data(say("more"))
     await made.later(1.25)
+    assert made.engine.waiters.waiting == 1  # within three seconds somebody might be done
+    await made.later(2.0)
     await run.over()
     assert (run.rendered.status, run.rendered.headers["retry-after"]) == (429, "1")
     assert made.engine.waiters.waiting == 0
