@@ -8,9 +8,9 @@ from hermes_router.core.observations import Scope
 from hermes_router.daemon.config_desk import find_provider
 from hermes_router.daemon.generations import Generations
 from hermes_router.engine.context import Engine
-from hermes_router.routing.quota import BINDING
 from hermes_router.routing.slots import POOL_SCOPE
 from hermes_router.routing.standing import QuotaStatus
+from hermes_router.routing.units import BINDING
 
 __all__ = ["QuotaDesk"]
 

@@ -17,7 +17,7 @@ from hermes_router.routing.scheduler import Candidate
 
 _FIRST_PAUSE_S = 1.0
 _MINUTE_S = 60.0
-_STRETCH_S = 3.0  # who has waited a minute and could be served within this is not sent away: quota by the minute is late
+_STRETCH_S = 3.0  # who has waited a minute and could be served within this is not sent away
 _LONGEST_PAUSE_S = 10.0
 
 
@@ -25,9 +25,9 @@ class Standby:
     """A Waiter on behalf of one exchange. `on` while it waits; `waited_s` counts all its waits, in seconds."""
 
     __slots__ = (
-        "_began_mono", "_changed", "_engine", "_error", "_found", "_last_mono", "_limit_mono", "_patience_s", "_pause_s",
-        "_relents_mono", "_request_id", "_search", "_settlement", "_stretch_s", "arrived", "gives_up_at", "kind", "on",
-        "size", "waited_s",
+        "_began_mono", "_changed", "_engine", "_error", "_found", "_last_mono", "_limit_mono", "_patience_s",
+        "_pause_s", "_relents_mono", "_request_id", "_search", "_settlement", "_stretch_s", "arrived",
+        "gives_up_at", "kind", "on", "size", "waited_s",
     )  # fmt: skip
 
     def __init__(

@@ -12,13 +12,15 @@ from hermes_router.core.ids import CredentialId, Target
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, ScopeKind, Unit, Window
 from hermes_router.routing.bindings import Rotor
 from hermes_router.routing.changes import Changes
+from hermes_router.routing.claims import Reservation
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes, build
 from hermes_router.routing.learned import Learned
 from hermes_router.routing.pacing import spread
-from hermes_router.routing.quota import TAUGHT, Meter, Reservation
+from hermes_router.routing.quota import Meter
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import KINDS, POOL_SCOPE, Cell, Group, Slot, scope_of
+from hermes_router.routing.units import TAUGHT
 
 LANES_KEPT = 512
 LANES_FOR_S = 3600.0

@@ -12,11 +12,13 @@ from hermes_router.core.observations import Scope
 from hermes_router.routing import plain, rows
 from hermes_router.routing.bindings import Bindings
 from hermes_router.routing.book import Book
+from hermes_router.routing.claims import Reservation
 from hermes_router.routing.learned import Learned
 from hermes_router.routing.plain import Instants
-from hermes_router.routing.quota import Amounts, Meter, Reservation
+from hermes_router.routing.quota import Meter
 from hermes_router.routing.rows import Row
 from hermes_router.routing.slots import Cell
+from hermes_router.routing.units import Amounts
 
 VERSION: Final = 1
 MOST_ROWS: Final = 20_000  # of any kind; far above what a pool of hundreds of targets has

@@ -1,26 +1,20 @@
 """Windows of quota: what was used, what is reserved, what is left, and when it comes back.
 
-Owns window arithmetic, the claims of requests under way, and which number of a window is believed. What the owner or
-the provider said, or a refusal taught, binds; a published number is a prior that only paces and ranks. It must never
-choose a target, and never wait.
+Owns window arithmetic, and which number of a window is believed. What the owner or the provider said, or a refusal
+taught, binds; a published number is a prior that only paces and ranks. It must never choose a target, and never wait.
 """
 
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
+from hermes_router.routing.units import BINDING, CODES, INPUT, REQUESTS, TAUGHT, TOKENS, Origin
 
 if TYPE_CHECKING:
-    from hermes_router.routing.health import Breaker
     from hermes_router.routing.slots import Slot
-
-Origin = Literal["published", "learned", "owner", "told"]
-BINDING: frozenset[str] = frozenset({"learned", "owner", "told"})
-TAUGHT: frozenset[str] = frozenset({"learned", "told"})
 
 SCARCE = 0.9  # the share of a prior from which a target ranks after equals that have more left
 BEYOND = 3  # the rank of a target of which a prior is spent
@@ -36,22 +30,8 @@ TRIAL_FIRST_S = DAY_S  # a learned number is doubted by one request after this, 
 TRIAL_LAST_S = 8 * DAY_S
 TOLD_STALE_S = DAY_S  # what was told longer ago than this, and than its window, is no more than learned
 
-REQUESTS, TOKENS, INPUT, OUTPUT, MONEY, LEVEL = range(6)
-BY_SIZE = frozenset({TOKENS, INPUT, OUTPUT, MONEY})  # it depends on the request how much of these it takes
-_CODES = {
-    Unit.REQUESTS: REQUESTS,
-    Unit.TOKENS: TOKENS,
-    Unit.INPUT_TOKENS: INPUT,
-    Unit.OUTPUT_TOKENS: OUTPUT,
-    Unit.MICROUSD: MONEY,
-    Unit.CONCURRENCY: LEVEL,
-}
 _NEVER = float("inf")
 _expiry = itemgetter(0)
-Amounts = tuple[int, int, int, int, int, int]
-"""What one request takes of each unit, by the unit's code."""
-Entry = tuple["Meter", int, int]
-"""One claim: the window, the amount, and what had ever been charged to the window with it, which is its mark."""
 
 
 class Meter:
@@ -62,22 +42,23 @@ class Meter:
     that is over, or are in a count that the provider has told since. `published` is the row's number; `proved` the
     largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
-    much more that is than we expect of it. `drains` = it refills evenly, as a bucket does (its resets say so). `alarm_at` and `calm_at` are the counts at which plans have to look again.
+    much more that is than we expect of it. `drains` = it refills evenly, as a bucket does (its resets say so).
+    `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
-        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "drained_at", "drains", "due_at", "extra", "former", "gone",
-        "guess", "kept",
-        "learned_at", "level", "limit", "log", "once", "origin", "proved", "published", "reset_at", "reserves", "resets", "rolled_at",
-        "scope", "slice_until", "sliding", "slots", "span_s", "suspect", "suspect_at", "told_mark", "total", "touched_at", "trial_at",
-        "trial_s", "unit", "void", "window",
+        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "drained_at", "drains", "due_at",
+        "extra", "former", "gone", "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin",
+        "proved", "published", "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding",
+        "slots", "span_s", "suspect", "suspect_at", "told_mark", "total", "touched_at", "trial_at", "trial_s",
+        "unit", "void", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, unit: Unit, window: Window) -> None:
         self.scope = scope
         self.unit = unit
         self.window = window
-        self.code = _CODES[unit]
+        self.code = CODES[unit]
         self.level = unit is Unit.CONCURRENCY
         self.span_s = WINDOW_SECONDS[window]
         self.resets = "rolling"
@@ -160,7 +141,7 @@ class Meter:
         return self.total - self.base
 
     def charge(self, amount: int, now: float) -> int:
-        """Claim `amount`; the claim's mark. (`RoutingState.reserve` has this in its loop.)"""
+        """Claim `amount`; the claim's mark. `RoutingState.reserve` has this in its loop."""
         if now >= self.due_at:
             self.advance(now)
         self.touched_at = now
@@ -308,7 +289,7 @@ class Meter:
 
     def own(self, now: float) -> int:
         """What the window holds of ours, as far as that is known: not what others were told to have used."""
-        return self.count(now) - sum(entry[1] for entry in self.log if not entry[2])
+        return self.count(now) - sum(int(entry[1]) for entry in self.log if not entry[2])
 
     # --- what is left ------------------------------------------------------------------------------
 
@@ -388,9 +369,7 @@ class Meter:
 
     # --- what is told ------------------------------------------------------------------------------
 
-    def told(
-        self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None, *, refused: bool = False
-    ) -> None:
+    def told(self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None, *, refused: bool = False) -> None:
         """Take over what the provider said. `claim` is of the request that it answered, amount and mark.
 
         What was charged up to that is in its count already; without one, all is. `refused` = it was said in a refusal,
@@ -595,7 +574,8 @@ class Meter:
         """The clock was set back by `-by` seconds: what was to last an hour still does."""
         for entry in (*self.log, *self.former):
             entry[0] += by
-        for name in ("slice_until", "touched_at", "drained_at", "rolled_at", "suspect_at", "learned_at", "trial_at", "reset_at"):
+        instants = ("slice_until", "touched_at", "drained_at", "rolled_at", "suspect_at", "learned_at", "trial_at")
+        for name in (*instants, "reset_at"):
             at = getattr(self, name)
             if at:
                 setattr(self, name, max(0.0, at + by))
@@ -610,57 +590,3 @@ def compact(entries: list[list[Any]]) -> list[list[Any]]:
     pairs = zip(entries[::2], entries[1::2], strict=False)
     merged = [[later[0], first[1] + later[1], max(first[2], later[2])] for first, later in pairs]
     return merged + entries[len(merged) * 2 :]
-
-
-class Reservation:
-    """An in-flight claim on quota, and on a half-open breaker. It settles exactly once.
-
-    `money` is what it may cost the owner, in micro-US-dollars: 0 where it costs nothing. `late` = made after the
-    ledger was handed over, so the successor does not know of it.
-    """
-
-    __slots__ = ("entries", "late", "money", "probes", "settled", "slot")
-
-    def __init__(self, slot: "Slot", entries: Sequence[Entry], money: int = 0) -> None:
-        self.slot = slot
-        self.entries = entries
-        self.money = money
-        self.probes: tuple[tuple[Breaker, float], ...] = ()  # each with the opening that it belongs to
-        self.settled = False
-        self.late = False
-
-    def claim(self, meter: Meter) -> tuple[int, int] | None:
-        """Amount and mark of its claim on a window, None where it has none."""
-        return next(((amount, mark) for one, amount, mark in self.entries if one is meter), None)
-
-
-def settle(entries: Sequence[Entry], actual: Amounts | None, *, admitted: bool = False) -> list[Meter]:
-    """Replace what was reserved by what was used; the windows of which plans have to look again.
-
-    None = nothing was sent, so all of it comes back. An amount below zero in `actual` means "not reported": the
-    reservation stands as it is. `admitted` = the provider let the request in.
-    """
-    turned: list[Meter] = []
-    for meter, reserved, mark in entries:
-        if meter.level or actual is None:
-            change = -reserved
-        else:
-            change = actual[meter.code]
-            change = 0 if change < 0 else change - reserved
-        if meter.drains and change < 0:
-            if mark > meter.gone and (mark > meter.void or meter.reserves):
-                meter.hand_back(-change)
-        elif change and (mark > meter.void or meter.level):
-            meter.base -= change
-            if mark <= meter.closed_mark and not meter.level:
-                meter.amend(mark, change)
-        elif change < 0 and meter.reserves and mark > meter.gone:
-            meter.hand_back(-change)
-        if meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
-            used = meter.total - meter.base
-            if admitted and meter.outdone(mark):
-                turned.append(meter)
-            elif used < meter.calm_at or used >= meter.alarm_at:
-                meter.arm()
-                turned.append(meter)
-    return turned

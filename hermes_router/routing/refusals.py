@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.observations import WINDOW_SECONDS, ScopeKind, Unit, Window
 from hermes_router.routing.book import Book
-from hermes_router.routing.quota import BY_SIZE, LEVEL, MONEY, REQUESTS, Meter, Reservation
+from hermes_router.routing.claims import Reservation
+from hermes_router.routing.quota import Meter
 from hermes_router.routing.slots import Cell, Slot
+from hermes_router.routing.units import BY_SIZE, LEVEL, MONEY, REQUESTS
 
 NEAR = 0.1
 FEW = 4  # from so many on, one more or less is near, too
@@ -80,9 +82,10 @@ def whose(slot: Slot, error: UpstreamError, now: float) -> Cell:
     account = slot.cells["account"]
     for sibling in account.slots:
         block = sibling.cells["account_model"].cooldown
-        if sibling.group is not slot.group and block is not None and block.source == "inferred":
-            if block.cause == error.wire_class and now - block.started_at <= TOGETHER_S:
-                return account
+        if sibling.group is slot.group or block is None or block.source != "inferred":
+            continue
+        if block.cause == error.wire_class and now - block.started_at <= TOGETHER_S:
+            return account
     return cell
 
 
@@ -185,9 +188,7 @@ def _shared(book: Book, meter: Meter, now: float) -> bool:
     return False
 
 
-def _unmoored(
-    spoken: list[Meter], error: UpstreamError, reservation: Reservation | None, now: float
-) -> bool:
+def _unmoored(spoken: list[Meter], error: UpstreamError, reservation: Reservation | None, now: float) -> bool:
     """Windows that had been spent, have just begun anew by the row's clock, and refuse: that clock is not theirs."""
     if error.told and error.retry_at is not None:
         return False
@@ -218,6 +219,7 @@ def _count_from_now(book: Book, slot: Slot, error: UpstreamError, spoken: list[M
         if rule.window is window or (window is None and short and rule.unit is not Unit.CONCURRENCY):
             book.count(slot, wider, rule.unit, rule.window, rule.amount, now, resets=rule.resets)
     named = window or (Window.MINUTE if error.retry_at is None else None)
-    if named is not None and named is not Window.NONE and not any(m.code == REQUESTS and m.window is named for m in spoken):
+    counted = any(m.code == REQUESTS and m.window is named for m in spoken)
+    if named is not None and named is not Window.NONE and not counted:
         clock = next((rule.resets for rule in slot.facts.quotas if rule.window is named), "rolling")
         book.count(slot, error.scope, Unit.REQUESTS, named, None, now, resets=clock)

@@ -19,7 +19,8 @@ from hermes_router.routing.health import HIGH, OPEN_S, RAMP_FULL, WINDOW_S, Brea
 from hermes_router.routing.learned import CAPABILITY_S, FACTOR_HIGH, FACTOR_LOW, Learnt, Lesson, ModelMemory
 from hermes_router.routing.names import Pin
 from hermes_router.routing.plain import Instants, fields, listed, number, of_scope, text, to_scope, whole
-from hermes_router.routing.quota import TAUGHT, TRIAL_LAST_S, Meter, Origin, compact
+from hermes_router.routing.quota import TRIAL_LAST_S, Meter, compact
+from hermes_router.routing.units import TAUGHT, Origin
 
 Row = dict[str, Any]
 

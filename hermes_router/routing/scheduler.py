@@ -15,11 +15,12 @@ from hermes_router.core.ids import Target
 from hermes_router.core.observations import Window
 from hermes_router.core.ports import Rng
 from hermes_router.routing.bindings import IDLE_S
+from hermes_router.routing.claims import Reservation
 from hermes_router.routing.cooldown import NEVER
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lane, Lanes, Member
 from hermes_router.routing.policies import Policy, policy_named
-from hermes_router.routing.quota import BEYOND, BY_SIZE, Reservation
+from hermes_router.routing.quota import BEYOND
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import Group, Outlook, Slot
 from hermes_router.routing.standing import (
@@ -34,6 +35,7 @@ from hermes_router.routing.standing import (
     too_small,
 )
 from hermes_router.routing.state import RoutingState
+from hermes_router.routing.units import BY_SIZE
 from hermes_router.routing.window import pool_window
 
 LOOKED_AT = 64  # of those that are not at their best, so many are compared; a pool may have thousands of them

@@ -14,7 +14,8 @@ from hermes_router.routing.cooldown import NEVER, Block
 from hermes_router.routing.demand import Demand
 from hermes_router.routing.health import Breaker
 from hermes_router.routing.learned import ModelMemory
-from hermes_router.routing.quota import REQUESTS, Amounts, Meter
+from hermes_router.routing.quota import Meter
+from hermes_router.routing.units import REQUESTS, Amounts
 from hermes_router.routing.window import capacity, is_local
 
 KINDS: tuple[ScopeKind, ...] = (

@@ -12,8 +12,9 @@ from hermes_router.core.catalog import MODEST_TOKENS, Capability, Quirk
 from hermes_router.core.observations import Unit, Window
 from hermes_router.routing.demand import Demand
 from hermes_router.routing.pacing import ahead, on_schedule_at
-from hermes_router.routing.quota import BEYOND, BY_SIZE, MONEY, REQUESTS, Amounts, Meter
+from hermes_router.routing.quota import BEYOND, Meter
 from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
+from hermes_router.routing.units import BY_SIZE, MONEY, REQUESTS, Amounts
 
 CLAIMED_S = 2.0  # most requests under way have ended after this, and nobody knows which
 SOON_S = 0.05  # what is due now is looked at again after this

@@ -12,19 +12,21 @@ from hermes_router.core.errors import Blames, Overloaded, TimedOut, Truncated, U
 from hermes_router.core.ids import CredentialId, Target
 from hermes_router.core.observations import QuotaSeen, Scope, Window
 from hermes_router.core.records import LedgerRow
-from hermes_router.routing import persist, persist_rows, plain, quota, refusals, standing
+from hermes_router.routing import claims, persist, persist_rows, plain, refusals, standing
 from hermes_router.routing.bindings import Bindings
 from hermes_router.routing.book import Book
+from hermes_router.routing.claims import Entry, Reservation
 from hermes_router.routing.cooldown import LONG_S, Block, benched, cooled, paused
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes
 from hermes_router.routing.learned import Learned, Learnt, Lesson
 from hermes_router.routing.oddities import Oddities, sensible
 from hermes_router.routing.plain import Instants
-from hermes_router.routing.quota import Entry, Meter, Reservation
+from hermes_router.routing.quota import Meter
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import Cell, Slot
 from hermes_router.routing.standing import QuotaStatus, TargetStatus, amounts, cost
+from hermes_router.routing.units import MONEY, Amounts
 
 SET_BACK_S = 60.0  # less is a clock that was corrected: it will have caught up in no time
 FIRST_EXPLORED = 300  # turns; from then on one request in so many goes beyond a prior though it could wait
@@ -124,7 +126,7 @@ class RoutingState:
         if slot.meters:
             wanted = amounts(group, demand)
             if group.spends:
-                money = wanted[quota.MONEY]
+                money = wanted[MONEY]
             for meter in slot.meters:
                 if now >= meter.due_at:
                     meter.advance(now)
@@ -172,7 +174,7 @@ class RoutingState:
                 probe.inflight = max(0, probe.inflight - 1)
         if not reservation.entries:
             return
-        actual: quota.Amounts | None = None
+        actual: Amounts | None = None
         if sent:
             inputs = -1 if input_tokens is None else input_tokens
             outputs = -1 if output_tokens is None else output_tokens
@@ -182,7 +184,7 @@ class RoutingState:
             if money < 0 and group is not None and both >= 0:
                 money = cost(group, inputs, outputs)
             actual = (1, both, inputs, outputs, money, 1)
-        turned = quota.settle(reservation.entries, actual, admitted=sent and input_tokens is not None)
+        turned = claims.settle(reservation.entries, actual, admitted=sent and input_tokens is not None)
         if turned:
             self._book.turned(turned, now)
         if self._report is not None:

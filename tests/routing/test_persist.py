@@ -137,8 +137,8 @@ def reread(w: World, *, beside: bool = True, later: float = 0.0) -> World:
     other = World(*POOL)
     other.now = w.now + later
     other.state.load(dumped, other.roster, other.now, beside=beside)
-    for target, slot in w.state._book.slots.items():
-        mine = other.state.slot(target)
+    for name, slot in w.state._book.slots.items():
+        mine = other.state.slot(name)
         if mine is not None:
             mine.inflight = slot.inflight  # what a caller is told of a claim's return depends on who is under way
     return other

@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
-from hermes_router.routing.quota import (
-    GRACE_S,
-    MOST_SLICES,
-    SLICES,
-    TRIAL_FIRST_S,
-    Meter,
-    Reservation,
-    settle,
-)
+from hermes_router.routing.claims import Reservation, settle
+from hermes_router.routing.quota import GRACE_S, MOST_SLICES, SLICES, TRIAL_FIRST_S, Meter
 
 SCOPE = Scope(ProviderName("p"))
 
