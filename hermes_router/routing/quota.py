@@ -50,7 +50,7 @@ class Meter:
         "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "drained_at", "drains", "due_at",
         "extra", "former", "gone", "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin",
         "proved", "published", "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding",
-        "slots", "span_s", "suspect", "suspect_at", "told_mark", "total", "touched_at", "trial_at", "trial_s",
+        "slots", "span_s", "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s",
         "unit", "void", "window",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Meter:
         self.due_at = _NEVER if self.level else 0.0
         self.alarm_at = _NEVER
         self.calm_at = -1.0
+        self.tight = False  # some plan relies on there being no room in it
         self.slots: list[Slot] = []
 
     # --- what is believed --------------------------------------------------------------------------
@@ -408,12 +409,13 @@ class Meter:
             self._recount(used, seen.reset_at, now, mark, room=room)
 
     def _refills(self, used: int, reset_at: float | None, now: float) -> None:
-        """Whether the reset that was told is when a bucket would be full again; of a full one that cannot be told."""
+        """Whether the reset that was told is when a bucket would be full again; a spent one can only deny it."""
         limit = self.limit or 0
-        if reset_at is None or not self.sliding or not limit * 0.1 <= used <= limit * 0.9:
+        if reset_at is None or not self.sliding or used < limit * 0.1:
             return
         even_s = used * self.span_s / limit
-        self.drains = abs(reset_at - now - even_s) <= max(1.0, 0.03 * even_s)
+        even = abs(reset_at - now - even_s) <= max(1.0, 0.03 * even_s)
+        self.drains = even and (self.drains or used <= limit * 0.9)
         self.drained_at = now
 
     def _surcharged(self, used: int, claim: tuple[int, int]) -> None:

@@ -102,6 +102,15 @@ def test_what_is_told_binds_until_its_reset() -> None:
     assert one.fits(1, 500.0)
 
 
+def test_a_reset_that_only_once_looked_like_a_buckets_keeps_a_spent_window_shut() -> None:
+    """What is told of a spent window denies that it refills evenly: nobody is let in before its reset."""
+    one = meter(origin="published")
+    one.told(told(2, limit=15, reset_at=1_052.0), 1_000.0)  # 13 of 15 used and 52 s left: by chance a bucket's
+    one.told(told(0, limit=15, reset_at=1_052.0), 1_002.0)
+    assert not one.fits(1, 1_030.0)
+    assert one.fits(1, 1_053.0)
+
+
 def test_what_is_told_counts_requests_under_way() -> None:
     """The provider's count holds the requests that it has seen, so their claims settle without effect."""
     one = meter(limit=None, origin="published")

@@ -14,7 +14,7 @@ from hermes_router.core.catalog import PriceClass, TargetFacts
 from hermes_router.core.errors import Blames, QuotaExhausted, UpstreamError
 from hermes_router.wire import ratelimit
 
-from .load import DAY, Job
+from .load import DAY, HOUR, Job
 from .ours import read_error
 from .pool import REASONING_RESERVE, sent_cap
 from .truth import PRICES, Answer, Kind
@@ -26,8 +26,12 @@ SAMPLE_S = 300.0
 DEAREST = max(PRICES.values())
 
 CAUSES = ("inferred", "told", "clock", "paused")
-"""`inferred`: nobody said until when. `told`: an instant was named. `clock`: a day or month is spent and nobody said when
-it ends. `paused`: a rejected key, an account without credit."""
+"""Why a target rests.
+
+`inferred`: nobody said until when. `told`: an instant was named. `clock`: a day or a month is spent, whether that was
+said or not, and nobody said when it ends; to know it within a minute one would have to be refused a thousand times a
+day. `paused`: a rejected key, an account without credit.
+"""
 
 
 @dataclass
@@ -180,7 +184,7 @@ class Measures:
         if error.told and error.retry_at is not None:
             # What was told as a wait runs by the true clock, what was told as an instant is true already.
             told_at = max(world.now + error.retry_at - world.wall, error.retry_at if world.wall < world.now else 0.0)
-        bench = Bench(facts, job, _cause(error), told_at, world.now)
+        bench = Bench(facts, job, _cause(error, answer), told_at, world.now)
         self._benches[facts.target] = bench
         world.at(world.now + 0.01, lambda: self._look(bench))
 
@@ -239,9 +243,9 @@ class Measures:
         return (median(found), max(found), len(found)) if found else (0.0, 0.0, 0)
 
 
-def _cause(error: UpstreamError) -> str:
+def _cause(error: UpstreamError, answer: Answer) -> str:
     if error.blames is Blames.CREDENTIAL:
         return "paused"
     if error.told and error.retry_at is not None:
         return "told"
-    return "clock" if isinstance(error, QuotaExhausted) else "inferred"
+    return "clock" if isinstance(error, QuotaExhausted) or answer.span_s > HOUR else "inferred"

@@ -1,4 +1,4 @@
-"""The bars of the simulated week for our own policy, over three days at full load, and the worlds' own honesty."""
+"""The bars of the simulated week for our own policy, over two days at full load, and the worlds' own honesty."""
 
 import pytest
 
@@ -19,11 +19,11 @@ QUIET = str.strip  # progress goes nowhere
 
 @pytest.fixture(scope="module")
 def score() -> Score:
-    """Three days and a short flood of our own policy."""
-    found, _ = run_week(POLICIES[0], days=3, scale=1.0, seed=SEED, say=QUIET)
+    """Two days and a short flood of our own policy."""
+    found, _ = run_week(POLICIES[0], days=2, scale=1.0, seed=SEED, say=QUIET)
     found.spread = spread(POLICIES[0], seed=SEED)
     found.early = sequence(POLICIES[0], seed=SEED)
-    share = saturate(POLICIES[:1], minutes=4, per_minute=300, seed=SEED, say=QUIET, keys=FEW)[POLICIES[0]]
+    share = saturate(POLICIES[:1], minutes=3, per_minute=300, seed=SEED, say=QUIET, keys=FEW)[POLICIES[0]]
     found.spent, found.spent_owners, found.spent_429 = share
     return found
 

@@ -38,6 +38,7 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     microusd: int = 0
+    span_s: float = 0.0  # of the window that refused
     done: Callable[[float], None] | None = None  # to be called by the world at the answer's end
 
 
@@ -452,7 +453,16 @@ class Truth:
         ttft_s = low + (high - low) * rng.random() ** 3 + row.per_1k_s * inputs / 1_000
         took_s = ttft_s + job.output_tokens / (row.tokens_per_s * rng.uniform(0.7, 1.3))
         return Answer(
-            200, None, self._headers(facts, counts, now), b"", ttft_s, took_s, inputs, job.output_tokens, cost, done
+            200,
+            None,
+            self._headers(facts, counts, now),
+            b"",
+            ttft_s,
+            took_s,
+            inputs,
+            job.output_tokens,
+            cost,
+            done=done,
         )
 
     def _limited(self, count: Count, facts: TargetFacts, amount: int, wait_s: float, now: float) -> Answer:
@@ -463,6 +473,7 @@ class Truth:
         row = self._rows[facts.provider.name]
         refusal = (row.wording or STYLES[facts.provider.name].sayings.limited)(hit)
         answer = _refused(refusal, "too_large" if math.isinf(wait_s) else "quota")
+        answer.span_s = limit.span_s
         answer.headers = {**self._headers(facts, self.counts(facts, now), now), **answer.headers}
         return answer
 
