@@ -144,8 +144,7 @@ class Book:
             self._share(meter, slot.cells[seen.scope])
         claim = reservation.claim(meter) if reservation is not None else None
         meter.told(seen, now, claim, refused=refused)
-        if not bound or (meter.alarm_at, meter.calm_at) != alarm or meter.calm_at >= 0 or meter.tight:
-            meter.tight = False
+        if not bound or (meter.alarm_at, meter.calm_at) != alarm or meter.calm_at >= 0:
             self.turned((meter,), now)
 
     def turned(self, meters: Iterable[Meter], now: float) -> None:

@@ -62,13 +62,11 @@ def settle(entries: Sequence[Entry], actual: Amounts | None, *, admitted: bool =
                 meter.amend(mark, change)
         elif change < 0 and meter.reserves and mark > meter.gone:
             meter.hand_back(-change)
-        eased = meter.tight and change < 0  # some plan relies on there being no room in it
-        if eased or meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
+        if meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
             used = meter.total - meter.base
             if admitted and meter.outdone(mark):
                 turned.append(meter)
-            elif eased or used < meter.calm_at or used >= meter.alarm_at:
+            elif used < meter.calm_at or used >= meter.alarm_at:
                 meter.arm()
                 turned.append(meter)
-            meter.tight = meter.tight and not eased
     return turned

@@ -185,6 +185,7 @@ def of_block(block: Block | None, now: float) -> Row | None:
         "step": block.step,
         "in_a_row": block.in_a_row,
         "tried": block.tried,
+        "explained": block.every_s == NEVER,  # a full window says the same: nobody need be sent to ask
     }
 
 
@@ -202,7 +203,8 @@ def to_block(row: object, instants: Instants, *, pause: bool) -> Block | None:
     block.until = until
     lasts = pause or until - now > LONG_S
     every_s = number(given.get("every_s"), 1.0, DAY_S)
-    if every_s is None and lasts:
+    explained = given.get("explained") is True and not pause and until - now <= DAY_S + CANARY_S
+    if every_s is None and lasts and not explained:
         every_s = PAUSE_TRY_S if pause else CANARY_S
     if every_s is not None:
         block.every_s = every_s

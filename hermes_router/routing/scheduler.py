@@ -22,28 +22,24 @@ from hermes_router.routing.lanes import Lane, Lanes, Member
 from hermes_router.routing.policies import Policy, policy_named
 from hermes_router.routing.quota import BEYOND
 from hermes_router.routing.roster import Roster
-from hermes_router.routing.slots import Group, Outlook, Slot, Tight
+from hermes_router.routing.slots import Group, Outlook, Slot
 from hermes_router.routing.standing import (
     BUDGET,
     PROBING,
     SOON_S,
-    SPENT,
     Hold,
-    amounts,
     holds,
     paced_until,
     readiness,
     spends,
-    tight_until,
     too_small,
 )
 from hermes_router.routing.state import RoutingState
-from hermes_router.routing.units import BY_SIZE, INPUT, OUTPUT
+from hermes_router.routing.units import BY_SIZE
 from hermes_router.routing.window import pool_window
 
 LOOKED_AT = 64  # of those that are not at their best, so many are compared; a pool may have thousands of them
 _RANKS = ("fits", "scarce", "degraded", "beyond a prior")
-OUT = -3  # beside what `readiness` says: not for this exchange, or not now
 RETRY_S = 1.0  # a target that failed without being blocked may be asked again after this
 
 
@@ -241,19 +237,16 @@ class Plan:
                 if until:
                     aside.opened.append((until, len(aside.opened), group))
                     continue
-                if group.free_at > now or (group.tight is not None and self._too_tight(group, group.tight)):
+                if group.free_at > now:
                     continue  # nobody there can be asked before
                 if group.fresh_at > now and not picky:
                     over.append(group)
                     continue
-                spent = 0
-                free = self._free(group)
-                for slot in policy.slots(free):
+                for slot in policy.slots(self._free(group)):
                     rank = least
                     if slot.flagged or picky:
                         closer = self._closer(slot, aside)
                         if closer < 0:
-                            spent += closer == SPENT
                             continue
                         if closer == BEYOND:
                             over.append(slot)
@@ -263,9 +256,6 @@ class Plan:
                         yield slot, 0
                     else:
                         later.append((rank, len(later), slot))
-                if spent and spent == len(free):
-                    wanted = amounts(group, self._demand)
-                    group.tight = Tight(wanted, tight_until(group.slots, wanted, now), group.changes)
                 if len(later) >= LOOKED_AT and not aside.whole:
                     break
             if len(later) >= LOOKED_AT and not aside.whole:
@@ -287,13 +277,6 @@ class Plan:
         elif all(slot.beyond_until > now for slot in found):
             group.fresh_at = min(max(slot.blocked_until, slot.beyond_until) for slot in group.slots)
         return found
-
-    def _too_tight(self, group: Group, tight: Tight) -> bool:
-        """Whether it is known that no slot of a group has room for a request as large as this."""
-        if self._now >= tight.until or group.changes != tight.changes:
-            return False
-        wanted = amounts(group, self._demand)
-        return wanted[INPUT] >= tight.wanted[INPUT] and wanted[OUTPUT] >= tight.wanted[OUTPUT]
 
     def _least(self, group: Group) -> int:
         """The rank of a whole group; below 0 where it cannot take the request."""
@@ -332,16 +315,16 @@ class Plan:
         """The rank of a slot that needs a closer look; below 0 where it cannot serve now, or only after others."""
         constraint, now = self._constraint, self._now
         if constraint.tried and slot.target in constraint.tried:
-            return OUT
+            return -1
         failed = bool(constraint.last) and slot.target in constraint.last
         ready = readiness(slot, self._demand, now) if slot.flagged else 0
         if ready == PROBING and not failed:
             aside.doubt(slot, now)
         if ready < 0:
-            return ready
+            return -1
         if failed:
             aside.again.append(slot)
-            return OUT
+            return -1
         return 0 if ready == 1 and self._policy.drains else ready
 
     def _oversize(self, group: Group) -> int:
@@ -541,29 +524,22 @@ class Plan:
     def _look_at(self, group: Group) -> Outlook | None:
         """The outlook of one group; None where none of it fits. It is kept where no request's size decides it."""
         now, known = self._now, group.outlook
-        wanted = amounts(group, self._demand)
         if known is not None and now < known.until and known.changes == group.changes:
-            if known.wanted is None or known.wanted == wanted:
-                return known
+            return known
         returns_at, limited, until, any_fit = NEVER, True, NEVER, False
         by_size = group.spends
         for slot in self._fit(group):
             any_fit = True
+            until = min(until, slot.blocked_until)
             by_size = by_size or (slot.strict and any(m.binds and m.code in BY_SIZE for m in slot.meters))
             if now < slot.blocked_until >= returns_at and not slot.marked:
                 continue  # a spent window alone holds it, and others are back before
             back_at, by_quota = self._return_of(self._holds(slot, group))
             returns_at, limited = min(returns_at, back_at), limited and by_quota
-            until = min(until, slot.blocked_until)
         if not any_fit:
             return None
-        if by_size and self._constraint.money_left is None:
-            until = tight_until(group.slots, wanted, now)  # and a window that frees earlier changes the group
-        elif by_size:
-            until = now
-        until = min(until, returns_at)
-        found = Outlook(returns_at, limited, until, group.changes, wanted if by_size else None)
-        if until > now:
+        found = Outlook(returns_at, limited, until, group.changes)
+        if until > now and not by_size:
             group.outlook = found
         return found
 

@@ -65,13 +65,12 @@ class Slot:
     `blocked_until` is the latest instant that any block, breaker or spent window names that binds; `cool_until` the
     same without breakers; `beyond_until` when a spent prior returns. `flagged` = a plan has to look closer: something
     is remembered, a window binds, or the size of a request decides. `marked` = a success or a failure has something
-    to clear. `strict` = a window binds. `sized` = whether a prior is spent depends on the request. `spread` = its long windows
-    are spread over their time.
+    to clear. `strict` = a window binds. `spread` = its long windows are spread over their time.
     """
 
     __slots__ = (
         "beyond_until", "blocked_until", "cells", "cool_until", "facts", "flagged", "group", "inflight", "limits",
-        "marked", "meters", "model_breaker", "provider_breaker", "sized", "spread", "stamp", "strict", "taken_at", "target",
+        "marked", "meters", "model_breaker", "provider_breaker", "spread", "stamp", "strict", "taken_at", "target",
     )  # fmt: skip
 
     def __init__(self, facts: TargetFacts, cells: dict[ScopeKind, Cell]) -> None:
@@ -84,7 +83,6 @@ class Slot:
         self.meters: list[Meter] = []
         self.strict = False
         self.spread = False
-        self.sized = False
         self.blocked_until = 0.0
         self.cool_until = 0.0
         self.beyond_until = 0.0
@@ -108,7 +106,7 @@ class Slot:
             if not breaker.quiet(now):
                 marked = True
                 opened = max(opened, breaker.open_until)
-        beyond, sized, scarce, strict = 0.0, self.spread, False, False
+        beyond, closer, strict = 0.0, self.spread, False
         for meter in self.meters:
             until = meter.full_until(now)
             strict = strict or meter.binds
@@ -119,8 +117,7 @@ class Slot:
             else:
                 beyond = max(beyond, until)
                 # Of tokens and money it is the request's size that decides whether a prior is spent.
-                sized = sized or meter.code != REQUESTS
-                scarce = scarce or meter.rank(now) > 0
+                closer = closer or meter.code != REQUESTS or meter.rank(now) > 0
         if self.facts.disabled is not None:
             cool = NEVER
         self.cool_until = cool
@@ -130,8 +127,7 @@ class Slot:
         self.strict = strict
         group = self.group
         tempo = group.memory.tempo if group is not None else None
-        self.sized = sized
-        self.flagged = sized or scarce or marked or strict or (tempo is not None and tempo.slow_until > now)
+        self.flagged = closer or marked or strict or (tempo is not None and tempo.slow_until > now)
         if not self.flagged:
             self.flagged = any(meter.level and meter.rank(now) for meter in self.meters)
         if group is not None:
@@ -150,24 +146,11 @@ class Slot:
 class Outlook(NamedTuple):
     """When the first slot of a group returns, and whether it is quota alone that holds them all.
 
-    Good until `until` (epoch seconds), while the group has not changed since `changes`, and, where `wanted` is given,
-    for requests of just that size.
+    Good until `until` (epoch seconds), and while the group has not changed since `changes`.
     """
 
     returns_at: float
     limited: bool
-    until: float
-    changes: int
-    wanted: Amounts | None
-
-
-class Tight(NamedTuple):
-    """No slot of a group has room for a request of at least this size before `until` (epoch seconds).
-
-    Unless the group has changed since `changes`.
-    """
-
-    wanted: Amounts
     until: float
     changes: int
 
@@ -184,8 +167,9 @@ class Group:
 
     __slots__ = (
         "asked", "capacity", "changes", "facts", "free_at", "fresh_at", "hard_max", "local", "memory", "model",
-        "outlook", "position", "price", "price_class", "priced", "private", "provider", "rotor", "slots", "soft_max",
-        "spends", "tier", "tight",
+        "outlook",
+        "position", "price", "price_class", "priced", "private", "provider", "rotor", "slots", "soft_max", "spends",
+        "tier",
     )  # fmt: skip
 
     def __init__(self, facts: TargetFacts, memory: ModelMemory, rotor: Rotor) -> None:
@@ -207,7 +191,6 @@ class Group:
         self.changes = 0
         self.asked: tuple[Demand, float, Amounts] | None = None  # the request sized last, by which factor, and its size
         self.outlook: Outlook | None = None
-        self.tight: Tight | None = None
         self.private = facts.private
         self.local = is_local(facts)
         self.hard_max = self.soft_max = self.capacity = 0

@@ -4,7 +4,7 @@ Owns questions about slots; every function here only reads. It must never change
 windows and slots notice that time has passed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,26 +146,9 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 -
             rank = BEYOND
     if slot.marked and any(cell.cooldown is not None and cell.cooldown.doubted_until > now for cell in slot.limits):
         return PROBING
-    if rank == 0 and not slot.strict and (slot.marked or not slot.sized):
+    if rank == 0 and not slot.strict:
         slot.refresh(now)  # nothing left to look at: the next plan passes by
     return rank
-
-
-def tight_until(slots: Iterable[Slot], wanted: Amounts, now: float) -> float:
-    """Before when none of them, which a window holds back by the size of a request, has room for one of this size.
-
-    From now on a window that frees earlier says so.
-    """
-    until = float("inf")
-    for slot in slots:
-        back_at = slot.blocked_until
-        for meter in slot.meters:
-            if meter.binds:
-                meter.tight = True
-                room_at = meter.room_at(wanted[meter.code] + meter.extra, now)
-                back_at = max(back_at, min(room_at, meter.trial_at) if meter.origin == "learned" else room_at)
-        until = min(until, back_at)
-    return until
 
 
 def paced_until(slot: Slot, demand: Demand, now: float) -> float:
