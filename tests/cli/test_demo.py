@@ -46,7 +46,7 @@ class Demo:
 
     def end(self) -> int:
         """Read the rest; the exit code."""
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=60)
         self.seen += (out or b"").decode()
         return self.process.returncode
 
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_it_cleanly(show: Callable[..., Demo]) -> None:
     demo = show("--port", "0")
     text = demo.until("Serving; Ctrl-C ends it.")
     base, key = re.search(r"Base URL  http://localhost:(\d+)/v1\nKey +(\S+)", text).groups()
-    connection = http.client.HTTPConnection("127.0.0.1", int(base), timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", int(base), timeout=60)
     body = json.dumps({"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}]})
     connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {key}"})
     assert connection.getresponse().status == 200
