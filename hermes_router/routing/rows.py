@@ -56,7 +56,7 @@ def of_meter(meter: Meter, now: float) -> Row | None:
     taught = meter.origin in TAUGHT and now - max(meter.learned_at, meter.touched_at) < TOLD_KEPT_S
     if not (used or taught or lasts(meter)):
         return None
-    log = [[*entry] for entry in meter.log] if meter.sliding else []
+    log = [[*entry] for entry in meter.log if entry[1]] if meter.sliding else []
     if meter.sliding and used > meter.closed:
         log.append([meter.touched_at + meter.span_s + meter.grace_s, used - meter.closed, meter.total])
     while len(log) > MOST_SLICES:

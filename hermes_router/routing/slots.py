@@ -65,12 +65,14 @@ class Slot:
     `blocked_until` is the latest instant that any block, breaker or spent window names that binds; `cool_until` the
     same without breakers; `beyond_until` when a spent prior returns. `flagged` = a plan has to look closer: something
     is remembered, a window binds, or the size of a request decides. `marked` = a success or a failure has something
-    to clear. `strict` = a window binds. `spread` = its long windows are spread over their time.
+    to clear. `strict` = a window binds. `sized` = whether a prior is spent depends on the request. `spread` = its
+    long windows are spread over their time.
     """
 
     __slots__ = (
         "beyond_until", "blocked_until", "cells", "cool_until", "facts", "flagged", "group", "inflight", "limits",
-        "marked", "meters", "model_breaker", "provider_breaker", "spread", "stamp", "strict", "taken_at", "target",
+        "marked", "meters", "model_breaker", "provider_breaker", "sized", "spread", "stamp", "strict", "taken_at",
+        "target",
     )  # fmt: skip
 
     def __init__(self, facts: TargetFacts, cells: dict[ScopeKind, Cell]) -> None:
@@ -83,6 +85,7 @@ class Slot:
         self.meters: list[Meter] = []
         self.strict = False
         self.spread = False
+        self.sized = False
         self.blocked_until = 0.0
         self.cool_until = 0.0
         self.beyond_until = 0.0
@@ -106,7 +109,7 @@ class Slot:
             if not breaker.quiet(now):
                 marked = True
                 opened = max(opened, breaker.open_until)
-        beyond, closer, strict = 0.0, self.spread, False
+        beyond, sized, scarce, strict = 0.0, self.spread, False, False
         for meter in self.meters:
             until = meter.full_until(now)
             strict = strict or meter.binds
@@ -117,7 +120,8 @@ class Slot:
             else:
                 beyond = max(beyond, until)
                 # Of tokens and money it is the request's size that decides whether a prior is spent.
-                closer = closer or meter.code != REQUESTS or meter.rank(now) > 0
+                sized = sized or meter.code != REQUESTS
+                scarce = scarce or meter.rank(now) > 0
         if self.facts.disabled is not None:
             cool = NEVER
         self.cool_until = cool
@@ -127,7 +131,8 @@ class Slot:
         self.strict = strict
         group = self.group
         tempo = group.memory.tempo if group is not None else None
-        self.flagged = closer or marked or strict or (tempo is not None and tempo.slow_until > now)
+        self.sized = sized
+        self.flagged = sized or scarce or marked or strict or (tempo is not None and tempo.slow_until > now)
         if not self.flagged:
             self.flagged = any(meter.level and meter.rank(now) for meter in self.meters)
         if group is not None:

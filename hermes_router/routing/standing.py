@@ -146,7 +146,7 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 -
             rank = BEYOND
     if slot.marked and any(cell.cooldown is not None and cell.cooldown.doubted_until > now for cell in slot.limits):
         return PROBING
-    if rank == 0 and not slot.strict:
+    if rank == 0 and not slot.strict and (slot.marked or not slot.sized):
         slot.refresh(now)  # nothing left to look at: the next plan passes by
     return rank
 

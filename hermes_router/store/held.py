@@ -99,7 +99,7 @@ class Held:
         elsewhere = [e for e in self._entries() if e.store != "file"]
         wanted = [e for e in elsewhere if anew or e.id not in self.secrets or e.id in self._handed]
         await asyncio.gather(
-            self._read_from_keyring([e for e in wanted if e.store == "keyring"]),
+            self._read_from_keyring([e for e in wanted if e.store == "keyring"], insist=anew),
             *(self._run(e) for e in wanted if e.kind == "command"),
         )
 
@@ -117,7 +117,7 @@ class Held:
             if (text := found[username(entry)]) is not None:
                 self.remember(entry.id, Secret(text))
 
-    async def _read_from_keyring(self, entries: Sequence[Entry]) -> None:
+    async def _read_from_keyring(self, entries: Sequence[Entry], *, insist: bool) -> None:
         if not entries:
             self._said_of_keyring = ""
             return
@@ -125,7 +125,7 @@ class Held:
             found: dict[str, str | None] = {}
             fault: KeyringFault | None = KeyringFault("absent", "there is no keyring here")
         else:
-            found, fault = await self._keyring.read([username(entry) for entry in entries])
+            found, fault = await self._keyring.read([username(entry) for entry in entries], insist=insist)
         for entry in entries:
             if entry not in self._entries():
                 continue  # removed or moved meanwhile

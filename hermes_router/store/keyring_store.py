@@ -168,12 +168,17 @@ class KeyringThread:
         """Whether there is time to type a password."""
         return self._unlock_s is not None
 
-    async def read(self, names: Sequence[str]) -> tuple[dict[str, str | None], KeyringFault | None]:
-        """The secrets under these names, None for what is not there, as far as it went, and what ended it."""
+    async def read(
+        self, names: Sequence[str], *, insist: bool = False
+    ) -> tuple[dict[str, str | None], KeyringFault | None]:
+        """The secrets under these names, None for what is not there, as far as it went, and what ended it.
+
+        `insist` = somebody asked for it: a call that hangs is not stood in line behind, nor an interval waited for.
+        """
         found: dict[str, str | None] = {}
         for name in names:
             try:
-                found[name] = await self._call(partial(_get, self._service, name))
+                found[name] = await self._call(partial(_get, self._service, name), insist=insist)
             except KeyringFault as fault:
                 return found, fault
         return found, None
@@ -217,8 +222,10 @@ class KeyringThread:
         if self._worker is not None:
             self._worker.jobs.put(None)
 
-    async def _call(self, work: Callable[[Ring], _T], *, strict: bool = False) -> _T:
+    async def _call(self, work: Callable[[Ring], _T], *, strict: bool = False, insist: bool = False) -> _T:
         loop = asyncio.get_running_loop()
+        if insist:
+            self._replace_at = 0.0
         worker = self._free_worker(loop.time())
         future: asyncio.Future[_T] = loop.create_future()
         job = _Job(work, strict, loop, future)
@@ -230,6 +237,8 @@ class KeyringThread:
                 await asyncio.wait({job.future}, timeout=self._unlock_s - self._limit_s)
         finally:
             job.abandoned = not job.future.done()
+        if job.abandoned and insist and worker.current is not job:
+            return await self._call(work, strict=strict, insist=True)  # another's call hung before ours had begun
         if job.abandoned:
             self._replace_at = loop.time() + self._wait_s
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)

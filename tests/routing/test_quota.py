@@ -381,3 +381,49 @@ def test_a_clock_set_back_leaves_no_window_standing() -> None:
         each.shift(now - ahead, now)
     assert one.room_at(1, now) == now + 30.0 + GRACE_S
     assert day.room_at(1, now) == at(2026, 1, 2)
+
+
+# --- what answers show of a provider's counting ------------------------------------------------------------
+
+
+def test_a_bucket_is_seen_to_refill_and_is_not_waited_for_whole() -> None:
+    """Its reset is when all of it is back, in proportion: there is room as soon as enough of it is."""
+    one = Meter(SCOPE, Unit.TOKENS, Window.MINUTE)
+    one.told(QuotaSeen("provider", Unit.TOKENS, Window.MINUTE, 6_000, 3_000, 1_030.0), 1_000.0)
+    assert not one.fits(4_000, 1_000.0)
+    assert one.room_at(4_000, 1_000.0) == 1_010.0
+    assert one.fits(4_000, 1_010.5)
+
+
+def test_what_a_provider_only_claims_is_free_again_with_the_answers_end() -> None:
+    """It counts the whole output cap at once, as we do; what was not written comes back although it was told of."""
+    one = Meter(SCOPE, Unit.TOKENS, Window.MINUTE)
+    entry = charge(one, 5_000, 1_000.0)
+    one.told(QuotaSeen("provider", Unit.TOKENS, Window.MINUTE, 8_000, 3_000, 1_059.0), 1_000.4, (5_000, entry[2]))
+    assert not one.fits(4_000, 1_001.0)
+    settle([entry], (1, 700, 650, 50, 0, 1), admitted=True)
+    assert one.count(1_001.0) <= 700
+    assert one.fits(4_000, 1_001.0)
+
+
+def test_a_refusals_instant_makes_room_and_empties_nothing() -> None:
+    """It says when that one request fits, not when a rolling day is over: the rest of the day still counts."""
+    one = Meter(SCOPE, Unit.TOKENS, Window.DAY)
+    for hour in range(20):
+        charge(one, 10_000, hour * 3_600.0)
+    claim = (5_000, one.charge(5_000, 72_000.0))
+    seen = QuotaSeen("provider", Unit.TOKENS, Window.DAY, 200_000, 0, 80_000.0)
+    one.told(seen, 72_001.0, claim, refused=True)
+    settle([(one, *claim)], None)
+    assert one.count(72_002.0) == 200_000
+    assert one.fits(5_000, 80_000.0)
+    assert not one.fits(50_000, 80_000.0)
+
+
+def test_an_older_answer_says_nothing_new() -> None:
+    """Heads overtake each other: the count of a request that was sent before is older news."""
+    one = meter(limit=None, origin="published")
+    first, second = charge(one, 1, 0.0), charge(one, 1, 0.1)
+    one.told(told(10, 20, 60.0), 1.0, (1, second[2]))
+    one.told(told(19, 20, 60.0), 1.5, (1, first[2]))
+    assert one.left(1.5) == 10

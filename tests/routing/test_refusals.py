@@ -4,7 +4,8 @@ import pytest
 
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import QuotaRule
-from hermes_router.core.observations import Unit, Window
+from hermes_router.core.clocks import next_reset
+from hermes_router.core.observations import QuotaSeen, Unit, Window
 
 from .conftest import World, ask, target
 
@@ -77,3 +78,114 @@ def test_the_owners_word_is_never_unlearned() -> None:
         w.who()
     refused(w, err.RateLimited(status=429, window=Window.MINUTE, scope="account_model"))
     assert learned(w) == []
+
+
+# --- what a number is not ------------------------------------------------------------------------------
+
+
+def test_two_refusals_at_the_same_count_are_a_limit_that_nobody_published() -> None:
+    """Published 40, true 6: refused twice at six, in two minutes, and six binds."""
+    w = World(target("a/m", quotas=(QuotaRule(Unit.REQUESTS, 40, Window.MINUTE, "account_model"),)))
+    for number in range(2):
+        for _ in range(6):
+            assert w.who()
+        refused(w, err.RateLimited(status=429, window=Window.MINUTE))
+        assert learned(w) == ([("requests/minute", 6)] if number else [])
+        w.later(120.0)
+    assert [w.who() is not None for _ in range(8)].count(True) == 6
+
+
+def test_a_limit_published_for_a_model_may_be_its_accounts() -> None:
+    """One a second for each model, they say; it is one for the account: the second refusal finds that out."""
+    second = QuotaRule(Unit.REQUESTS, 1, Window.SECOND, "account_model")
+    x, y = (target(f"a/{m}", account="acc", quotas=(second,)) for m in "xy")
+    w = World(x, y)
+    for _ in range(2):
+        w.later(40.0)
+        demand = ask()
+        one, other = w.take(demand), w.take(demand)
+        assert one is not None
+        assert other is not None
+        w.state.failed(
+            other.facts.target, err.RateLimited(status=429), w.now, demand=demand, reservation=other.reservation
+        )
+        w.settle(other, sent=False)
+        w.state.succeeded(one.facts.target, w.now, ttft_s=0.1, demand=demand)
+        w.settle(one)
+    assert learned(w) == [("requests/second", 1)]
+    w.later(40.0)
+    assert [w.who() is not None, w.who() is not None] == [True, False]
+
+
+def test_keys_of_one_account_that_nobody_labelled_are_found_out() -> None:
+    """Each is told that 50 are spent, when both together have sent them: from then on each counts for both."""
+    day = QuotaRule(Unit.REQUESTS, 50, Window.DAY, "account", resets="utc")
+    facts = [target("a/m", key=k, quotas=(day,)) for k in ("k1", "k2")]
+    w = World(*facts)
+    for _ in range(50):
+        assert w.who()
+    midnight = next_reset("utc", Window.DAY, w.now)
+    spent = QuotaSeen("account", Unit.REQUESTS, Window.DAY, 50, 0, midnight)
+    for one in facts:
+        error = err.QuotaExhausted(window=Window.DAY, scope="account", retry_at=midnight, told=True, quotas=[spent])
+        w.state.failed(one.target, error, w.now)
+    w.later(midnight - w.now + 1.0)
+    assert [w.who() is not None for _ in range(60)].count(True) == 50
+
+
+def test_a_day_that_does_not_end_at_the_rows_midnight_is_found_out() -> None:
+    """Spent in the evening and refused just after midnight, without a word: no second night of refusals."""
+    day = QuotaRule(Unit.REQUESTS, 20, Window.DAY, "account", resets="utc")
+    w = World(target("a/m", quotas=(day,)))
+    w.later(next_reset("utc", Window.DAY, w.now) - w.now - 3_600.0)
+    for _ in range(20):
+        assert w.who()
+    w.later(3_700.0)
+    refused(w, err.RateLimited(status=429))
+    w.later(600.0)
+    assert w.who() is None
+    assert w.later(82_800.0).who()
+
+
+def test_a_request_too_large_for_what_is_left_holds_back_no_smaller_one() -> None:
+    """The provider says how much is left of the day: whoever fits into it is sent at once."""
+    w = World(target("a/m"))
+    facts = w.roster.facts[0]
+    large, small = ask(text_bytes=40_000, max_output_tokens=10), ask(max_output_tokens=10)
+    left = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 200_000, 4_000, w.now + 30_000)
+    assert w.who(small)
+    w.state.seen(facts.target, [left], w.now)
+    assert w.plan(large).take() is None
+    slot = w.state.slot(facts.target)
+    assert slot is not None
+    late = w.state.reserve(slot, large, w.now)
+    error = err.QuotaExhausted(window=Window.DAY, retry_at=w.now + 30_000, told=True, quotas=[left])
+    w.state.failed(facts.target, error, w.now, demand=large, reservation=late)
+    w.state.settle(late, w.now, input_tokens=None, output_tokens=None, sent=False)
+    assert w.plan(large).take() is None
+    assert w.who(small)
+
+
+def test_two_models_that_refuse_together_are_one_limit_of_their_account() -> None:
+    """Without a word on why: the account rests, and its third model draws no refusal of its own."""
+    w = World(*(target(f"a/{m}", account="acc") for m in "xyz"))
+    w.state.adopt(w.roster)
+    for facts in w.roster.facts[:2]:
+        w.state.failed(facts.target, err.RateLimited(status=429), w.now)
+    assert w.who() is None
+    assert w.later(5.0).who()
+
+
+def test_cp2_what_the_ledger_explains_is_not_asked_after() -> None:
+    """A day that is spent by our own count too is spent; a day told out of nothing is asked about once an hour."""
+    day = QuotaRule(Unit.REQUESTS, 5, Window.DAY, "account", resets="utc")
+    until = next_reset("utc", Window.DAY, World().now)
+    error = err.QuotaExhausted(window=Window.DAY, scope="account", retry_at=until, told=True)
+    explained, not_so = World(target("a/m", quotas=(day,))), World(target("a/m"))
+    for _ in range(5):
+        explained.who()
+    for w in (explained, not_so):
+        refused(w, error)
+        w.later(3_601.0)
+    assert explained.who() is None
+    assert not_so.who() is not None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import PriceClass, QuotaRule
+from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import ContextTooLarge, NoCapableTarget
 from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.routing.demand import Constraint
@@ -210,6 +211,109 @@ def test_fl3_a_model_that_cuts_long_answers_ranks_lower_for_long_requests_only(w
     assert {w.who(short) for _ in range(4)} == {"a/m#k1", "b/m#k1"}
     w.later(3_601)
     assert {w.who(long) for _ in range(4)} == {"a/m#k1", "b/m#k1"}
+
+
+# --- pacing ----------------------------------------------------------------------------------------
+
+
+def test_who_can_wait_is_not_sent_beyond_a_published_number(world, make) -> None:
+    """A spent prior is waited for, to the instant of its return; who cannot wait is sent all the same."""
+    w = world(make("a/m", quotas=[RPM]))
+    assert [w.who() for _ in range(10)] == ["a/m#k1"] * 10
+    planned = w.plan()
+    assert planned.take(patient=True) is None
+    assert planned.paced_until == w.now + 60 + GRACE_S
+    candidate = w.plan().take(patient=False)
+    assert candidate is not None
+    assert candidate.why == "beyond a prior"
+    w.settle(candidate, sent=False)
+    w.later(60 + GRACE_S)
+    assert w.plan().take(patient=True) is not None
+
+
+def test_who_can_wait_takes_anybody_ready_before_waiting(world, make, want) -> None:
+    """A weaker, a dearer or another target is no wait; a conversation moves on, too."""
+    w = world(make("a/m", quotas=[RPM]), make("b/m", price=PriceClass.PAID))
+    assert w.who(want("hi", conversation="c")) == "a/m#k1"
+    for _ in range(9):
+        w.who()
+    candidate = w.plan(conversation(want)).take(patient=True)
+    assert candidate is not None
+    assert candidate.facts.target.name == "b/m"
+
+
+def test_broken_ones_are_no_better_than_a_short_wait(world, make) -> None:
+    """Where somebody only has to be waited for, the last resort is not taken."""
+    a, b = make("a/m", quotas=[RPM]), make("b/m")
+    w = world(a, b)
+    for _ in range(3):
+        w.blame(b, err.ServerFailed())
+    for _ in range(10):
+        w.who()
+    assert w.plan().take(patient=True) is None
+    assert [one.why for one in w.plan().explain() if isinstance(one, Choice)] == ["beyond a prior", "last resort"]
+
+
+def test_a_published_level_is_looked_at_again_soon(world, make) -> None:
+    """Nobody knows when a request ends: a full level is waited for, second by second."""
+    w = world(make("a/m", quotas=[QuotaRule(Unit.CONCURRENCY, 1, Window.NONE)]))
+    held = w.take()
+    planned = w.plan()
+    assert planned.take(patient=True) is None
+    assert planned.paced_until == w.now + 1
+    w.settle(held)
+    assert w.plan().take(patient=True) is not None
+
+
+def test_a_prior_is_doubted_by_one_request_in_a_long_while(world, make) -> None:
+    """Patient requests alone would never find out that a number is too low: one in hundreds goes beyond it."""
+    w = world(make("a/m", quotas=[RPM]))
+    beyond = 0
+    for _ in range(3_000):
+        w.later(1.0)
+        candidate = w.plan().take(patient=True)
+        if candidate is not None:
+            beyond += candidate.why == "beyond a prior"
+            w.settle(candidate)
+    assert 1 <= beyond <= 4
+    (window,) = w.status(w.roster.facts[0]).quota
+    assert window.limit > 10
+
+
+# --- money -----------------------------------------------------------------------------------------
+
+
+def test_a_callers_budget_leaves_out_what_it_cannot_pay(world, make, want) -> None:
+    """What a request may cost is held against what is left; free models stay; the wait is to the next UTC day."""
+    free, paid = make("a/m", tier=2), make("b/m", tier=5, price=PriceClass.PAID, usd=1_000_000)
+    w = world(free, paid)
+    demand = want("hard", effort="max", max_output_tokens=1_000)
+    assert w.who(demand, money_left=10**6) == "b/m#k1"
+    assert w.who(demand, money_left=1_000) == "a/m#k1"
+    found = {r.facts.target.name: r for r in w.plan(demand, money_left=0).explain() if isinstance(r, Rejection)}
+    assert (found["b/m"].reason, found["b/m"].until) == ("budget", next_reset("utc", Window.DAY, w.now))
+    nobody = world(paid).plan(demand, money_left=0)
+    assert nobody.take() is None
+    assert (nobody.limited, nobody.retry_at) == (True, next_reset("utc", Window.DAY, w.now))
+
+
+def test_the_owners_budget_is_one_for_all_paid_models(world, make, want) -> None:
+    """It binds from the claim on, is corrected by the exact cost, counts the morning, and is whole at midnight UTC."""
+    a, b = (make(f"{p}/m", price=PriceClass.PAID, usd=1_000_000) for p in "ab")
+    credit = make("c/m", price=PriceClass.FREE_CREDIT, usd=1_000_000, tier=1)
+    w = world(a, b, credit)
+    demand = want("hard", effort="max", max_output_tokens=1_000)
+    held = w.take(demand)
+    assert held.reservation.money > 1_000
+    w.state.settle(held.reservation, w.now, input_tokens=None, output_tokens=None, sent=True, cost_microusd=4_000)
+    assert w.state.budget(w.now)[:2] == (None, 4_000)
+    w.state.configure(budget_microusd_day=5_000, pacing_even=False, now=w.now)
+    assert w.who(demand) == "c/m#k1"  # free credit is not the owner's money
+    assert w.plan(demand, pin=Pin("a", "m")).limited
+    w.state.configure(budget_microusd_day=50_000, pacing_even=False, now=w.now)
+    assert w.who(demand) in {"a/m#k1", "b/m#k1"}
+    w.later(next_reset("utc", Window.DAY, w.now) - w.now)
+    assert w.state.budget(w.now)[1] == 0
 
 
 # --- after a failure -------------------------------------------------------------------------------
@@ -565,3 +669,56 @@ def test_planning_time_does_not_follow_the_number_of_targets(world, make, want, 
         w.settle(candidate)
         spans.append(time.perf_counter() - begun)
     assert min(spans) * 1e6 < limit_us
+
+
+MANY = 2_000
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda w, facts: w.state.failed(facts.target, err.RateLimited(retry_at=w.now + 60, told=True), w.now),
+        lambda w, facts: w.state.seen(facts.target, [_told(w, 0)], w.now),
+    ],
+    ids=["cooling", "spent"],
+)
+def test_who_cannot_be_asked_is_not_walked_over_again(world, make, want, trouble) -> None:
+    """With all of 2,000 held back a plan that finds nobody looks at models, not at keys; one that frees is found."""
+    w = world(*(make(f"p{i % 4}/m{i // 4 % 10}", key=f"k{i // 40}") for i in range(MANY)))
+    w.state.adopt(w.roster)
+    for facts in w.roster.facts:
+        trouble(w, facts)
+    demand = want()
+
+    def nobody() -> float:
+        begun = time.perf_counter()
+        planned = w.plan(demand)
+        assert planned.take() is None
+        assert planned.limited
+        assert planned.retry_at == w.now + 60
+        return time.perf_counter() - begun
+
+    nobody()
+    assert min(nobody() for _ in range(20)) < 0.05
+    one = w.roster.facts[1_234]
+    w.good(one)
+    w.state.seen(one.target, [_told(w, 8_000)], w.now)
+    candidate = w.take(demand)
+    assert candidate is not None
+    assert candidate.facts is one
+
+
+def _told(w, left: int) -> QuotaSeen:
+    return QuotaSeen("account_model", Unit.TOKENS, Window.MINUTE, 8_000, left, w.now + 60)
+
+
+def test_what_a_claim_gives_back_is_room_for_those_who_found_none(world, make, want) -> None:
+    """A request that did not fit beside another is found to fit when that one took less than it had claimed."""
+    own = QuotaRule(Unit.TOKENS, 8_000, Window.MINUTE, origin="owner")
+    w = world(make("a/m", quotas=[own]))
+    demand = want(max_output_tokens=5_000)
+    held = w.take(demand)
+    for _ in range(3):
+        assert w.plan(demand).take() is None
+    w.settle(held)
+    assert w.take(demand) is not None

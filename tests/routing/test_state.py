@@ -396,3 +396,58 @@ def test_a_target_that_nobody_knows_changes_nothing(world, make, want) -> None:
     w.state.abandoned(stranger, w.now)
     w.state.proved(stranger.credential, w.now)
     assert w.state.slot(stranger) is None
+
+
+# --- the whole ledger ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [-9.0, 9.0])
+def test_a_clock_that_jumps_by_days_leaves_nobody_standing(world, make, days) -> None:
+    """Windows, cooldowns and breakers last as long as they were to last, whatever day the clock says it is."""
+    own = QuotaRule(Unit.REQUESTS, 1, Window.MINUTE, origin="owner")
+    day = QuotaRule(Unit.REQUESTS, 1, Window.DAY, origin="owner", resets="utc")
+    a, b, c, d = make("a/m", quotas=[own]), make("b/m", quotas=[day]), make("c/m"), make("d/m")
+    w = world(a, b, c, d)
+    for facts in (a, b):
+        candidate = w.take(providers=frozenset({facts.provider.name}))
+        w.settle(candidate)
+    w.blame(c, err.RateLimited(retry_at=w.now + 40, told=True))
+    for _ in range(3):
+        w.blame(d, err.Unreachable())
+    w.later(days * DAY)
+    w.plan()
+    for limit_s, facts in ((61, a), (DAY + 1, b), (41, c), (61, d)):
+        until = w.status(facts).until
+        assert until is None or until <= w.now + limit_s, facts.target
+    w.later(DAY + 1)
+    assert {w.who() for _ in range(4)} == {"a/m#k1", "b/m#k1", "c/m#k1", "d/m#k1"}
+
+
+def test_the_whole_ledger_names_each_window_once(world, make) -> None:
+    """Whose it is, what is used, when it returns and who says so; the owner's budget counts without a limit, too."""
+    shared = QuotaRule(Unit.REQUESTS, 10, Window.DAY, "account", resets="utc")
+    x, y = (make(f"a/{m}", account="acc", quotas=[shared]) for m in "xy")
+    w = world(x, y, make("b/m", price=PriceClass.PAID, usd=1_000_000))
+    held = w.take(providers=frozenset({"b"}))
+    w.state.settle(held.reservation, w.now, input_tokens=None, output_tokens=None, sent=True, cost_microusd=700)
+    for _ in range(3):
+        w.who(providers=frozenset({"a"}))
+    rows = [one for _, one in w.state.windows(w.now)]
+    assert [(r.scope, r.unit, r.window, r.limit, r.used, r.remaining, r.origin) for r in rows] == [
+        ("all paid models", "microusd", "day", None, 700, None, "owner"),
+        ("a account=acc", "requests", "day", 10, 3, 7, "published"),
+    ]
+    assert all(w.now < r.reset_at <= w.now + DAY for r in rows)
+
+
+def test_what_makes_no_sense_is_noted_once_and_binds_nobody(world, make) -> None:
+    """More left than the limit, a minute that ends tomorrow: nothing is stuck, and the log hears of it once."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    for _ in range(3):
+        w.state.seen(a.target, [QuotaSeen("account", Unit.REQUESTS, Window.MINUTE, 5, 9)], w.now)
+        w.state.seen(a.target, [QuotaSeen("account", Unit.TOKENS, Window.MINUTE, 9_000, 0, w.now + DAY)], w.now)
+    assert [target for target, _ in w.state.oddities.take()] == [a.target] * 2
+    assert w.state.oddities.take() == []
+    assert w.later(61.0).who() == "a/m#k1"

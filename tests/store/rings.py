@@ -74,8 +74,8 @@ class Ring:
 
 def thread_of(ring: Ring, log: Log | None = None, **more: Any) -> KeyringThread:
     """A keyring thread over `ring`, with little patience."""
-    settings = {"limit_s": 0.05, "service": "hermes-router-test"} | more
-    return KeyringThread(log=log or Log(), pick=lambda _strict: ring, **settings)
+    settings = {"limit_s": 0.05, "service": "hermes-router-test", "pick": lambda _strict: ring} | more
+    return KeyringThread(log=log or Log(), **settings)
 
 
 def store_in(

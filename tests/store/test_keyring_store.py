@@ -142,6 +142,22 @@ async def test_a_thread_that_never_comes_back_is_replaced_at_growing_intervals()
     assert await thread.read(["a"]) == ({"a": None}, None)
 
 
+async def test_who_insists_stands_in_line_behind_no_call_that_hangs() -> None:
+    """A reload while the daemon's own reading hangs, or has hung: another thread asks at once."""
+    dead = Ring()
+    dead.gate.clear()
+    asked = [dead, Ring(), dead, Ring()]
+    thread = thread_of(dead, pick=lambda _strict: asked.pop(0))
+    own = asyncio.create_task(thread.read(["a"]))
+    await asyncio.sleep(0)
+    assert await thread.read(["a"], insist=True) == ({"a": None}, None)
+    assert (await own)[1] is not None
+    for said in ("call", "interval"):
+        assert (await thread.read(["a"]))[1] is not None, said
+    assert await thread.read(["a"], insist=True) == ({"a": None}, None)
+    dead.gate.set()
+
+
 async def test_a_person_has_time_to_type_a_password() -> None:
     """Where there is a display the limit is the longer one, and that we wait is said."""
     ring, log = Ring(), Log()
