@@ -74,9 +74,10 @@ show: $(READY)
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
 	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas
 
-# The simulated week under three policies, its table and its bars; then the nightly dose: many more steps and examples.
+# The simulated week with several seeds in both readings of the minutes, the other policies with the first, and the bars;
+# then the nightly dose: many more steps and examples.
 sim: $(READY)
-	@$(BIN)/python -m tests.sim.week
+	@$(BIN)/python -m tests.sim.seeds
 	@HYPOTHESIS_PROFILE=nightly SIM_STEPS=2000000 $(BIN)/python -m pytest tests/sim
 
 docs: $(READY)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
 from hermes_router.core.observations import ScopeKind, Unit, Window
 
+Worse = Literal["always", "tools"]
 DialectName = Literal["openai_chat", "anthropic_messages", "openai_responses"]
 ListAuth = Literal["", "bearer", "x-api-key", "x-goog-api-key"]
 
@@ -101,6 +102,16 @@ class Quirk(enum.StrEnum):
     REPLAY_REASONING = "replay_reasoning"  # Kimi: reasoning_content with tool calls, note on a miss
     REPLAY_REASONING_IF_KNOWN = "replay_reasoning_if_known"  # Z.ai, DeepSeek: sent where we have it
     REPLAY_DETAILS = "replay_details"  # OpenRouter: reasoning_details unmodified
+    # What Messages upstreams take (providers.md 3.15, 12).
+    BETAS = "betas"  # the maker of the dialect: takes anthropic-beta, fields that need it, Claude Code's billing line
+    HOSTED_TOOLS = "hosted_tools"  # runs the tools that have a type of their own, and takes their blocks back
+    CACHE_MARKS = "cache_marks"  # caches prompts up to marks only: callers that cannot set them get ours
+    SYSTEM_TURNS = "system_turns"  # takes instructions in the middle of the conversation
+    ADAPTIVE_THINKING = "adaptive_thinking"  # thinks by effort; a budget is refused
+    BUDGET_THINKING = "budget_thinking"  # thinks by budget; adaptive and effort are refused
+    ALWAYS_THINKS = "always_thinks"  # thinking cannot be switched off
+    # What Responses upstreams take (providers.md 12.4, 12.9).
+    NATIVE_RESPONSES = "native_responses"  # its maker: custom tools, namespaces, hosted tools, sealed thoughts
     # transport
     CALLER_AGENT = "caller_agent"  # Kimi: the caller's own User-Agent is passed through
     # stream and answer
@@ -204,6 +215,8 @@ class ProviderSpec:
         list_whole: whether a model that is not in the list is not there; if not, absence proves nothing.
         quota_url: path after the base URL that tells, at no cost, what is left of the account's windows; empty = none.
         id_routes: whether a `:word` behind an id says where the model runs, and is no part of its name.
+        worse: dialects of `endpoints` that serve worse than another: `always`, or for `tools` with a model that
+            reasons (OpenAI's Chat: providers.md 3.14).
     """
 
     name: ProviderName
@@ -247,6 +260,7 @@ class ProviderSpec:
     id_routes: bool = False
     quota_url: str = ""
     charges_cap: bool = False
+    worse: Mapping[DialectName, Worse] = field(default_factory=dict)
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""
@@ -260,7 +274,8 @@ class TargetFacts:
     `quotas` carry their origin. `output_cap` is the clamp in tokens. `position` is the model's place in its
     provider's list. `private` = never leaves the machine. `disabled` = why it gets no traffic, else None.
     `base_url` is where the dialect's paths are appended. `own_base_url` = overridden by the owner. `cap_reserve` are
-    the tokens that are sent on top of the caller's cap, since the model reasons within it.
+    the tokens that are sent on top of the caller's cap, since the model reasons within it. `endpoints` are all dialects
+    that the target may be asked in, with their base URLs; none = `dialect` alone.
     """
 
     target: Target
@@ -279,3 +294,23 @@ class TargetFacts:
     effort_levels: tuple[str, ...] = ()
     own_base_url: bool = False
     cap_reserve: int = 0
+    endpoints: Mapping[DialectName, str] = field(default_factory=dict)
+
+    def asked_in(self, dialect: DialectName, *, tools: bool) -> DialectName:
+        """The dialect that a caller of `dialect` is served in: its own where offered and not worse, else the first."""
+        if dialect == self.dialect and not self.provider.worse:
+            return dialect
+        for one in (dialect, *self.endpoints):
+            if one in self.endpoints and not self._worse(one, tools=tools):
+                return one
+        return self.dialect
+
+    def _worse(self, dialect: DialectName, *, tools: bool) -> bool:
+        how = self.provider.worse.get(dialect)
+        return how == "always" or (
+            how == "tools" and tools and self.model.capability(Capability.REASONING).value is Known.YES
+        )
+
+    def url_of(self, dialect: DialectName) -> str:
+        """Where a dialect's paths are appended."""
+        return self.endpoints.get(dialect, self.base_url)

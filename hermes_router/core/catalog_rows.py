@@ -21,6 +21,7 @@ from hermes_router.core.catalog import (
     ProviderSpec,
     Quirk,
     QuotaRule,
+    Worse,
 )
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import ModelId, ProviderName
@@ -177,6 +178,14 @@ def _endpoints(table: _Table) -> dict[DialectName, str]:
     return {d: pairs[d].rstrip("/") for d in _DIALECTS if d in pairs}
 
 
+def _worse(table: _Table) -> dict[DialectName, Worse]:
+    pairs = table.take("worse", read.pairs, "a table of dialect and `always` or `tools`", cast("dict[str, str]", {}))
+    for dialect, how in pairs.items():
+        if dialect not in _DIALECTS or how not in get_args(Worse):
+            table.fault(f"worse.{dialect}", "must be `always` or `tools`, of a dialect: " + ", ".join(_DIALECTS))
+    return cast("dict[DialectName, Worse]", pairs)
+
+
 def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
     above = _capabilities(table)
     row_class = table.take("price_class", read.price_class, "one of " + ", ".join(read.PRICE_CLASSES), PriceClass.PAID)
@@ -220,6 +229,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         checked=table.take("checked", read.text, "a date as text", ""),
         source=table.take("source", read.text, "text", ""),
         charges_cap=table.take("charges_cap", read.yes_no, "true or false", default=False),
+        worse=_worse(table),
         free_only=table.take("free_only", read.text, "text", cast("str | None", None)) or None,
         capabilities=above,
         own=own,

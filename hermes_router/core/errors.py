@@ -358,6 +358,24 @@ class Unsupported(RequestRejected):
     next_step = NextStep.SAME_WITHOUT_FIELD
 
 
+class Inexpressible(RequestRejected):
+    """What was asked for (`param`) cannot be said to this target in its dialect, and leaving it out would change it.
+
+    Nothing was sent.
+    """
+
+    next_step = NextStep.OTHER_MODEL
+
+
+class ForeignThought(RequestRejected):
+    """A signature or an encrypted thought in the history is not the provider's own, or was altered (providers.md 12.9).
+
+    The request is sent once more without thoughts; of the model it says nothing. `param` is `thoughts`.
+    """
+
+    next_step = NextStep.SAME_WITHOUT_FIELD
+
+
 class ContentFiltered(RequestRejected):
     """The provider's content policy."""
 

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hermes_router.core.content import Seal
 from hermes_router.core.errors import UpstreamError
 
 
@@ -33,8 +34,8 @@ class Finish(enum.StrEnum):
 class Usage:
     """Tokens of one answer.
 
-    `input_tokens` counts the whole prompt, cached part included; `output_tokens` includes reasoning. `estimated` =
-    counted by us, not reported.
+    `input_tokens` counts the whole prompt, read from and written to a cache included; `output_tokens` includes
+    reasoning. `estimated` = counted by us, not reported.
     """
 
     input_tokens: int = 0
@@ -42,6 +43,7 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    written_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A block begins. Tool calls carry their id and name, whole; `extras` what only the dialect understands."""
+    """A block begins. Tool calls carry their id and name, whole; `extras` what only the Chat dialect understands.
+
+    The call of a `custom` tool takes free text: its deltas are that text, not JSON.
+    """
 
     kind: BlockKind
     call_id: str = ""
     name: str = ""
     extras: dict[str, object] = field(default_factory=dict)
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,9 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The open block ends."""
+    """The open block ends; a thought with the `seal` that its maker put on it, if any."""
+
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,11 @@ class UsageSeen:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer ended well; `raw` is the provider's own word."""
+    """The answer ended well; `raw` is the provider's own word, `stop_sequence` the one that was met, if it was told."""
 
     reason: Finish
     raw: str = ""
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,8 @@ class Block:
     call_id: str = ""
     name: str = ""
     extras: dict[str, object] = field(default_factory=dict)
+    seal: Seal | None = None
+    custom: bool = False
 
 
 @dataclass(slots=True)
@@ -122,6 +133,8 @@ class Answer:
     usage: Usage | None = None
     finish: Finish | None = None
     error: UpstreamError | None = None
+    raw_finish: str = ""
+    stop_sequence: str | None = None
 
     def text(self, kind: BlockKind = BlockKind.TEXT) -> str:
         """All text of the blocks of one kind, joined."""
@@ -137,25 +150,26 @@ def fold(events: Iterable[ChatEvent]) -> Answer:
         match event:
             case Started(id=new_id, model=model, created=created):
                 answer.id, answer.model, answer.created = new_id, model, created
-            case Opened(kind=kind, call_id=call_id, name=name, extras=extras):
+            case Opened(kind=kind, call_id=call_id, name=name, extras=extras, custom=custom):
                 if open_block is not None:
                     raise ValueError("a block opened inside another")
-                open_block = Block(kind, "", call_id, name, extras)
+                open_block = Block(kind, "", call_id, name, extras, custom=custom)
                 parts = []
             case Delta(text=text):
                 if open_block is None:
                     raise ValueError("a delta outside a block")
                 parts.append(text)
-            case Closed():
+            case Closed(seal=seal):
                 if open_block is None:
                     raise ValueError("closed without a block")
                 open_block.text = "".join(parts)
+                open_block.seal = seal
                 answer.blocks.append(open_block)
                 open_block = None
             case UsageSeen(usage=usage):
                 answer.usage = usage
-            case Finished(reason=reason):
-                answer.finish = reason
+            case Finished(reason=reason, raw=raw, stop_sequence=stop_sequence):
+                answer.finish, answer.raw_finish, answer.stop_sequence = reason, raw, stop_sequence
             case Failed(error=error):
                 answer.error = error
     if open_block is not None:

@@ -68,9 +68,12 @@ def consumed(reported: Usage | None, prompt_tokens: int, chars: int) -> Usage:
 
 
 class Trail:
-    """The attempts of one exchange, as they end. `report` tells of them all, once."""
+    """The attempts of one exchange, as they end. `report` tells of them all, once.
 
-    __slots__ = ("_arrived_at", "_arrived_mono", "_engine", "_records", "_words")
+    `used` is what the last failed one is reckoned to have used of quota, None where the provider refused it.
+    """
+
+    __slots__ = ("_arrived_at", "_arrived_mono", "_engine", "_records", "_words", "used")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -78,6 +81,7 @@ class Trail:
         self._arrived_mono = engine.clock.mono()
         self._records: list[AttemptRecord] = []
         self._words: list[str] = []
+        self.used: Usage | None = None
 
     def answered(self, candidate: Candidate, attempt: Attempt, usage: Usage) -> int:
         """The attempt gave the answer, and this is its usage. Returns what it cost, in micro-US-dollars."""
@@ -103,12 +107,12 @@ class Trail:
         taken = attempt is not None and attempt.status is not None and 200 <= attempt.status < 300
         if taken and error is not None and error.blames in _REFUSALS and not chars:
             taken = reported is not None
-        usage = consumed(reported, prompt_tokens, chars) if taken else None
+        unheard = attempt is not None and attempt.status is None and (error is None or _unheard(error))
+        self.used = consumed(reported, prompt_tokens, chars) if taken or unheard else None
+        usage = self.used if taken else None
         outcome = error.wire_class if error is not None else "abandoned"
         cost = self._add(candidate, attempt, outcome, usage, ended_mono=self._engine.clock.mono(), error=error)
-        if attempt is not None and attempt.status is None and (error is None or _unheard(error)):
-            return None
-        return cost
+        return None if unheard else cost
 
     def _add(
         self,

@@ -4,12 +4,11 @@ Owns what has been written to the caller and when: the head (at the commit point
 pressure of a slow caller, the late comment. It must never know who answers, beyond what the headers say.
 """
 
-from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import HermesError
 from hermes_router.core.events import Usage
 from hermes_router.core.ports import Clock, Ids, ReplyStream
-from hermes_router.wire.chat_encoder import ChatEncoder
-from hermes_router.wire.openai_errors import error_event
+from hermes_router.wire.dialects import DIALECTS
+from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.splice import Splice
 
 KEEP_ALIVE_S = 10.0
@@ -21,8 +20,9 @@ RELIEF_BYTES = 65_536
 class Delivery:
     """One caller's stream. `splice` decides what is seen; everything here is about when."""
 
-    def __init__(self, request: ChatRequest, reply: ReplyStream, clock: Clock, ids: Ids) -> None:
-        self._request = request
+    def __init__(self, inbound: Inbound, prompt_tokens: int, reply: ReplyStream, clock: Clock, ids: Ids) -> None:
+        self._inbound = inbound
+        self._prompt_tokens = prompt_tokens
         self._reply = reply
         self._clock = clock
         self._ids = ids
@@ -35,13 +35,19 @@ class Delivery:
         self._new_stream()
 
     def _new_stream(self) -> None:
-        self._encoder = ChatEncoder(include_usage=self._request.include_usage)
+        make = DIALECTS[self._inbound.dialect].encoder
+        now = int(self._clock.now())
+        self._encoder = make(self._inbound, prompt_tokens=self._prompt_tokens, new_id=self._ids.new, now=now)
         self.splice = Splice(self._encoder)
 
     @property
     def committed(self) -> bool:
         """Whether the caller sees, or is about to see, something of the answer."""
         return self.splice.committed
+
+    def answered_by(self, origin: str) -> None:
+        """Whose answer the next attempt would show (`provider/model`)."""
+        self._encoder.origin = origin
 
     def start_over(self) -> None:
         """An attempt failed: what has not left was never shown."""
@@ -89,8 +95,8 @@ class Delivery:
         return True
 
     def _keep_alive(self) -> None:
-        new_id, now = self._ids.new("chatcmpl-"), int(self._clock.now())
-        self._write(self.splice.keep_alive(new_id, self._request.model, now))
+        new_id, now = self._ids.new(self._encoder.id_prefix), int(self._clock.now())
+        self._write(self.splice.keep_alive(new_id, self._inbound.request.model, now))
 
     async def open(self, headers: dict[str, str]) -> None:
         """Send the head; `headers` describe the answer, and go out only if there is one."""
@@ -110,7 +116,8 @@ class Delivery:
 
     async def finish(self, headers: dict[str, str], usage: Usage) -> None:
         """End well: what the head did not tell, or told wrong, then usage and the end."""
-        self._write(self._late(headers) + self._encoder.end(usage))
+        tail = self.splice.tail
+        self._write(self._late(headers) + (self._encoder.end(usage) if tail is None else tail))
         self.closed = True
         await self._reply.end()
 
@@ -124,6 +131,6 @@ class Delivery:
 
     async def fail(self, error: HermesError) -> None:
         """End with the dialect's error event, never with a clean stop."""
-        self._write(error_event(error, now=self._clock.now()))
+        self._write(self._encoder.fail(error, now=self._clock.now()))
         self.closed = True
         await self._reply.end()

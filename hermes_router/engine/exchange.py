@@ -14,7 +14,10 @@ from hermes_router.core.errors import (
     CallerLimited,
     CredentialRejected,
     DeadlinePassed,
+    EmptyReply,
     HermesError,
+    Inexpressible,
+    NoTarget,
     TimedOut,
     UpstreamError,
 )
@@ -22,6 +25,7 @@ from hermes_router.core.events import Usage
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Outbound, ReplyStream
 from hermes_router.engine.admission import Caller
+from hermes_router.engine.asking import Asked, Asking
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
@@ -33,14 +37,17 @@ from hermes_router.engine.standby import Standby
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import Candidate
-from hermes_router.wire.openai_chat import Inbound
-from hermes_router.wire.openai_errors import Rendered, render_error
-from hermes_router.wire.outgoing import Options, render
+from hermes_router.wire.dialects import DIALECTS
+from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.openai_errors import Rendered
+from hermes_router.wire.outgoing import Options
 from hermes_router.wire.passthrough import Lane
 
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
 _NEVER = float("inf")
+_MOST_EMPTY = 3
+THOUGHTS = "thoughts"  # what is left out after a provider has refused a signature (providers.md 12.9)
 
 
 class Question(NamedTuple):
@@ -57,7 +64,6 @@ class Question(NamedTuple):
     notices: tuple[Notice, ...] = ()
     request_id: str = ""
     fallback_any: bool = False
-    dialect: str = "openai_chat"
     max_wait_s: float | None = None
 
 
@@ -65,9 +71,9 @@ class Exchange:
     """One exchange. `run` answers it; a cancelled `run` (the caller left) cancels its upstream."""
 
     __slots__ = (
-        "_altered", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_engine", "_notices",
-        "_patience_s", "_paused", "_q", "_reading", "_search", "_settings", "_settlement", "_shown_before", "_standby",
-        "_wake",
+        "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
+        "_engine", "_notices", "_patience_s", "_paused", "_q", "_reading", "_search", "_settings", "_settlement",
+        "_shown_before", "_standby", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -81,11 +87,16 @@ class Exchange:
         self._settlement = Settlement(engine, question.demand, question.request_id)
         self._standby: Standby | None = None
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
-        self._delivery = None if reply is None else Delivery(question.inbound.request, reply, engine.clock, engine.ids)
+        self._asking = Asking(question.inbound)
+        self._delivery: Delivery | None = None
+        if reply is not None:
+            tokens = question.demand.input_tokens
+            self._delivery = Delivery(question.inbound, tokens, reply, engine.clock, engine.ids)
         self._attempt: Attempt | None = None
         self._reading: Reading | None = None
         self._shown_before = 0  # characters that the caller had seen when the attempt began
         self._dropped: frozenset[str] = frozenset()
+        self._empty: set[str] = set()  # providers that had nothing to say to this request
         self._altered = False
         self._cap_tokens: int | None = None
         self._paused = False  # the upstream waits for the caller
@@ -151,7 +162,16 @@ class Exchange:
             self._follow(candidate.facts, error)
 
     def _follow(self, facts: TargetFacts, error: UpstreamError) -> None:
-        """Take the step that the failover table says. Raises the error where that is to stop."""
+        """Take the step that the failover table says. Raises the error where that is to stop.
+
+        Raises NoTarget where provider after provider has nothing to say: then it is the request, and asking the whole
+        pool would spend its quota and rest every one of its targets.
+        """
+        if isinstance(error, EmptyReply):
+            self._empty.add(facts.provider.name)
+            if len(self._empty) >= _MOST_EMPTY:
+                advice = f"{_MOST_EMPTY} providers gave an empty answer to this request."
+                raise NoTarget(limited=False, retry_at=None, attempts=self._settlement.reports, advice=advice)
         step = failover.after(
             error,
             facts,
@@ -207,16 +227,18 @@ class Exchange:
         self._attempt = None
         facts = candidate.facts
         delivery = self._delivery
-        reading = self._reading = Reading(engine, facts, self._q.inbound.request, self._q.caller.key)
         try:
-            request = self._outbound(facts)
-        except KeyError:
-            error: UpstreamError = CredentialRejected("the credential is gone")
+            asked, request = self._outbound(facts)
+        except (KeyError, Inexpressible) as found:
+            error = found if isinstance(found, Inexpressible) else CredentialRejected("the credential is gone")
             self._settlement.not_sent(facts, error)
             return error, None
+        inbound = self._q.inbound
+        reading = self._reading = Reading(engine, facts, inbound, self._q.caller.key, asked.dialect)
         lane: Lane | None = None
         if delivery is not None:
             delivery.splice.begin(self._cap_tokens)
+            delivery.answered_by(facts.target.name)
             self._shown_before = delivery.splice.shown.chars
             lane = reading.lane(delivery.splice)
         attempt = self._attempt = Attempt(
@@ -257,33 +279,32 @@ class Exchange:
 
     # -- one attempt, prepared -------------------------------------------------------------------------
 
-    def _outbound(self, facts: TargetFacts) -> Outbound:
-        """The request as it leaves. Raises KeyError where the secret is gone."""
-        engine = self._engine
-        asked = self._q.inbound.request.max_output_tokens
-        reasoning = facts.model.capability(Capability.REASONING).value is Known.YES
-        refused = engine.state.refused_params(facts.target.provider, facts.target.model)
-        rendered = render(
-            self._q.inbound.fields,
-            facts,
-            Options(
-                stream=self._delivery is not None,
-                reserve_tokens=self._settings.reasoning_token_reserve,
-                reasoning=reasoning,
-                without=refused,
-                traits=self._q.inbound.traits,
-                input_tokens=self._q.demand.input_tokens,
-            ),
-            engine.memory.recall_for(facts, self._q.caller.key),
+    def _outbound(self, facts: TargetFacts) -> tuple[Asked, Outbound]:
+        """The request as it leaves. Raises KeyError where the secret is gone, Inexpressible, BadRequest."""
+        engine, inbound = self._engine, self._q.inbound
+        wanted = inbound.request.max_output_tokens
+        options = Options(
+            stream=self._delivery is not None,
+            reserve_tokens=self._settings.reasoning_token_reserve,
+            reasoning=facts.model.capability(Capability.REASONING).value is Known.YES,
+            without=engine.state.refused_params(facts.target.provider, facts.target.model),
+            traits=inbound.traits,
+            input_tokens=self._q.demand.input_tokens,
+            betas=inbound.betas,
+            strip_thoughts=THOUGHTS in self._dropped,
         )
-        self._altered = rendered.altered
+        asked = self._asking.of(facts, options, engine.memory.recall_for(facts, self._q.caller.key))
+        rendered = asked.rendered
+        self._altered = rendered.altered or asked.translated
         for notice in rendered.warnings:
             self._notices[str(notice)] = None
         sent = rendered.sent_max_tokens
-        self._cap_tokens = asked if asked is not None and sent is not None and sent > asked else None
+        self._cap_tokens = wanted if wanted is not None and sent is not None and sent > wanted else None
         agent = self._q.caller_agent
         headers = engine.authorizer.headers(facts, caller_agent=agent if agent.isascii() else "")
-        return Outbound("POST", f"{facts.base_url}/chat/completions", headers, rendered.body)
+        if rendered.headers:
+            headers = {**headers, **dict(rendered.headers)}
+        return asked, Outbound("POST", asked.url, headers, rendered.body)
 
     def _first_token_limit(self, facts: TargetFacts) -> float:
         """Silence limit of the attempt in seconds. The deadline is looked at apart: what it cuts is nobody's fault."""
@@ -429,7 +450,8 @@ class Exchange:
         if delivery is not None and delivery.live:
             await delivery.fail(error)
             return None
-        rendered = render_error(error, now=self._engine.clock.now())
+        render_error = DIALECTS[self._q.inbound.dialect].render_error
+        rendered = render_error(error, now=self._engine.clock.now(), request_id=self._q.request_id)
         attempts = str(len(self._settlement.reports))
         headers = {"content-type": "application/json", "x-hermes-attempts": attempts}
         return replace(rendered, headers={**headers, **rendered.headers})
@@ -441,7 +463,7 @@ class Exchange:
             settlement.usage,
             request_id=question.request_id,
             router_key=question.caller.key,
-            dialect=question.dialect,
+            dialect=question.inbound.dialect,
             model=question.inbound.request.model,
             demand=question.demand,
             stream=self._delivery is not None,

@@ -8,6 +8,7 @@ disk: after a restart the fall-backs of `wire/quirks_replay` serve.
 
 import hashlib
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.content import Reasoning, Seal
 from hermes_router.core.events import Answer, BlockKind
 from hermes_router.core.ids import ModelId, ProviderName
 from hermes_router.core.ports import Clock
@@ -24,6 +26,8 @@ BYTES_MAX = 16 * 1024 * 1024
 TTL_S = 24 * 3600.0
 _OVERHEAD_BYTES = 400  # an entry's own objects and its places in the three indexes, roughly
 
+MAKERS_MAX = 20_000  # seals whose maker is remembered: 3 MB
+_THOUGHTS = msgspec.json.Decoder(list[tuple[str, Seal]])
 _Key = tuple[str, str, str, str, bytes]  # scope, provider, model, call id, content
 _Index = dict[tuple[str, ...], list[_Key]]
 
@@ -37,6 +41,7 @@ class _Entry:
     signature: bytes | None
     reasoning: bytes | None
     details: bytes | None
+    thoughts: bytes | None
 
 
 class Memory:
@@ -59,6 +64,7 @@ class Memory:
         self._by_content: _Index = {}
         self._held: Counter[tuple[str, str]] = Counter()  # entries by scope and provider
         self._bytes = 0
+        self._makers: OrderedDict[bytes, tuple[str, str]] = OrderedDict()  # digest of a seal: provider, model
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -82,17 +88,19 @@ class Memory:
         signature: str | None = None,
         reasoning: str | None = None,
         details: object | None = None,
+        thoughts: Sequence[Reasoning] = (),
         scope: str = "",
     ) -> None:
         """Remember what came with a tool call; `call_id` as the caller was shown it, `arguments` whole."""
-        if not signature and not reasoning and details is None:
+        if not signature and not reasoning and details is None and not thoughts:
             return
         key = (scope, provider, model, call_id, _content(name, arguments))
         if key in self._entries:
             self._drop(key)
-        entry = _Entry(self._clock.now(), 0, _bytes(signature), _bytes(reasoning), _json(details))
+        sealed = _sealed(thoughts)
+        entry = _Entry(self._clock.now(), 0, _bytes(signature), _bytes(reasoning), _json(details), sealed)
         entry.size = _OVERHEAD_BYTES + len(call_id) * 2
-        entry.size += sum(len(part) for part in (entry.signature, entry.reasoning, entry.details) if part is not None)
+        entry.size += sum(map(len, filter(None, (entry.signature, entry.reasoning, entry.details, sealed))))
         if entry.size > self._bytes_max:
             return
         self._entries[key] = entry
@@ -113,6 +121,9 @@ class Memory:
 
     def keep_answer(self, facts: TargetFacts, answer: Answer, scope: str = "") -> None:
         """Remember what a folded answer of this target carries for its tool calls, if it made any."""
+        thoughts = [Reasoning(b.text, b.seal) for b in answer.blocks if b.seal is not None]
+        for thought in thoughts:
+            self._made(facts, thought)
         calls = [block for block in answer.blocks if block.kind is BlockKind.TOOL_CALL]
         if not calls:
             return
@@ -129,8 +140,23 @@ class Memory:
                 signature=_signature(call.extras.get("extra_content")),
                 reasoning=reasoning,
                 details=details,
+                thoughts=thoughts,
                 scope=scope,
             )
+
+    def _made(self, facts: TargetFacts, thought: Reasoning) -> None:
+        """Note whose seal this is: another maker would refuse it."""
+        if thought.seal is None or not thought.seal.data:
+            return
+        key = _seal_digest(thought.seal.data)
+        self._makers[key] = (facts.provider.name, facts.model.id)
+        self._makers.move_to_end(key)
+        if len(self._makers) > MAKERS_MAX:
+            self._makers.popitem(last=False)
+
+    def made_by(self, data: str) -> tuple[str, str] | None:
+        """The provider and the model that sealed a thought so, None where that is not remembered."""
+        return self._makers.get(_seal_digest(data))
 
     def holds(self, scope: str, provider: str) -> bool:
         """Whether anything at all is remembered for a provider."""
@@ -219,6 +245,18 @@ class Remembered:
         entry = self._memory.find(self._scope, self._provider, self._model, (call_id, name, arguments))
         return msgspec.Raw(entry.details) if entry is not None and entry.details is not None else None
 
+    def thoughts(self, call_id: str, name: str, arguments: str) -> tuple[Reasoning, ...]:
+        """The sealed thoughts that came before the call, made by this very model."""
+        entry = self._memory.find(self._scope, self._provider, self._model, (call_id, name, arguments))
+        if entry is None or entry.thoughts is None:
+            return ()
+        return tuple(Reasoning(text, seal) for text, seal in _THOUGHTS.decode(entry.thoughts))
+
+    def made_here(self, data: str) -> bool | None:
+        """Whether this model made the signature or encrypted thought; None = nobody remembers."""
+        maker = self._memory.made_by(data)
+        return None if maker is None else maker == (self._provider, self._model)
+
 
 def _content(name: str, arguments: str) -> bytes:
     """A digest of name and arguments, the latter in canonical form; its first 4 bytes are the name's alone."""
@@ -227,6 +265,14 @@ def _content(name: str, arguments: str) -> bytes:
     name_bytes = name.encode(errors="surrogatepass")
     text = name_bytes + b"\0" + arguments.encode(errors="surrogatepass")
     return hashlib.blake2b(name_bytes, digest_size=4).digest() + hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _sealed(thoughts: Sequence[Reasoning]) -> bytes | None:
+    return msgspec.json.encode([(one.text, one.seal) for one in thoughts if one.seal is not None]) if thoughts else None
+
+
+def _seal_digest(data: str) -> bytes:
+    return hashlib.blake2b(data.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _signature(extra: object) -> str | None:

@@ -12,7 +12,7 @@ from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Question
 from hermes_router.routing.demand import Constraint, affinity_key, assess
 from hermes_router.routing.names import Resolved, resolve
-from hermes_router.wire.openai_chat import Inbound
+from hermes_router.wire.inbound import Inbound
 
 __all__ = ["make_question"]
 

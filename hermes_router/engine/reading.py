@@ -3,15 +3,18 @@
 Owns the step from a target's quirks to the pure readers of `wire`. It must never know the caller's connection.
 """
 
-from hermes_router.core.catalog import Quirk, TargetFacts
-from hermes_router.core.chat import ChatRequest
-from hermes_router.core.errors import Malformed
-from hermes_router.core.events import Failed, Usage, fold
+from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
+from hermes_router.core.errors import Malformed, UpstreamError
+from hermes_router.core.events import Usage, fold
 from hermes_router.engine.context import Engine
 from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.dialect import Decoder
+from hermes_router.wire.dialects import DIALECTS
+from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
 from hermes_router.wire.splice import Splice
-from hermes_router.wire.unary import Whole, events_of, read_answer
+from hermes_router.wire.translated import RawLane, TranslatedLane
+from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
 
 _CHARS_PER_TOKEN = 4
 _REPLAY = frozenset(
@@ -21,51 +24,86 @@ _TAGS = {Quirk.THINK_TAGS: ("<think>", "</think>"), Quirk.THOUGHT_TAGS: ("<thoug
 
 
 class Reading:
-    """The readers for one attempt at one target, on behalf of one router key (`scope` of what is remembered)."""
+    """The readers for one attempt at one target, on behalf of one router key (`scope` of what is remembered).
 
-    def __init__(self, engine: Engine, facts: TargetFacts, request: ChatRequest, scope: str) -> None:
+    `dialect` is the one that the target was asked in.
+    """
+
+    def __init__(
+        self, engine: Engine, facts: TargetFacts, inbound: Inbound, scope: str, dialect: DialectName = "openai_chat"
+    ) -> None:
         self._engine = engine
         self._facts = facts
-        self._request = request
+        self._inbound = inbound
         self._scope = scope
-        self._decoder: ChatDecoder | None = None
+        self._dialect = dialect
+        self._decoder: Decoder | None = None
 
     @property
     def usage(self) -> Usage | None:
         """What the provider has reported, also where the answer turned out to be none."""
         return self._decoder.usage if self._decoder is not None else None
 
-    def decoder(self) -> ChatDecoder:
-        """A decoder that classifies errors as the row's family does."""
+    @property
+    def _is_chat(self) -> bool:
+        """Whether both sides speak Chat, which has lanes of its own (ADR 6)."""
+        return self._dialect == "openai_chat" and self._inbound.dialect == "openai_chat"
+
+    @property
+    def _replays(self) -> bool:
+        """Whether a later turn may have to bring back what this answer holds."""
+        return self._dialect != "openai_chat" or not _REPLAY.isdisjoint(self._facts.quirks)
+
+    def _in_band(self, error: object) -> UpstreamError:
+        return self._engine.in_band(self._facts.provider.rejection, error, self._engine.clock.now())
+
+    def chat_decoder(self) -> ChatDecoder:
+        """A decoder that classifies errors as the row's family does, and knows how its models think aloud."""
         engine, facts = self._engine, self._facts
-        now = engine.clock.now()
-        self._decoder = ChatDecoder(
-            lambda error: engine.in_band(facts.provider.rejection, error, now),
+        self._decoder = decoder = ChatDecoder(
+            self._in_band,
             new_id=engine.ids.new,
-            now=int(now),
+            now=int(engine.clock.now()),
             think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
             model=facts.model.id,
         )
+        return decoder
+
+    def decoder(self) -> Decoder:
+        """The decoder of the dialect that the target was asked in."""
+        if self._dialect == "openai_chat":
+            return self.chat_decoder()
+        engine, target = self._engine, self._facts.target
+        make = DIALECTS[self._dialect].decoder
+        now = int(engine.clock.now())
+        self._decoder = make(self._in_band, new_id=engine.ids.new, now=now, model=target.model, origin=target.name)
         return self._decoder
 
     def lane(self, splice: Splice) -> Lane:
         """The lane of a stream. Log probabilities survive only where whole frames go through."""
-        request = self._request
+        request = self._inbound.request
+        if not self._is_chat:
+            make = RawLane if self._dialect == self._inbound.dialect else TranslatedLane
+            return make(splice, self.decoder(), tap=self._replays)
         if request.choices > 1 or request.logprobs:
-            return ManyLane(splice, self.decoder(), request.choices)
-        return StreamLane(splice, self.decoder(), tap=not _REPLAY.isdisjoint(self._facts.quirks))
+            return ManyLane(splice, self.chat_decoder(), request.choices)
+        return StreamLane(splice, self.chat_decoder(), tap=self._replays)
 
     def whole(self, body: bytes, *, prompt_tokens: int, cap_tokens: int | None) -> Whole:
         """A unary answer, checked. Raises the UpstreamError that a 200 turns out to be."""
         facts = self._facts
-        replayed = not _REPLAY.isdisjoint(facts.quirks) and b'"tool_calls"' in body
+        cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        estimate = self.estimate(prompt_tokens, 0)
+        if not self._is_chat:
+            return self._other(body, estimate, cap_chars)
+        replayed = self._replays and b'"tool_calls"' in body
         tagged = any(quirk in facts.quirks and tags[0].encode() in body for quirk, tags in _TAGS.items())
         whole = read_answer(
             body,
-            self.decoder(),
-            estimate=self.estimate(prompt_tokens, 0),
-            cap_chars=cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None,
-            choices=self._request.choices,
+            self.chat_decoder(),
+            estimate=estimate,
+            cap_chars=cap_chars,
+            choices=self._inbound.request.choices,
             tap=replayed,
             plain=not tagged,
         )
@@ -73,20 +111,31 @@ class Reading:
             self._engine.memory.keep_answer(facts, whole.answer, self._scope)
         return whole
 
+    def _other(self, body: bytes, estimate: Usage, cap_chars: int | None) -> Whole:
+        """An answer that is written anew for the caller, or of its own dialect as it came."""
+        decoder, engine, name = self.decoder(), self._engine, self._facts.target.name
+        answer = fold(decoder.whole(body))
+        cut = cap(answer, cap_chars)
+        usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
+        if self._replays:
+            engine.memory.keep_answer(self._facts, answer, self._scope)
+        if self._dialect != self._inbound.dialect or cut:
+            write = DIALECTS[self._inbound.dialect].render_answer
+            now = int(engine.clock.now())
+            body = write(answer, usage, self._inbound, origin=name, new_id=engine.ids.new, now=now)
+        return Whole(body, usage, answer.model, answer)
+
     def streamed(self, body: bytes, splice: Splice) -> tuple[bytes, Usage | None]:
         """The stream of an answer that came whole although a stream was asked for, and its usage."""
         decoder = self.decoder()
-        events = events_of(body, decoder)
-        if isinstance(events[-1], Failed):
-            raise events[-1].error
-        out = splice.admit(events)
+        out = splice.admit(decoder.whole(body))
         if not splice.committed:
             raise Malformed("an answer that shows nothing")
         return out, decoder.usage
 
     def remember(self, lane: Lane) -> None:
         """Keep what a later turn of this conversation has to replay."""
-        if isinstance(lane, StreamLane) and lane.tapped:
+        if isinstance(lane, StreamLane | TranslatedLane) and lane.tapped:
             self._engine.memory.keep_answer(self._facts, fold(lane.tapped), self._scope)
 
     @staticmethod

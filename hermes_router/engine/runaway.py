@@ -11,7 +11,7 @@ from typing import Final
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import CallerLimited
 from hermes_router.core.ports import Log
-from hermes_router.wire.openai_chat import Inbound
+from hermes_router.wire.inbound import Inbound
 
 __all__ = ["RunawayGuard", "fingerprint"]
 

@@ -39,7 +39,7 @@ class Search:
     """
 
     __slots__ = (
-        "_demand", "_engine", "_fallback_any", "_held", "_paused", "_planned", "_resting", "_returns_seen",
+        "_dared", "_demand", "_engine", "_fallback_any", "_held", "_paused", "_planned", "_resting", "_returns_seen",
         "_ruled_out", "constraint", "lease", "passage",
     )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Search:
         self._planned: Plan | None = None
         self._held = False  # somebody is there, but those who went ahead have not heard yet
         self._paused = False
+        self._dared = False
         self._returns_seen: tuple[float, Constraint, list[float]] | None = None
         self._ruled_out = _NOBODY  # this request is not for them, however long it waits
         self._resting = _NOBODY  # the ledger holds them for as long as it takes, so no rule is needed here
@@ -75,6 +76,17 @@ class Search:
             if self.constraint.pin is None or not self._fallback_any:
                 return None
             self.constraint = self.constraint._replace(pin=None)
+
+    def dare(self) -> Candidate | None:
+        """Whom to ask, once, though the ledger says no: it may be wrong, and the caller would be sent away else."""
+        candidate = None if self._dared else self._plan(self.constraint).dare()
+        self._dared = self._dared or candidate is not None
+        return self._paid(candidate)
+
+    def dares_at(self) -> float | None:
+        """When there may be somebody to dare, epoch seconds; None where no wait helps."""
+        assert self._planned is not None
+        return None if self._dared else self._planned.dares_at
 
     def _plan(self, constraint: Constraint) -> Plan:
         engine = self._engine

@@ -71,7 +71,7 @@ class Settlement:
         engine.state.succeeded(target, now, ttft_s=attempt.ttft_s, demand=self._demand)
         if not usage.estimated and usage.input_tokens:
             engine.state.calibrate(target.provider, target.model, self._demand.input_tokens, usage.input_tokens)
-        self._settle(cost, sent=True)
+        self._settle(cost, usage, sent=True)
 
     def failed(
         self, facts: TargetFacts, error: UpstreamError, attempt: Attempt | None, *, reported: Usage | None, chars: int
@@ -91,7 +91,9 @@ class Settlement:
         )
         if self.passage is not None and error.blames is not Blames.REQUEST:
             self.passage.over(refused=True)
-        self._settle(cost, sent=_counted(error))
+        used = self.trail.used
+        unheard = used is not None and attempt is not None and attempt.status is None
+        self._settle(cost, used or _NOTHING, sent=_counted(error), unheard=unheard)
 
     def _learn(self, facts: TargetFacts, error: UpstreamError) -> None:
         state, target = self._engine.state, facts.target
@@ -115,14 +117,15 @@ class Settlement:
     def not_sent(self, facts: TargetFacts, error: UpstreamError) -> None:
         """The request could not be made: the quota comes back, and the failure is told like others (`failed`)."""
         error.target = facts.target
-        self._settle(self._account(error, None, reported=None, chars=0), sent=False)
+        self._settle(self._account(error, None, reported=None, chars=0), _NOTHING, sent=False)
 
     def left(self, attempt: Attempt | None, *, reported: Usage | None, chars: int) -> None:
         """The caller left, or all is done: what is still open is closed, and nobody is blamed."""
         if self.candidate is not None:
             self._engine.state.abandoned(self.candidate.facts.target, self._engine.clock.now())
             cost = self._account(None, attempt, reported=reported, chars=chars)
-            self._settle(cost, sent=attempt is not None)
+            used = self.usage if self.usage.input_tokens else self.trail.used or _NOTHING
+            self._settle(cost, used, sent=attempt is not None)
 
     def _account(
         self, error: UpstreamError | None, attempt: Attempt | None, *, reported: Usage | None, chars: int
@@ -142,20 +145,26 @@ class Settlement:
             chars=chars,
         )
 
-    def _settle(self, cost_microusd: int | None, *, sent: bool) -> None:
-        """Settle the reservation, and the caller's money, once. Whoever waits may find room in what comes back."""
+    def _settle(self, cost_microusd: int | None, usage: Usage, *, sent: bool, unheard: bool = False) -> None:
+        """Settle the reservation, and the caller's money, once. Whoever waits may find room in what comes back.
+
+        `usage` is what the attempt used, as far as that is known: an answer that was cut has used what it showed, and
+        not all that was claimed for it.
+        """
         candidate, self.candidate = self.candidate, None
         if candidate is None:
             return
-        engine, usage, reservation = self._engine, self.usage, candidate.reservation
+        engine, reservation = self._engine, candidate.reservation
         now = engine.clock.now()
         engine.state.settle(
             reservation,
             now,
             input_tokens=usage.input_tokens or None,
-            output_tokens=usage.output_tokens or None,
+            # Of an answer that was cut early, we know that it has shown nothing.
+            output_tokens=usage.output_tokens if usage.estimated else usage.output_tokens or None,
             sent=sent,
             cost_microusd=cost_microusd,
+            unheard=unheard,
         )
         if self.lease is not None:
             paid = None if cost_microusd is None else owners_money(candidate.facts.model, cost_microusd)

@@ -29,18 +29,13 @@ from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.core.variables import variable_part
 from hermes_router.engine.live_models import LiveView, as_spec, replacements
+from hermes_router.wire.dialects import DIALECTS
 
 __all__ = [
     "Snapshot", "base_url", "build_facts", "is_on", "picked", "pinned_facts", "spoken_dialect", "take_snapshot",
 ]  # fmt: skip
 
-# Dialects that are spoken towards providers, the preferred first; the others come with issues 4 and 6.
-SPOKEN: Final[tuple[DialectName, ...]] = ("openai_chat",)
-_DIALECT_WORDS: Final[Mapping[DialectName, str]] = {
-    "openai_chat": "Chat Completions",
-    "anthropic_messages": "Messages",
-    "openai_responses": "Responses",
-}
+SPOKEN: Final[tuple[DialectName, ...]] = tuple(DIALECTS)  # towards providers, the preferred first
 _UNKNOWN_TIER: Final = 3
 _NO_PRICE: Final = Price()
 _NO_LISTS: Final = LiveView()
@@ -109,6 +104,14 @@ def base_url(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -
 def spoken_dialect(spec: ProviderSpec) -> DialectName:
     """The dialect that a provider is asked in: the first of ours that it has, else its own first."""
     return next((one for one in SPOKEN if one in spec.endpoints), next(iter(spec.endpoints)))
+
+
+def _asked(spec: ProviderSpec, said: ProviderSettings) -> dict[DialectName, str]:
+    """The dialects that its targets may be asked in; at another address it is the first alone, whoever lives there."""
+    first = spoken_dialect(spec)
+    if said.base_url:
+        return {first: base_url(spec, said, first)}
+    return {one: spec.endpoints[one] for one in SPOKEN if one in spec.endpoints}
 
 
 def build_facts(
@@ -247,6 +250,7 @@ def _of_model(
     model = _priced(_overridden(model, said))
     # What this model does not take is no longer allowed for it: one list to look at when the body is rendered.
     provider = replace(spec, allow=spec.allow - model.refuse) if spec.allow is not None and model.refuse else spec
+    endpoints = _asked(spec, said)
     quotas = _quotas(spec, said, model)
     reasons = model.capability(Capability.REASONING).value is Known.YES
     return [
@@ -262,10 +266,11 @@ def _of_model(
             skip_tokens_over=said.skip_tokens_over,
             position=position,
             private=spec.keyless and (said.is_private or _on_loopback(url)),
-            disabled=_disabled(spec, said, dialect),
+            disabled=_disabled(spec, said),
             quirks=spec.quirks | model.quirks,
             effort_levels=model.efforts,
             own_base_url=bool(said.base_url),
+            endpoints=endpoints,
             cap_reserve=settings.reasoning_token_reserve if reasons else 0,
         )
         for credential in credentials
@@ -289,13 +294,15 @@ def _quotas(spec: ProviderSpec, said: ProviderSettings, model: ModelSpec) -> tup
     return tuple(rules)
 
 
-def _disabled(spec: ProviderSpec, said: ProviderSettings, dialect: DialectName) -> str | None:
+def _disabled(spec: ProviderSpec, said: ProviderSettings) -> str | None:
     if spec.retired is not None and not said.base_url:
         return spec.retired
     if not said.enabled:
         return "disabled by the owner: hr provider enable " + spec.name
-    if dialect not in SPOKEN:
-        return f"spoken from a later version: {_DIALECT_WORDS[dialect]}"
+    if spec.auth == "oauth":
+        return "its login comes with a later version"
+    if spoken_dialect(spec) not in SPOKEN:
+        return "its dialect is not spoken"
     return None
 
 

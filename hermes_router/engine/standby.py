@@ -135,7 +135,12 @@ class Standby:
                 self._found = search.take(patient=False)  # a published number never refuses anybody
                 if self._found is not None:
                     return None
-        self._error = search.nobody(settlement.reports)
+        dares_at = search.dares_at()
+        if dares_at is not None and dares_at > clock.now() and dares_at - clock.now() <= reach_s:
+            return dares_at
+        self._found = search.dare()
+        if self._found is None:
+            self._error = search.nobody(settlement.reports)
         return None
 
     def tick(self, mono: float, *, deadline_mono: float) -> None:

@@ -19,7 +19,6 @@ from hermes_router.engine.context import Engine
 from hermes_router.engine.prober import Question
 from hermes_router.engine.reading import Reading
 from hermes_router.wire.outgoing import NO_RECALL, Options, render
-from hermes_router.wire.unary import events_of
 
 __all__ = ["Verdict", "ask"]
 
@@ -97,7 +96,7 @@ async def ask(engine: Engine, question: Question) -> Verdict:
     try:
         attempt.send(engine.transport, request)
         await trial.wait()
-        reading = Reading(engine, question.facts, question.probe.inbound.request, "")
+        reading = Reading(engine, question.facts, question.probe.inbound, "")
         verdict = _judged(question, attempt, reading, is_demand=is_demand)
         if reading.usage is not None:
             inputs, outputs = reading.usage.input_tokens or None, reading.usage.output_tokens or None
@@ -121,6 +120,8 @@ def _outbound(engine: Engine, question: Question) -> tuple[Outbound, bool] | Ver
     """The request as it leaves, and whether a call is demanded in it; a verdict where it would prove nothing."""
     facts, probe = question.facts, question.probe
     inbound = probe.inbound
+    if facts.asked_in("openai_chat", tools=False) != "openai_chat":
+        return Verdict(None, "it is not asked in Chat", sent=False)
     without = engine.state.refused_params(facts.target.provider, facts.target.model)
     options = Options(stream=False, without=without, traits=inbound.traits)
     try:
@@ -131,7 +132,7 @@ def _outbound(engine: Engine, question: Question) -> tuple[Outbound, bool] | Ver
     body = msgspec.json.decode(rendered.body)
     if probe.field not in body or (probe.refused is None and body["messages"][-1] != probe.body["messages"][-1]):
         return Verdict(None, "its row does not let the question through", sent=False)
-    request = Outbound("POST", f"{facts.base_url}/chat/completions", headers, rendered.body)
+    request = Outbound("POST", f"{facts.url_of('openai_chat')}/chat/completions", headers, rendered.body)
     return request, body.get("tool_choice") in _DEMANDS
 
 
@@ -140,7 +141,7 @@ def _judged(question: Question, attempt: Attempt, reading: Reading, *, is_demand
     error = attempt.error
     if error is None:
         try:
-            answer = fold(events_of(attempt.body, reading.decoder()))
+            answer = fold(reading.decoder().whole(attempt.body))
         except UpstreamError as found:
             attempt.overrule(found)
             error = found

@@ -25,6 +25,7 @@ from hermes_router.routing.units import TAUGHT
 LANES_KEPT = 512
 LANES_FOR_S = 3600.0
 PINS_KEPT = 256
+CLOCKED = frozenset({Window.DAY, Window.MONTH})
 
 Key = tuple[str, str]
 """Provider and model."""
@@ -139,11 +140,15 @@ class Book:
     ) -> None:
         """A window told at one target counts for all targets of its scope (see `Meter.told`)."""
         meter = self._meter(slot, seen.scope, seen.unit, seen.window)
+        if meter.limit is None and seen.window in CLOCKED:
+            meter.rule(None, meter.origin, _clock(slot, seen.window))
         bound, alarm = meter.binds, (meter.alarm_at, meter.calm_at)
         if not bound:
             self._share(meter, slot.cells[seen.scope])
         claim = reservation.claim(meter) if reservation is not None else None
-        meter.told(seen, now, claim, refused=refused)
+        held = meter.told(seen, now, claim, refused=refused)
+        if held is not None and reservation is not None:
+            reservation.hold(meter, held)
         if not bound or (meter.alarm_at, meter.calm_at) != alarm or meter.calm_at >= 0:
             self.turned((meter,), now)
 
@@ -361,6 +366,15 @@ class Book:
         if meter not in slot.meters:
             _tie(slot, meter)
         return meter
+
+
+def _clock(slot: Slot, window: Window) -> str | None:
+    """By which clock windows of this length end at the provider, as far as its row says that of any model."""
+    for one in (slot, *slot.cells["provider"].slots):
+        for rule in one.facts.quotas:
+            if rule.window is window and rule.origin != "owner":
+                return rule.resets
+    return None
 
 
 def _is_of(scope: Scope, credential: CredentialId) -> bool:

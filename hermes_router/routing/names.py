@@ -23,6 +23,9 @@ LOCAL_PREFIX = "local/"  # always a pin, whatever is loaded there
 IGNORED = "ignored:model"
 
 
+_ALIASES = {f"claude-{ROUTER}": ROUTER}  # Claude Code lists no name without `claude` in it (clients.md 7.21)
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """One model and no other, on whatever credentials it has. `provider` None = every provider that has it."""
@@ -46,6 +49,7 @@ def resolve(name: str, roster: "Roster", *, strict: bool) -> Resolved:
     Raises UnknownModel (404) for a profile that does not exist and, where `strict`, for a name that is no pin.
     """
     name = name.strip()
+    name = _ALIASES.get(name, name)
     profile = PROFILES.get(name)
     if profile is not None:
         return Resolved(profile)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
-from hermes_router.routing.units import BINDING, CODES, INPUT, REQUESTS, TAUGHT, TOKENS, Origin
+from hermes_router.routing import telling
+from hermes_router.routing.units import BINDING, CODES, REQUESTS, Origin
 
 if TYPE_CHECKING:
     from hermes_router.routing.slots import Slot
 
 SCARCE = 0.9  # the share of a prior from which a target ranks after equals that have more left
 BEYOND = 3  # the rank of a target of which a prior is spent
-RESERVED = 0.8  # of what we expect of a request: a provider that charges as much at once takes it as a claim, as we do
-BLIND_RESET_S = 60.0  # nothing left and no reset told: look again after this, or after the window if that is less
 SLICES = 64  # a rolling window forgets in so many steps: what is used in one of them leaves with its last
-SLICE_MOST_S = 30.0  # and in more of them where they would be longer than this
+SLICE_MOST_S = 30.0  # and in more of them where they would be longer than this, or,
+SLICE_FINE_S = 5.0  # as long as it holds fewer than `FINE_SLICES`, than this
+FINE_SLICES = 1_024
 MOST_SLICES = 2_048
 GRACE_S = 0.5  # it leaves so much later than by our count: the provider's clock began when the request reached it
 
@@ -42,16 +43,19 @@ class Meter:
     that is over, or are in a count that the provider has told since. `published` is the row's number; `proved` the
     largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
-    much more that is than we expect of it. `drains` = it refills evenly, as a bucket does (its resets say so).
+    much more that is than we expect of it (`extra_seen` was said last). `denied` = the claim that was refused last, at
+    `denied_at`; `doubts` = how much of it nobody has answered, till `doubts_until`. `drains` = it refills evenly, as a
+    bucket does (its resets say so).
     `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
-        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "drained_at", "drains", "due_at",
-        "extra", "former", "gone", "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin",
-        "proved", "published", "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding",
-        "slots", "span_s", "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s",
-        "unit", "void", "window",
+        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "denied", "denied_at",
+        "doubts", "doubts_until", "drained_at", "drains", "due_at", "extra", "extra_seen", "former", "gone",
+        "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin", "proved", "published",
+        "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding", "slots", "span_s",
+        "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s", "unit",
+        "void", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, unit: Unit, window: Window) -> None:
@@ -77,11 +81,14 @@ class Meter:
         self.trial_at = 0.0
         self.trial_s = 0.0
         self.total = self.base = self.void = self.gone = 0
-        self.extra = 0
+        self.extra = self.extra_seen = 0
         self.reserves = False
         self.drains = False
         self.drained_at = 0.0
         self.told_mark = -1
+        self.denied_at = -_NEVER
+        self.denied = self.doubts = 0
+        self.doubts_until = 0.0
         self.log: deque[list[Any]] = deque()
         self.closed = self.closed_mark = 0
         self.slice_until = self.touched_at = 0.0
@@ -158,25 +165,26 @@ class Meter:
         elif self.once and now >= self.reset_at:
             self._forget_limit()
         if now >= self.slice_until:
-            self._close()
-            self.slice_until = now + min(self.span_s / SLICES, SLICE_MOST_S)
+            self.close()
+            most_s = SLICE_FINE_S if len(self.log) < FINE_SLICES else SLICE_MOST_S
+            self.slice_until = now + min(self.span_s / SLICES, most_s)
         if self.sliding:
             self._expire(now)
             if self.drains:
                 self._drain(now)
         if self.origin == "told":
             self._age(now)
-        self._set_due()
+        self.set_due()
 
     def roll(self, now: float) -> None:
         """Begin a new window at once, whatever the clock says."""
         self.log.clear()
         self.closed = 0
         self._roll(now)
-        self._set_due()
+        self.set_due()
 
     def _roll(self, now: float) -> None:
-        self._close()
+        self.close()
         self.former, self.log = self.log, deque()
         self.closed = 0
         self.base = self.void = self.gone = self.total
@@ -202,15 +210,16 @@ class Meter:
     def _stale_at(self) -> float:
         return self.learned_at + max(TOLD_STALE_S, 2 * self.span_s)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """End the current slice."""
         amount = self.total - self.base - self.closed
         if amount:
-            self._enter(self.touched_at + self.span_s + self.grace_s, amount, self.total)
+            self.enter(self.touched_at + self.span_s + self.grace_s, amount, self.total)
             self.closed += amount
         self.closed_mark = self.total
 
-    def _enter(self, leaves_at: float, amount: int, mark: int) -> None:
+    def enter(self, leaves_at: float, amount: int, mark: int) -> None:
+        """Put a slice where it belongs; mark 0 = it is not ours."""
         log = self.log
         entry = [leaves_at, amount, mark]
         if not log or leaves_at >= log[-1][0]:
@@ -243,15 +252,16 @@ class Meter:
         gone = int((now - self.drained_at) * per_s)
         if gone <= 0:
             return
-        self._close()
+        self.close()
         taken = min(gone, self.closed)
-        self._take_oldest(taken)
+        self.take_oldest(taken)
         self.closed -= taken
         self.base += taken
         self.drained_at = self.drained_at + gone / per_s if self.closed else now
         self.arm()
 
-    def _set_due(self) -> None:
+    def set_due(self) -> None:
+        """Work out when time has to be let pass next."""
         due = self.slice_until
         if self.drains and self.total > self.base:
             due = min(due, self.drained_at + self.span_s / (4 * SLICES))
@@ -270,11 +280,29 @@ class Meter:
             if mark <= self.closed_mark:
                 self.amend(mark, change)
 
+    def doubt(self, amount: int, now: float) -> None:
+        """So much of what it holds may never have been counted: nothing was heard of the request."""
+        if now >= self.doubts_until:
+            self.doubts = 0
+        self.doubts += amount
+        self.doubts_until = now + self.span_s
+
+    def withhold(self, amount: int, until: float, now: float) -> None:
+        """So much is not ours to use until then, epoch seconds."""
+        if now >= self.due_at:
+            self.advance(now)
+        self.close()
+        self.enter(until, amount, 0)
+        self.closed += amount
+        self.base -= amount
+        self.set_due()
+        self.arm()
+
     def hand_back(self, amount: int) -> None:
         """A request has ended of which the provider had told its claim: what it did not take is free again."""
-        self._close()
+        self.close()
         amount = min(amount, self.closed)
-        self._take_newest(amount)
+        self.take_newest(amount)
         self.base += amount
 
     def amend(self, mark: int, change: int) -> None:
@@ -303,6 +331,10 @@ class Meter:
             return True
         used = self.total - self.base
         return used + amount <= limit or (not used and self.origin == "learned")
+
+    def short(self, amount: int, now: float) -> int:
+        """How much of `amount` does not fit, in units; 0 where it all does."""
+        return 0 if self.limit is None else max(0, self.count(now) + amount - self.limit)
 
     def rank(self, now: float) -> int:
         """How a prior ranks its targets: 0 ample, 1 scarce, 3 spent."""
@@ -370,112 +402,22 @@ class Meter:
 
     # --- what is told ------------------------------------------------------------------------------
 
-    def told(self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None, *, refused: bool = False) -> None:
+    def told(
+        self, seen: QuotaSeen, now: float, claim: tuple[int, int] | None = None, *, refused: bool = False
+    ) -> int | None:
         """Take over what the provider said. `claim` is of the request that it answered, amount and mark.
 
         What was charged up to that is in its count already; without one, all is. `refused` = it was said in a refusal,
         whose instant is when there is room for that request, not when all of a rolling window is gone.
+        Returns how much of the claim that count holds, None where that is not known.
 
         Where its count differs from ours, the log keeps its shape: what is too much is taken from the oldest slices,
         and what others have used leaves at the reset.
         """
-        if now >= self.due_at:
-            self.advance(now)
-        if self.origin == "owner":
-            self._tightened(seen, now)
-            return
-        limit = seen.limit if seen.limit is not None else self.limit if self.origin in TAUGHT else None
-        if seen.remaining is None:
-            if seen.limit is not None:
-                self._believe(seen.limit, now)
-            return
-        self.once = seen.limit is None and (self.once or (limit is None and self.published is None))
-        if limit is None:
-            limit = max(self.published or 0, seen.remaining)
-        self._believe(max(limit, seen.remaining), now)
-        if not self.level:
-            mark = claim[1] if claim is not None else self.total
-            if claim is not None and refused:
-                mark -= claim[0]  # it was not let in, so it is not in that count
-            if mark < self.told_mark:
-                return  # the answers overtook each other: what came before says more
-            self.told_mark = mark
-            used = max(limit, seen.remaining) - seen.remaining
-            if claim is not None and self.code in (TOKENS, INPUT):
-                self._surcharged(used, claim)
-            if not refused:
-                self._refills(used, seen.reset_at, now)
-            room = claim[0] if refused and self.sliding and claim is not None else 0
-            self._recount(used, seen.reset_at, now, mark, room=room)
+        return telling.take(self, seen, now, claim, refused=refused)
 
-    def _refills(self, used: int, reset_at: float | None, now: float) -> None:
-        """Whether the reset that was told is when a bucket would be full again; a spent one can only deny it."""
-        limit = self.limit or 0
-        if reset_at is None or not self.sliding or used < limit * 0.1:
-            return
-        even_s = used * self.span_s / limit
-        even = abs(reset_at - now - even_s) <= max(1.0, 0.03 * even_s)
-        self.drains = even and (self.drains or used <= limit * 0.9)
-        self.drained_at = now
-
-    def _surcharged(self, used: int, claim: tuple[int, int]) -> None:
-        """A request that came alone shows what is charged for one under way."""
-        amount, mark = claim
-        limit = self.limit or 0
-        if mark <= self.void or mark - amount > self.base or self.total > mark:
-            return
-        expected = amount - self.extra
-        self.reserves = used >= expected * RESERVED
-        extra = min(max(0, used - expected), max(0, limit - expected))
-        self.extra = extra if extra > self.extra else (self.extra + extra) // 2
-
-    def _believe(self, limit: int, now: float) -> None:
-        self.learned_at = now
-        self.suspect = 0 if limit != self.limit else self.suspect
-        self.rule(limit, "told")
-
-    def _recount(self, used: int, reset_at: float | None, now: float, mark: int, *, room: int = 0) -> None:
-        # What was sent at about the same time may have changed places on its way: it is not taken as counted yet.
-        loose = self.total - self.base - self.closed
-        for entry in reversed(self.log):
-            if 0 < entry[2] < mark:
-                break
-            loose += entry[1] if entry[2] else 0
-        self._close()
-        after = min(self.total - mark, self.total - self.base)
-        if reset_at is not None:
-            if self.once or not self.sliding:
-                self.reset_at = reset_at
-            for entry in reversed(self.log) if not room else ():
-                if entry[0] <= reset_at:
-                    break
-                entry[0] = reset_at
-        else:
-            reset_at = now + min(self.span_s, BLIND_RESET_S)
-            if self.once or (not self.sliding and now >= self.reset_at):
-                self.reset_at = reset_at
-        more = max(used + after, min(used + loose, self.total - self.base)) - (self.total - self.base)
-        if more > 0:
-            self._enter(reset_at, more, 0)
-        else:
-            self._take_oldest(-more)
-        self.closed += more
-        self.base -= more
-        if room and self.limit is not None:
-            self._make_room(self.total - self.base + room - self.limit, reset_at)
-        self.void = max(self.void, mark)
-        self._set_due()
-        self.arm()
-
-    def _make_room(self, amount: int, at: float) -> None:
-        """The provider has said when so much will have left: our slices are too coarse to contradict it."""
-        for entry in self.log:
-            if amount <= 0:
-                break
-            entry[0] = min(entry[0], at)
-            amount -= entry[1]
-
-    def _take_newest(self, amount: int) -> None:
+    def take_newest(self, amount: int) -> None:
+        """Take so much from the slices that leave last. The sums are the caller's."""
         for entry in reversed(self.log):
             taken = min(amount, entry[1])
             entry[1] -= taken
@@ -484,7 +426,8 @@ class Meter:
             if not amount:
                 break
 
-    def _take_oldest(self, amount: int) -> None:
+    def take_oldest(self, amount: int) -> None:
+        """Take so much from the slices that leave first. The sums are the caller's."""
         while amount > 0 and self.log:
             oldest = self.log[0]
             taken = min(amount, oldest[1])
@@ -492,13 +435,6 @@ class Meter:
             amount -= taken
             if not oldest[1]:
                 self.log.popleft()
-
-    def _tightened(self, seen: QuotaSeen, now: float) -> None:
-        """The owner's limit stands; what the provider has left can only make it less."""
-        if seen.remaining is None or self.limit is None or self.level:
-            return
-        if seen.remaining < self.limit - self.count(now):
-            self._recount(self.limit - seen.remaining, seen.reset_at, now, self.total)
 
     # --- what is learned ---------------------------------------------------------------------------
 
@@ -543,7 +479,7 @@ class Meter:
         """
         if self.sliding or self.level or not self.former or self.window is Window.PLAN:
             return False
-        self._close()
+        self.close()
         self.log = deque(sorted([*self.former, *self.log], key=_expiry))
         self.former = deque()
         self.resets = "rolling"
@@ -551,7 +487,7 @@ class Meter:
         self.closed = sum(entry[1] for entry in self.log)
         self.base = self.total - self.closed
         self._expire(now)
-        self._set_due()
+        self.set_due()
         self.arm()
         return True
 
@@ -569,7 +505,7 @@ class Meter:
         self.closed_mark = self.total
         self.base = self.total - used
         if not self.level:
-            self._set_due()
+            self.set_due()
         self.arm()
 
     def shift(self, by: float, now: float) -> None:
@@ -584,7 +520,7 @@ class Meter:
         if not self.sliding and not self.level and self.resets != "rolling":
             self.reset_at = min(self.reset_at, next_reset(self.resets, self.window, now))
         if not self.level:
-            self._set_due()
+            self.set_due()
 
 
 def compact(entries: list[list[Any]]) -> list[list[Any]]:

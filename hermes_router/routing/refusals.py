@@ -55,10 +55,11 @@ def learn(book: Book, slot: Slot, error: UpstreamError, reservation: Reservation
     return any(m.binds and m.limit is not None and not m.level and m.count(now) >= m.limit for m in spoken)
 
 
-def by_size(slot: Slot, error: UpstreamError, reservation: Reservation | None) -> bool:
+def by_size(slot: Slot, error: UpstreamError, reservation: Reservation | None, now: float) -> bool:
     """Whether only this request was too large for what is left, as the provider has told.
 
-    Then the window holds back what does not fit into it, and nobody else has to rest.
+    Then the window holds back what does not fit into it, and nobody else has to rest. Where we had taken it for
+    somewhat less than what is left, the window holds back the like of it, too, until the instant that was told.
     """
     if reservation is None:
         return False
@@ -66,7 +67,12 @@ def by_size(slot: Slot, error: UpstreamError, reservation: Reservation | None) -
     for meter in slot.meters:
         claim = reservation.claim(meter)
         remaining = left.get((meter.unit, meter.window), 0) if meter.window is error.window else 0
-        if claim is not None and meter.code in BY_SIZE and meter.binds and 0 < remaining < claim[0]:
+        if claim is None or meter.code not in BY_SIZE or not meter.binds or remaining <= 0:
+            continue
+        if remaining < claim[0]:
+            return True
+        if remaining <= claim[0] * (1.0 + NEAR) and error.retry_at is not None and meter.sliding:
+            meter.withhold(remaining - claim[0] + 1, error.retry_at, now)
             return True
     return False
 
@@ -96,14 +102,22 @@ def _spoken(slot: Slot, error: UpstreamError, now: float) -> Iterator[Meter]:
     """
     wait_s = error.retry_at - now if error.retry_at is not None else 0.0
     open_ = {(one.unit, one.window) for one in error.quotas if one.remaining and one.unit is Unit.REQUESTS}
+    named = _named(error)
     for meter in slot.meters:
         if meter.code == MONEY or meter.origin == "owner" or (meter.unit, meter.window) in open_:
+            continue
+        if named and meter.unit not in named:
             continue
         if error.window is not None:
             if meter.window is error.window:
                 yield meter
         elif not meter.level and (meter.span_s >= wait_s - 1.0 or not wait_s):
             yield meter
+
+
+def _named(error: UpstreamError) -> frozenset[Unit]:
+    """The units of the windows that it names; none where it says no more than their length."""
+    return frozenset(one.unit for one in error.quotas if one.window is error.window)
 
 
 def _explained(spoken: list[Meter], reservation: Reservation | None, now: float) -> tuple[Meter, int] | None:
@@ -210,16 +224,18 @@ def _count_from_now(book: Book, slot: Slot, error: UpstreamError, spoken: list[M
     A limit belongs to an account more often than to a model of it (facts/providers.md 1.2), so what is published for
     each model is counted for the account, too. What has no number at all is counted by the minute, or as it is named.
     """
-    window = error.window
+    window, unit = error.window, _named(error)
     for rule in slot.facts.quotas:
         wider = _WIDER.get(rule.scope)
         short = WINDOW_SECONDS[rule.window] <= SHORT_S
         if wider is None or rule.origin == "owner" or rule.unit is Unit.MICROUSD:
             continue
+        if unit and rule.unit not in unit:
+            continue
         if rule.window is window or (window is None and short and rule.unit is not Unit.CONCURRENCY):
             book.count(slot, wider, rule.unit, rule.window, rule.amount, now, resets=rule.resets)
     named = window or (Window.MINUTE if error.retry_at is None else None)
     counted = any(m.code == REQUESTS and m.window is named for m in spoken)
-    if named is not None and named is not Window.NONE and not counted:
+    if named is not None and named is not Window.NONE and not counted and (not unit or Unit.REQUESTS in unit):
         clock = next((rule.resets for rule in slot.facts.quotas if rule.window is named), "rolling")
         book.count(slot, error.scope, Unit.REQUESTS, named, None, now, resets=clock)

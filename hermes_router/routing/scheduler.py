@@ -28,6 +28,7 @@ from hermes_router.routing.standing import (
     PROBING,
     SOON_S,
     Hold,
+    dares_at,
     holds,
     paced_until,
     readiness,
@@ -161,6 +162,25 @@ class Plan:
             if first is not None:
                 self.paced_until = self._paced_until(aside)
         return None
+
+    def dare(self) -> Candidate | None:
+        """For a request that would be sent away: a target that may have more left than we believe (`dares_at`)."""
+        for slot, group in self._daring():
+            at = dares_at(slot, self._demand, self._now)
+            if at is not None and at <= self._now and self._least(group) >= 0:
+                return self._reserved(slot, "last resort")
+        return None
+
+    @property
+    def dares_at(self) -> float | None:
+        """When `dare` may find somebody, epoch seconds; None where no wait helps."""
+        found = (dares_at(slot, self._demand, self._now) for slot, _ in self._daring())
+        return min((at for at in found if at is not None), default=None)
+
+    def _daring(self) -> Iterator[tuple[Slot, Group]]:
+        for slot, group in self._fitting():
+            if (slot.strict or slot.marked) and slot.target not in self._constraint.tried:
+                yield slot, group
 
     def _reserved(self, slot: Slot, why: str) -> Candidate:
         if self._demand.affinity_key is not None:

@@ -14,10 +14,13 @@ from hermes_router.routing.demand import Demand
 from hermes_router.routing.pacing import ahead, on_schedule_at
 from hermes_router.routing.quota import BEYOND, Meter
 from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
-from hermes_router.routing.units import BY_SIZE, MONEY, REQUESTS, Amounts
+from hermes_router.routing.units import BY_SIZE, INPUT, MONEY, OUTPUT, REQUESTS, TOKENS, Amounts
 
-CLAIMED_S = 2.0  # most requests under way have ended after this, and nobody knows which
+CLAIMED_S = 0.5  # some request under way has ended after this, and nobody knows which
 SOON_S = 0.05  # what is due now is looked at again after this
+MISSIZED = 0.02  # of a request: it may be so much smaller than we take it for
+SHORT_S = 3_600.0
+ASKED_AGAIN_S = 60.0  # after a refusal nobody of the same size asks sooner because it may have been misjudged
 EXPECTED_OUTPUT = 1_024  # reserved where the caller set no cap
 LONG_WINDOWS = frozenset({Window.DAY, Window.MONTH, Window.PLAN})
 
@@ -25,6 +28,7 @@ POOL = "all paid models"
 BUDGET = "budget"
 
 SPENT, PROBING = -1, -2
+SIZES = frozenset({TOKENS, INPUT, OUTPUT})
 
 StateName = Literal["ready", "cooling", "open", "paused", "revoked", "disabled"]
 
@@ -128,7 +132,7 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 -
         if meter.binds or meter.code != REQUESTS:
             if wanted is None:
                 wanted = amounts(group, demand)
-            if not meter.fits(wanted[meter.code] + meter.extra, now):
+            if not meter.fits(_needed(meter, wanted), now):
                 if not meter.binds:
                     # More than the window holds at all is a matter of size, which is ranked elsewhere.
                     rank = BEYOND if meter.used else rank
@@ -157,7 +161,7 @@ def paced_until(slot: Slot, demand: Demand, now: float) -> float:
     wanted = amounts(slot.group, demand)
     until = now + SOON_S
     for meter in slot.meters:
-        until = max(until, meter.room_at(wanted[meter.code] + meter.extra, now))
+        until = max(until, meter.room_at(_needed(meter, wanted), now))
         if slot.spread:
             until = max(until, on_schedule_at(meter, now))
     return until
@@ -189,9 +193,61 @@ def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
     if slot.strict and slot.group is not None:
         wanted = amounts(slot.group, demand)
         for meter in slot.meters:
-            amount = wanted[meter.code] + meter.extra
+            amount = _needed(meter, wanted)
             if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
                 yield Hold(_word(meter), max(_returns(meter, amount, now), now + SOON_S), limited=True)
+
+
+def _needed(meter: Meter, wanted: Amounts) -> int:
+    """What has to be free in a window for a request: somewhat more than it is taken for, where its size is a guess.
+
+    Of a long window that would cost too much, and no more than the window has is needed in any case.
+    """
+    amount = wanted[meter.code] + meter.extra
+    if meter.code not in SIZES or meter.span_s > SHORT_S or meter.limit is None:
+        return amount
+    return max(amount, min(meter.limit, amount + (amount >> 5)))
+
+
+def dares_at(slot: Slot, demand: Demand, now: float) -> float | None:
+    """When a request may ask here that would be sent away else, epoch seconds: as soon as there could be room for it.
+
+    The size of a request is an estimate, what nobody has answered may never have been counted, and a provider that has
+    only just been overloaded may be so no more. None where something else holds the target back.
+    """
+    group = slot.group
+    if group is None or slot.provider_breaker.busy(now) or slot.model_breaker.busy(now):
+        return None
+    if slot.blocked_until > now and not _only_stumbled(slot, now):
+        return None
+    wanted = amounts(group, demand)
+    at = now
+    for meter in slot.meters:
+        amount = wanted[meter.code] + meter.extra
+        if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
+            at = max(at, meter.room_at(max(0, amount - _slack(meter, amount, now)), now))
+    return at
+
+
+def _only_stumbled(slot: Slot, now: float) -> bool:
+    """Whether nothing but windows blocks it, or that it was overloaded once."""
+    if max(slot.provider_breaker.open_until, slot.model_breaker.open_until) > now:
+        return False
+    return all(
+        block.cause == "overloaded" and block.source == "inferred" and not block.step for block in slot.blocks(now)
+    )
+
+
+def _slack(meter: Meter, amount: int, now: float) -> int:
+    """By how many units a window may be emptier, or a request smaller, than we believe."""
+    limit = meter.limit
+    if meter.code not in SIZES or not meter.sliding or limit is None or meter.origin == "owner":
+        return 0
+    slack = meter.doubts if now < meter.doubts_until else 0
+    since_s = now - meter.denied_at
+    if since_s > ASKED_AGAIN_S or amount <= meter.denied * (1.0 - MISSIZED):
+        slack += int(amount * MISSIZED)
+    return slack
 
 
 def _returns(meter: Meter, amount: int, now: float) -> float:

@@ -156,10 +156,12 @@ class RoutingState:
         output_tokens: int | None,
         sent: bool,
         cost_microusd: int | None = None,
+        unheard: bool = False,
     ) -> None:
         """Replace the claim by what was used, exactly once; a second call changes nothing.
 
         None = not reported, the claim stands. `sent` False = no byte left for the provider, so all comes back.
+        `unheard` = nobody has answered, so it may not have been counted at all.
         `cost_microusd` is the exact cost where it is known; else it follows from the tokens.
         """
         if reservation.settled:
@@ -184,7 +186,14 @@ class RoutingState:
             if money < 0 and group is not None and both >= 0:
                 money = cost(group, inputs, outputs)
             actual = (1, both, inputs, outputs, money, 1)
-        turned = claims.settle(reservation.entries, actual, admitted=sent and input_tokens is not None)
+            if unheard:
+                claims.doubt(reservation.entries, actual, now)
+        turned = claims.settle(
+            reservation.entries,
+            actual,
+            admitted=sent and input_tokens is not None and not unheard,
+            held=reservation.held,
+        )
         if turned:
             self._book.turned(turned, now)
         if self._report is not None:
@@ -262,7 +271,7 @@ class RoutingState:
                 _refresh(cell, now)
             case Blames.QUOTA:
                 explained = refusals.learn(self._book, slot, error, reservation, now)
-                if not refusals.by_size(slot, error, reservation):
+                if not refusals.by_size(slot, error, reservation, now):
                     _cool(slot, refusals.whose(slot, error, now), error, now, explained=explained)
             case Blames.PROVIDER:
                 if isinstance(error, Overloaded) or (error.retry_at is not None and error.retry_at > now):

@@ -1,17 +1,30 @@
 """Faults inside a stream (facts/providers.md section 6): frames that are wrong, missing or doubled.
 
 Owns edits of a good list of frames, and of a unary completion where the same fault exists there. Each function
-makes one `Behaviour`; nothing is sent from here.
+makes one `Behaviour`, for whichever dialect comes; Chat's edits are here, the others' in `bad_events`. Nothing is sent
+from here.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from hermes_router.sandbox.faults import Behaviour, Delivery
+from hermes_router.sandbox import bad_events
+from hermes_router.sandbox.bad_events import spoken, spoken_whole
+from hermes_router.sandbox.faults import Behaviour, Delivery, Edit, EditWhole
+from hermes_router.sandbox.frames import Hand, encode
 from hermes_router.sandbox.values import CONTENT_KINDS, Frame
 
 _HALF = b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","con'
+Whole = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _edits(chat: Edit, named: Edit) -> Edit:
+    return lambda frames: (chat if spoken(frames) == "chat" else named)(frames)
+
+
+def _wholes(chat: Whole, named: Whole) -> EditWhole:
+    return lambda whole: (chat if spoken_whole(whole) == "chat" else named)(whole)
 
 
 def _with_choice(frame: Frame, **fields: Any) -> Frame:
@@ -43,16 +56,24 @@ def finish_reason(reason: str | None) -> Behaviour:
     def edit(frames: list[Frame]) -> list[Frame]:
         return [_with_choice(frame, finish_reason=reason) if frame.kind == "finish" else frame for frame in frames]
 
-    return Behaviour(f"finish {reason}", edit=edit, whole=lambda whole: _whole_choice(whole, finish_reason=reason))
+    return Behaviour(
+        f"finish {reason}", edit=_edits(edit, lambda frames: bad_events.finish(frames, reason)),
+        whole=_wholes(lambda whole: _whole_choice(whole, finish_reason=reason),
+                      lambda whole: bad_events.finish_whole(whole, reason)),
+    )  # fmt: skip
 
 
 def error_chunk(after: int = 0, form: Literal["finish", "x_groq", "bare", "event"] = "finish") -> Behaviour:
     """An error inside a 200 stream.
 
     `finish` is OpenRouter's `finish_reason: "error"`, `x_groq` Groq's `x_groq.error`, `bare` empty choices with a
-    top-level error, `event` an `event: error` line.
+    top-level error, `event` an `event: error` line. In Messages all are `event: error`, `bare` one without a name; in
+    Responses `finish` and `x_groq` are `response.failed`, `event` and `bare` error events, nested and flat.
     """
     error = {"message": "Provider disconnected", "code": 502}
+
+    def named(frames: list[Frame]) -> list[Frame]:
+        return [*_kept(frames, after), *bad_events.failure(frames, form)]
 
     def edit(frames: list[Frame]) -> list[Frame]:
         sample = next((dict(frame.data) for frame in frames if frame.data), {})
@@ -69,13 +90,15 @@ def error_chunk(after: int = 0, form: Literal["finish", "x_groq", "bare", "event
             bad = Frame("error", {"id": sample.get("id"), "choices": [], "error": error})
         return [*_kept(frames, after), bad, *(frame for frame in frames if frame.kind == "done")]
 
-    return Behaviour(f"error chunk {form}", edit=edit, whole=lambda _whole: {"error": error})
+    return Behaviour(f"error chunk {form}", edit=_edits(edit, named),
+                     whole=_wholes(lambda _whole: {"error": error}, bad_events.failed_whole))  # fmt: skip
 
 
 def no_finish() -> Behaviour:
     """No finish reason anywhere, yet a proper `[DONE]`."""
     return Behaviour("no finish", edit=lambda frames: [frame for frame in frames if frame.kind != "finish"],
-                     whole=lambda whole: _whole_choice(whole, finish_reason=None))  # fmt: skip
+                     whole=_wholes(lambda whole: _whole_choice(whole, finish_reason=None),
+                                   lambda whole: bad_events.finish_whole(whole, None)))  # fmt: skip
 
 
 def no_done() -> Behaviour:
@@ -88,26 +111,28 @@ def broken_frame(after: int = 1) -> Behaviour:
 
     def edit(frames: list[Frame]) -> list[Frame]:
         kept = _kept(frames, after)
-        return [*kept, Frame("error", raw=b'data: {"id":"x","choices":[{"index":0,"delta":{"con\n\n'),
-                *frames[len(kept):]]  # fmt: skip
+        return [*kept, Frame("error", raw=bad_events.cut_text(spoken(frames)) + b"\n\n"), *frames[len(kept) :]]
 
     return Behaviour("broken frame", edit=edit, whole=lambda _whole: _HALF)
 
 
 def half_utf8(after: int = 1) -> Behaviour:
     """The stream ends inside a multi-byte character."""
-    half = b'data: {"choices":[{"index":0,"delta":{"content":"caf\xc3'
-    return Behaviour("half utf-8", edit=lambda frames: [*_kept(frames, after), Frame("error", raw=half)],
+
+    def edit(frames: list[Frame]) -> list[Frame]:
+        return [*_kept(frames, after), Frame("error", raw=bad_events.cut_text(spoken(frames)) + b"\xc3")]
+
+    return Behaviour("half utf-8", edit=edit,
                      whole=lambda _whole: _HALF + b'tent":"caf\xc3',
                      delivery=Delivery(ending="abrupt", ends_after=10**9))  # fmt: skip
 
 
 def invalid_utf8(after: int = 1) -> Behaviour:
     """A whole frame with a byte that is no UTF-8 in its text."""
-    bad = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"caf\xe9"},"finish_reason":null}]}\n\n'
 
     def edit(frames: list[Frame]) -> list[Frame]:
-        kept = _kept(frames, after)
+        kept, speech = _kept(frames, after), spoken(frames)
+        bad = bad_events.cut_text(speech) + b"\xe9" + bad_events.closed_text(speech)
         return [*kept, Frame("error", raw=bad), *frames[len(kept) :]]
 
     return Behaviour("invalid utf-8", edit=edit, whole=lambda _whole: _HALF + b'tent":"caf\xe9"}}]}')
@@ -125,7 +150,7 @@ def usage_repeated() -> Behaviour:
             out.append(frame)
         return out
 
-    return Behaviour("usage repeated", edit=edit)
+    return Behaviour("usage repeated", edit=_edits(edit, bad_events.usage_repeated))
 
 
 def no_usage() -> Behaviour:
@@ -136,11 +161,15 @@ def no_usage() -> Behaviour:
         return [Frame(f.kind, {k: v for k, v in f.data.items() if k not in {"usage", "x_groq"}}) if f.data else f
                 for f in kept]  # fmt: skip
 
-    return Behaviour("no usage", edit=edit, whole=lambda whole: {k: v for k, v in whole.items() if k != "usage"})
+    return Behaviour(
+        "no usage",
+        edit=_edits(edit, bad_events.no_usage),
+        whole=lambda whole: {k: v for k, v in whole.items() if k != "usage"},
+    )
 
 
 def role_repeated() -> Behaviour:
-    """The role in every delta."""
+    """The role in every delta (Chat)."""
 
     def edit(frames: list[Frame]) -> list[Frame]:
         return [
@@ -150,19 +179,17 @@ def role_repeated() -> Behaviour:
             for frame in frames
         ]
 
-    return Behaviour("role repeated", edit=edit)
+    return Behaviour("role repeated", edit=_edits(edit, lambda frames: frames))
 
 
 def odd_lines(newline: bytes = b"\r\n", space: bool = False) -> Behaviour:
-    """Other line ends, and no space behind `data:`."""
+    """Other line ends, and no space behind `data:` and `event:`."""
 
     def edit(frames: list[Frame]) -> list[Frame]:
-        lines = (
-            f.raw if f.data is None else b"data: " + json.dumps(f.data, ensure_ascii=False).encode() + b"\n\n"
-            for f in frames
-        )
-        tag = b"data: " if space else b"data:"
-        return [Frame(frame.kind, raw=line.replace(b"data: ", tag).replace(b"\n", newline))
+        lines = [encode(frame, Hand(spaced=True)) for frame in frames]
+        if not space:
+            lines = [line.replace(b"data: ", b"data:", 1).replace(b"event: ", b"event:", 1) for line in lines]
+        return [Frame(frame.kind, raw=line.replace(b"\n", newline))
                 for frame, line in zip(frames, lines, strict=True)]  # fmt: skip
 
     return Behaviour("odd lines", edit=edit)
@@ -217,7 +244,20 @@ def odd_calls(oddity: CallOddity) -> Behaviour:
         finish = "stop" if oddity == "finish_stop" else choice["finish_reason"]
         return _whole_choice(answer, message=message, finish_reason=finish)
 
-    return Behaviour(f"odd calls {oddity}", edit=edit, whole=whole)
+    return Behaviour(
+        f"odd calls {oddity}", edit=_edits(edit, lambda frames: bad_events.odd_calls(frames, oddity)),
+        whole=_wholes(whole, lambda answer: bad_events.odd_calls_whole(answer, oddity)),
+    )  # fmt: skip
+
+
+def empty_output() -> Behaviour:
+    """A Responses stream whose last event lists no items."""
+    return Behaviour("empty output", edit=bad_events.empty_output)
+
+
+def unknown_events() -> Behaviour:
+    """Events and fields that nobody knows, between all others (Messages, Responses)."""
+    return Behaviour("unknown events", edit=bad_events.unknown_events)
 
 
 def _merged(frames: list[Frame]) -> list[Frame]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hermes_router.sandbox.refusals import Sayings
+from hermes_router.sandbox.refusals import ANTHROPIC, Sayings
 from hermes_router.sandbox.values import FakeModel, Frame, Hit, Refusal, Reply, WindowName
 
 Ending = Literal["abrupt", "clean", "reset"]
@@ -86,9 +86,15 @@ def ok() -> Behaviour:
 
 
 def status(code: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """Any status; without a body, a plain error in OpenAI's envelope."""
-    given = {"error": {"message": f"sandbox says {code}", "type": "server_error"}} if body is None else body
-    return _whole(f"status {code}", Refusal(code, given, headers or {}))
+    """Any status; without a body, a plain error in the dialect's envelope."""
+    if body is not None:
+        return _whole(f"status {code}", Refusal(code, body, headers or {}))
+
+    def early(sayings: Sayings, _model: FakeModel, _now: float) -> Refusal:
+        said = sayings.other(code, f"sandbox says {code}")
+        return dataclasses.replace(said, headers={**said.headers, **(headers or {})})
+
+    return Behaviour(f"status {code}", early=early)
 
 
 def rate_limited(window: WindowName = "rpm", limit: int = 30, wait_s: float = 20.0) -> Behaviour:
@@ -141,7 +147,12 @@ def html_200() -> Behaviour:
 
 def json_200_error(message: str = "Internal error", code: int | str = 500) -> Behaviour:
     """An error object in a JSON answer with status 200, stream or not."""
-    return _whole("json 200 error", Refusal(200, {"error": {"message": message, "code": code}}))
+
+    def early(sayings: Sayings, _model: FakeModel, _now: float) -> Refusal:
+        return sayings.other(200, message) if sayings is ANTHROPIC else Refusal(
+            200, {"error": {"message": message, "code": code}})  # fmt: skip
+
+    return Behaviour("json 200 error", early=early)
 
 
 def redirect(location: str) -> Behaviour:
@@ -222,6 +233,17 @@ def think_tags(thought: str = "let me see", opening: bool = True) -> Behaviour:
     """Reasoning inside the content, in `<think>` tags; some templates leave out the opening one."""
     tagged = f"{'<think>' if opening else ''}{thought}</think>"
     return Behaviour("think tags", reply=lambda reply: dataclasses.replace(reply, text=tagged + reply.text))
+
+
+def refused(words: str = "I cannot help with that.") -> Behaviour:
+    """The model refuses: in each dialect's way, or as a filter does in Chat."""
+    return Behaviour("refused", reply=lambda reply: dataclasses.replace(
+        reply, text=words, calls=(), reasoning="", finish="refusal"))  # fmt: skip
+
+
+def redacted(thought: str = "what must not be seen") -> Behaviour:
+    """Reasoning that nobody but the provider reads."""
+    return Behaviour("redacted", reply=lambda reply: dataclasses.replace(reply, reasoning=thought, secret=True))
 
 
 def reasoning(thought: str = "let me think about that") -> Behaviour:

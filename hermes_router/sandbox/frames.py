@@ -6,7 +6,7 @@ provider's own oddities included); what goes wrong on purpose is in `faults`.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hermes_router.sandbox.model import count, pieces
@@ -16,6 +16,7 @@ ReasoningForm = Literal["none", "reasoning", "reasoning_content", "details", "th
 UsageForm = Literal["asked", "always", "with_finish"]
 CallForm = Literal["pieces", "whole", "whole_no_index"]
 _ARGUMENTS_AT_ONCE = 8
+_REFUSED = "content_filter"
 
 DONE = Frame("done", raw=b"data: [DONE]\n\n")
 
@@ -32,6 +33,9 @@ class Hand:
         call_finish: its finish reason after tool calls.
         head: SSE bytes before the first chunk.
         trait: keys that every chunk and completion has besides the usual ones.
+        seals: in Responses, reasoning is encrypted and at most summed up; else it is shown.
+        done: `[DONE]` ends Responses streams, too.
+        padded: each delta of Responses carries padding against onlookers.
         dress: last touch on the list of chunks (Groq's `x_groq`, OpenRouter's `native_finish_reason`).
         spaced: JSON with a space after comma and colon.
     """
@@ -45,17 +49,31 @@ class Hand:
     trait: Mapping[str, Any] | None = None
     dress: Callable[[list[dict[str, Any]], dict[str, Any]], None] | None = None
     spaced: bool = False
+    seals: bool = False
+    done: bool = False
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A reply with what else its writing needs. `created` in epoch seconds."""
+    """A reply with what else its writing needs.
+
+    Attributes:
+        created: epoch seconds.
+        usage: as `usage_of` counts.
+        said: the request, for dialects whose answers echo it.
+        cached: tokens of the prompt that were read from the provider's cache, and that were written to it.
+        seal: seals a thought of this answer.
+    """
 
     reply: Reply
     id: str
     created: int
     model: str
     usage: dict[str, Any]
+    said: Mapping[str, Any] = field(default_factory=dict)
+    cached: tuple[int, int] = (0, 0)
+    seal: Callable[[str], str] = lambda text: text
 
 
 def usage_of(reply: Reply, prompt: int) -> dict[str, Any]:
@@ -76,7 +94,8 @@ def encode(frame: Frame, hand: Hand) -> bytes:
     if frame.data is None:
         return frame.raw
     separators = None if hand.spaced else (",", ":")
-    return b"data: " + json.dumps(frame.data, separators=separators, ensure_ascii=False).encode() + b"\n\n"
+    name = b"event: " + frame.event.encode() + b"\n" if frame.event else b""
+    return name + b"data: " + json.dumps(frame.data, separators=separators, ensure_ascii=False).encode() + b"\n\n"
 
 
 # --- streams ----------------------------------------------------------------------------------------
@@ -91,7 +110,7 @@ def stream(hand: Hand, written: Written, *, include_usage: bool) -> list[Frame]:
     deltas += [("call", {"tool_calls": [delta]}) for delta in _call_deltas(hand, reply.calls)]
     chunks = [_chunk(hand, written, delta) for _, delta in deltas]
     kinds = [kind for kind, _ in deltas]
-    finish = hand.call_finish if reply.calls else reply.finish
+    finish = _finish(hand, reply)
     chunks.append(_chunk(hand, written, {}, finish))
     kinds.append("finish")
     if hand.usage == "with_finish":
@@ -106,6 +125,17 @@ def stream(hand: Hand, written: Written, *, include_usage: bool) -> list[Frame]:
         hand.dress(chunks, written.usage)
     head = [Frame("comment", raw=hand.head)] if hand.head else []
     return [*head, *(Frame(kind, chunk) for kind, chunk in zip(kinds, chunks, strict=True)), DONE]
+
+
+def _finish(hand: Hand, reply: Reply) -> str | None:
+    if reply.calls:
+        return hand.call_finish
+    return _REFUSED if reply.finish == "refusal" else reply.finish
+
+
+def cut(arguments: str) -> list[str]:
+    """Arguments of a call as they are streamed."""
+    return [arguments[at : at + _ARGUMENTS_AT_ONCE] for at in range(0, len(arguments), _ARGUMENTS_AT_ONCE)]
 
 
 def _chunk(hand: Hand, written: Written, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
@@ -150,10 +180,7 @@ def _call_deltas(hand: Hand, calls: Sequence[Call]) -> list[dict[str, Any]]:
         deltas.append(head)
         if hand.calls == "pieces":
             head["function"] = {"name": call.name, "arguments": ""}
-            deltas += [
-                {"index": index, "function": {"arguments": call.arguments[at : at + _ARGUMENTS_AT_ONCE]}}
-                for at in range(0, len(call.arguments), _ARGUMENTS_AT_ONCE)
-            ]
+            deltas += [{"index": index, "function": {"arguments": piece}} for piece in cut(call.arguments)]
     return deltas
 
 
@@ -169,7 +196,7 @@ def completion(hand: Hand, written: Written) -> dict[str, Any]:
     if reply.calls:
         message["content"] = reply.text or None
         message["tool_calls"] = [_whole_call(hand, index, call) for index, call in enumerate(reply.calls)]
-    finish = hand.call_finish if reply.calls else reply.finish
+    finish = _finish(hand, reply)
     whole = {
         "id": written.id,
         "object": "chat.completion",
@@ -234,7 +261,8 @@ def _openrouter_dress(chunks: list[dict[str, Any]], usage: dict[str, Any]) -> No
 
 
 HANDS: Mapping[str, Hand] = {
-    "openai": Hand(trait={"service_tier": "default", "system_fingerprint": None}),
+    "openai": Hand(trait={"service_tier": "default", "system_fingerprint": None}, seals=True, padded=True),
+    "anthropic": Hand(),
     "gemini": Hand(id_prefix="gm-", reasoning="thought_tag", calls="whole_no_index", call_finish="stop"),
     "openrouter": Hand(
         id_prefix="gen-", reasoning="details", usage="always", head=b": OPENROUTER PROCESSING\n\n",
@@ -249,7 +277,7 @@ HANDS: Mapping[str, Hand] = {
     "kimi": Hand(reasoning="reasoning_content"),
     "huggingface": Hand(reasoning="reasoning"),
     "sambanova": Hand(id_prefix="", reasoning="reasoning"),
-    "naga": Hand(reasoning="reasoning_content"),
+    "naga": Hand(reasoning="reasoning_content", done=True),
     "generic": Hand(reasoning="reasoning_content"),
     "local": Hand(reasoning="reasoning_content", spaced=True),
 }  # fmt: skip

@@ -79,6 +79,46 @@ def groq(hit: Hit) -> Refusal:
     )
 
 
+REQUEST_ID = "req_011sandbox"
+
+
+def _rfc3339(at: float) -> str:
+    return dt.datetime.fromtimestamp(math.ceil(at), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_ANTHROPIC_WINDOWS: tuple[tuple[WindowName, tuple[str, ...]], ...] = (
+    ("rpm", ("requests",)), ("tpm", ("input-tokens", "tokens")),
+)  # fmt: skip
+
+
+def anthropic_headers(gauges: Mapping[WindowName, Gauge], now: float) -> dict[str, str]:
+    """Minute windows, the reset in RFC 3339 (facts 3.15)."""
+    told = {"request-id": REQUEST_ID, "anthropic-organization-id": "org-sandbox"}
+    for window, stems in _ANTHROPIC_WINDOWS:
+        for stem in stems if window in gauges else ():
+            gauge = gauges[window]
+            told |= {
+                f"anthropic-ratelimit-{stem}-limit": str(gauge.limit),
+                f"anthropic-ratelimit-{stem}-remaining": str(gauge.remaining),
+                f"anthropic-ratelimit-{stem}-reset": _rfc3339(now + gauge.reset_s),
+            }
+    return told
+
+
+def anthropic(hit: Hit) -> Refusal:
+    """Names the rate in words; the window that is used up is in the headers, and Retry-After in seconds."""
+    unit, span = _SPELLED[hit.window]
+    message = (
+        f"This request would exceed your organization's rate limit of {hit.limit:,} {unit} per {span} "
+        f"(org: org-sandbox, model: {hit.model}). For details, refer to: https://docs.claude.com/en/api/rate-limits."
+    )
+    window: WindowName = "tpm" if hit.window in TOKEN_WINDOWS else "rpm"
+    wait_s = 0.0 if math.isinf(hit.wait_s) else hit.wait_s
+    headers = anthropic_headers({window: Gauge(hit.limit, max(0, hit.limit - hit.used), wait_s)}, hit.now)
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": message}, "request_id": REQUEST_ID}
+    return Refusal(429, body, headers | retry_after(hit.wait_s))
+
+
 _GEMINI_IDS: Mapping[WindowName, str] = {
     "rpm": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
     "rpd": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",

@@ -6,22 +6,26 @@ writes an answer down.
 
 What it obeys, in the text of the last user message: `say N words` gives w1 to wN; `call all tools` calls
 each tool once; any other text that names a tool, or says `tool`, calls that tool or the first one; `think`
-gives visible reasoning. After a tool result it quotes the result. Anything else is echoed.
+gives visible reasoning, `think in secret` redacted one; `decline this` a refusal. After tool results it quotes the
+last one. Anything else is echoed.
 """
 
+import dataclasses
 import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hermes_router.sandbox.values import Asked, Call, FakeModel, Reply
+from hermes_router.sandbox.values import Asked, Call, Reply
 
 CHARS_PER_TOKEN = 4
 IMAGE_TOKENS = 1_000
 _SAY = re.compile(r"\bsay (\d+) words?\b", re.IGNORECASE)
 _PIECES = re.compile(r"\s*\S+|\s+$")
 _MAX_DEPTH = 8
+_REDACT = "think in secret"
+_DECLINE = "decline this"
 
 NewCallId = Callable[[str], str]
 
@@ -95,15 +99,16 @@ def answer(asked: Asked, new_call_id: NewCallId, compose: Callable[[str], str] |
     last = messages[-1] if messages else {}
     asked_text = _last_user_text(messages)
     calls = _calls(asked, asked_text, new_call_id) if last.get("role") == "user" else []
-    reasoning = _reasoning(asked.model, asked_text)
+    thought = _thought(asked, asked_text)
     if calls:
-        return Reply("", reasoning=_shown(asked.model, reasoning), calls=calls, finish="tool_calls",
-                     hidden_tokens=_hidden(asked.model, reasoning))  # fmt: skip
+        return dataclasses.replace(thought, calls=calls, finish="tool_calls")
     if last.get("role") == "tool":
         text = f"The tool said: {text_of(last.get('content'))}"
+    elif _DECLINE in asked_text.lower():
+        return dataclasses.replace(thought, text="I cannot help with that.", finish="refusal")
     else:
         text = _text(asked_text, asked.body, compose)
-    return _capped(asked, text, reasoning)
+    return _capped(asked, text, thought)
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:
@@ -126,7 +131,8 @@ def _text(asked_text: str, body: Mapping[str, Any], compose: Callable[[str], str
 
 def _calls(asked: Asked, text: str, new_call_id: NewCallId) -> list[Call]:
     """The tool calls that the text, or tool_choice, asks for."""
-    functions = [tool["function"] for tool in asked.tools if isinstance(tool.get("function"), dict)]
+    functions = [tool["function"] | {"namespace": tool.get("namespace", "")} for tool in asked.tools
+                 if isinstance(tool.get("function"), dict)]  # fmt: skip
     choice = asked.body.get("tool_choice", "auto")
     if not functions or choice == "none":
         return []
@@ -147,33 +153,43 @@ def _calls(asked: Asked, text: str, new_call_id: NewCallId) -> list[Call]:
 
 def _call(function: dict[str, Any], new_call_id: NewCallId) -> Call:
     name = str(function["name"])
-    return Call(new_call_id(name), name, json.dumps(instance(function.get("parameters") or {"type": "object"})))
+    if function.get("custom"):
+        return Call(new_call_id(name), name, f"some input\nfor {name}", custom=True, namespace=function["namespace"])
+    return Call(new_call_id(name), name, json.dumps(instance(function.get("parameters") or {"type": "object"})),
+                namespace=function["namespace"])  # fmt: skip
 
 
-def _reasoning(model: FakeModel, text: str) -> str:
-    if model.thinks:
-        return "hmm " * model.thinks
-    return "Let me think about that. " if "think" in text.lower() else ""
+def _thought(asked: Asked, text: str) -> Reply:
+    """A reply of nothing but its reasoning."""
+    reasoning = ""
+    if asked.thinking is not False:
+        if asked.model.thinks:
+            reasoning = "hmm " * asked.model.thinks
+        elif asked.thinking or "think" in text.lower():
+            reasoning = "Let me think about that. "
+    return _hiding(asked, Reply("", reasoning=reasoning, secret=bool(reasoning) and _REDACT in text.lower()))
 
 
-def _shown(model: FakeModel, reasoning: str) -> str:
-    return "" if model.hidden else reasoning
+def _hiding(asked: Asked, reply: Reply) -> Reply:
+    """What the model hides, or has redacted, is billed only, where the dialect has no place for it."""
+    if asked.open or not (asked.model.hidden or reply.secret):
+        return reply
+    return dataclasses.replace(reply, reasoning="", hidden_tokens=count(reply.reasoning))
 
 
-def _hidden(model: FakeModel, reasoning: str) -> int:
-    return count(reasoning) if model.hidden else 0
-
-
-def _capped(asked: Asked, text: str, reasoning: str) -> Reply:
+def _capped(asked: Asked, text: str, thought: Reply) -> Reply:
     """Stop strings first, then the cap, which reasoning uses up before any text (all reasoning models)."""
     stops = asked.body.get("stop") or []
+    stopped_by = None
     for stop in [stops] if isinstance(stops, str) else stops:
-        text = text.partition(stop)[0]
+        text, found, _ = text.partition(stop)
+        stopped_by = found or stopped_by
     cap = min(asked.cap or asked.model.max_output, asked.model.max_output)
-    left = (cap - count(reasoning)) * CHARS_PER_TOKEN
-    finish = "stop"
-    if left < len(text):
-        text, finish = text[: max(0, left)], "length"
-        reasoning = reasoning[: cap * CHARS_PER_TOKEN]
-    return Reply(text, reasoning=_shown(asked.model, reasoning), finish=finish,
-                 hidden_tokens=_hidden(asked.model, reasoning))  # fmt: skip
+    spent = count(thought.reasoning) + thought.hidden_tokens
+    left = (cap - spent) * CHARS_PER_TOKEN
+    if left >= len(text):
+        return dataclasses.replace(thought, text=text, stopped_by=stopped_by)
+    return dataclasses.replace(
+        thought, text=text[: max(0, left)], finish="length", reasoning=thought.reasoning[: cap * CHARS_PER_TOKEN],
+        hidden_tokens=min(thought.hidden_tokens, cap),
+    )  # fmt: skip

@@ -11,10 +11,14 @@ from typing import Any, Literal
 
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.faults import Behaviour
+from hermes_router.sandbox.frames import Written
+from hermes_router.sandbox.memory import Memory
 from hermes_router.sandbox.model import answer, prompt_tokens
 from hermes_router.sandbox.quotas import Charge, Meter, Quotas, gauges
+from hermes_router.sandbox.rules import Rule
+from hermes_router.sandbox.speeches import SPEECHES, Speech
 from hermes_router.sandbox.styles import STYLES, Style
-from hermes_router.sandbox.values import Asked, FakeModel, Refusal, Reply
+from hermes_router.sandbox.values import Asked, FakeModel, Refusal, Reply, SpeechName
 
 Route = Literal["chat", "models", "embeddings"]
 
@@ -32,7 +36,11 @@ class Scripted:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A request that the model answers. `charge` is to be settled and released by whoever delivers."""
+    """A request that the model answers. `charge` is to be settled and released by whoever delivers.
+
+    `cached` are the tokens of the prompt read from the cache and written to it; `holder` is whom thoughts are sealed
+    for.
+    """
 
     reply: Reply
     behaviour: Behaviour
@@ -40,6 +48,8 @@ class Granted:
     prompt_tokens: int
     charge: Charge
     headers: Mapping[str, str]
+    cached: tuple[int, int] = (0, 0)
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,7 @@ class FakeProvider:
         pace_s: seconds before each chunk of content, 0 as fast as it goes.
         offline_models: ids that `/models` lists though they answer as unknown.
         embeds: ids that `/embeddings` knows.
+        speaks: the dialects that it serves, the style's where not given.
     """
 
     name: str
@@ -87,6 +98,8 @@ class FakeProvider:
     embeds: tuple[str, ...] = ("sandbox-embed",)
     script: list[Scripted] = field(default_factory=list)
     issued: dict[str, str] = field(default_factory=dict)
+    speaks: tuple[SpeechName, ...] = ()
+    memory: Memory = field(init=False)
     row: Style = field(init=False)
     _meters: dict[tuple[str, str], Meter] = field(init=False, default_factory=dict)
     _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
@@ -95,6 +108,8 @@ class FakeProvider:
         self.style = self.style or (self.name if self.name in STYLES else "generic")
         self.row = STYLES[self.style]
         self.models = self.models or self.row.models
+        self.speaks = self.speaks or self.row.speaks
+        self.memory = Memory(self.name)
         if self.quotas is None:
             self.quotas = self.row.quotas if self.published else Quotas()
 
@@ -130,26 +145,19 @@ class FakeProvider:
         """The next number of this provider, for ids."""
         return next(self._numbers)
 
-    def decide(self, key: str, headers: Mapping[str, str], body: Any, now: float) -> Granted | Refused | Muted:
-        """What a chat request gets. The order is that of a gateway: gate, key, script, model, rules, quota."""
-        words = self.row.sayings
-        if refusal := self.admitted(key, headers):
+    def decide(
+        self, key: str, headers: Mapping[str, str], body: Any, now: float, speech: Speech = SPEECHES["chat"]
+    ) -> Granted | Refused | Muted:
+        """What a request gets. The order is that of a gateway: gate, key, script, model, rules, quota."""
+        words = speech.sayings(self.row)
+        if refusal := self.admitted(key, headers, speech):
             return Refused(refusal)
-        model = self.model(body.get("model")) if isinstance(body, dict) else None
-        if early := self.interrupted(key, body, now):
+        if early := self.interrupted(key, body, now, speech=speech):
             return early
-        if not isinstance(body, dict):
-            return Refused(Refusal(400, {"error": {"message": "body is no JSON object", "code": "invalid_json"}}))
-        if model is None:
-            return Refused(words.no_model(str(body.get("model"))))
-        if model.gone:
-            return Refused(words.gone(model.id))
-        asked = Asked(body, headers, model, prompt_tokens(body), self.issued)
-        for rule in self.row.rules:
-            if breach := rule(asked):
-                return Refused(words.breach(breach))
-        if asked.prompt_tokens > model.context:
-            return Refused(words.too_long(model.context, asked.prompt_tokens))
+        asked = self._heard(key, headers, body, speech, speech.rules(self.row))
+        if isinstance(asked, Refused):
+            return asked
+        model, holder = asked.model, self._holder(key, asked.model, speech)
         meter = self.meter(key, model.id)
         charge = meter.admit(now, model.id, asked.prompt_tokens, asked.cap)
         if not isinstance(charge, Charge):
@@ -160,15 +168,69 @@ class FakeProvider:
         if behaviour.reply:
             reply = behaviour.reply(reply)
         told = self.row.headers(gauges(meter, now), now)
-        return Granted(reply, behaviour, model, asked.prompt_tokens, charge, told)
+        cached = self.memory.cached(holder, speech.segments(replace(asked, body=body)))
+        return Granted(reply, behaviour, model, asked.prompt_tokens, charge, told, cached, holder)
 
-    def admitted(self, key: str, headers: Mapping[str, str]) -> Refusal | None:
+    def count(self, key: str, headers: Mapping[str, str], body: Any, speech: Speech) -> Refusal:
+        """The tokens of a prompt; costs nothing, and breaks no stricter rules than the answer would."""
+        if refusal := self.admitted(key, headers, speech):
+            return refusal
+        asked = self._heard(key, headers, body, speech, speech.counting)
+        if isinstance(asked, Refused):
+            return asked.refusal
+        return Refusal(200, speech.counted(asked.prompt_tokens))
+
+    def keep(self, speech: Speech, written: Written) -> None:
+        """Keep an answer under its id, where its dialect may go on from it."""
+        kept = speech.keeps(self.row.hand, written, self.memory.kept.get)
+        if kept is not None:
+            self.memory.kept[written.id] = kept
+
+    def _heard(
+        self, key: str, headers: Mapping[str, str], body: Any, speech: Speech, rules: tuple[Rule, ...]
+    ) -> Asked | Refused:
+        """A request that may be answered, in the model's words."""
+        words = speech.sayings(self.row)
+        if not isinstance(body, dict):
+            return Refused(self._no_object(speech))
+        model = self.model(body.get("model"))
+        if model is None:
+            return Refused(words.no_model(str(body.get("model"))))
+        if model.gone:
+            return Refused(words.gone(model.id))
+        holder = self._holder(key, model, speech)
+        said = Asked(body, headers, model, 0, self.issued, lambda sealed: self.memory.opened(holder, sealed),
+                     self.memory.kept.get)  # fmt: skip
+        if speech.name == "chat":
+            said = replace(said, prompt_tokens=prompt_tokens(body))
+        for rule in rules:
+            if breach := rule(said):
+                return Refused(words.breach(breach))
+        asked = speech.hear(said)
+        in_parts = sum(tokens for _, tokens, _ in speech.segments(said))
+        asked = replace(asked, prompt_tokens=max(prompt_tokens(asked.body), in_parts))
+        if asked.prompt_tokens > model.context:
+            return Refused(words.too_long(model.context, asked.prompt_tokens))
+        return asked
+
+    def _no_object(self, speech: Speech) -> Refusal:
+        if speech.name == "chat":
+            return Refusal(400, {"error": {"message": "body is no JSON object", "code": "invalid_json"}})
+        return speech.sayings(self.row).other(400, "We could not parse the JSON body of your request.")
+
+    def _holder(self, key: str, model: FakeModel, speech: Speech) -> str:
+        """Whom a thought is sealed for: the model, and the account (12.9)."""
+        return f"{speech.name} {self.accounts.get(key, key)} {model.id}"
+
+    def admitted(self, key: str, headers: Mapping[str, str], speech: Speech = SPEECHES["chat"]) -> Refusal | None:
         """The refusal of the gate or for the key, None if both are passed."""
         if self.row.gate and (refusal := self.row.gate(headers)):
             return refusal
-        return None if self.accepts(key) else self.row.sayings.bad_key
+        return None if self.accepts(key) else speech.sayings(self.row).bad_key
 
-    def interrupted(self, key: str, body: Any, now: float, route: Route = "chat") -> Refused | Muted | None:
+    def interrupted(
+        self, key: str, body: Any, now: float, route: Route = "chat", speech: Speech = SPEECHES["chat"]
+    ) -> Refused | Muted | None:
         """What the script answers before any rule is looked at, if its next behaviour is one of that kind."""
         scripted = self._next(route, body, key)
         if scripted is None:
@@ -179,7 +241,8 @@ class FakeProvider:
         if behaviour.early is None:
             return None
         model = self.model(body.get("model")) if isinstance(body, dict) else None
-        return Refused(behaviour.early(self.row.sayings, model or FakeModel("unknown"), now), self._use(scripted))
+        refusal = behaviour.early(speech.sayings(self.row), model or FakeModel("unknown"), now)
+        return Refused(refusal, self._use(scripted))
 
     def _reply(self, asked: Asked) -> Reply:
         reply = answer(asked, lambda name: self.row.new_call_id(self.number(), name), self.compose)

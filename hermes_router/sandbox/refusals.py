@@ -28,6 +28,7 @@ class Sayings:
     limited: Callable[[Hit], Refusal]
     overloaded: Callable[[str], Refusal]
     no_credit: Refusal
+    other: Callable[[int, str], Refusal] = lambda status, message: nested(status, message, "server_error")
 
 
 def nested(
@@ -84,6 +85,37 @@ OPENAI = Sayings(
         429, "You exceeded your current quota, please check your plan and billing details.",
         "insufficient_quota", "insufficient_quota",
     ),
+)  # fmt: skip
+
+
+# --- Anthropic, and whoever speaks Messages ----------------------------------------------------------
+
+_ANTHROPIC_TYPES: Mapping[int, str] = {
+    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+    404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error",
+    529: "overloaded_error",
+}  # fmt: skip
+
+
+def anthropic(status: int, message: str) -> Refusal:
+    """Anthropic's envelope (12.11), with the id of the request inside and out."""
+    error = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": message}
+    return Refusal(status, {"type": "error", "error": error, "request_id": limits.REQUEST_ID},
+                   {"request-id": limits.REQUEST_ID})  # fmt: skip
+
+
+ANTHROPIC = Sayings(
+    breach=lambda breach: anthropic(breach.status, breach.message),
+    bad_key=anthropic(401, "invalid x-api-key"),
+    no_model=lambda model: anthropic(404, f"model: {model}"),
+    gone=lambda model: anthropic(404, f"model: {model}"),
+    too_long=lambda window, asked: anthropic(400, f"prompt is too long: {asked} tokens > {window} maximum"),
+    limited=limits.anthropic,
+    overloaded=lambda _: anthropic(529, "Overloaded"),
+    no_credit=anthropic(
+        400, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+        "purchase credits."),
+    other=anthropic,
 )  # fmt: skip
 
 
@@ -368,6 +400,7 @@ GENERIC = Sayings(
 
 SAYINGS: Mapping[str, Sayings] = {
     "openai": OPENAI,
+    "anthropic": ANTHROPIC,
     "gemini": GEMINI,
     "openrouter": OPENROUTER,
     "groq": GROQ,

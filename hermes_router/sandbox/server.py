@@ -19,9 +19,10 @@ from aiohttp import web
 
 from hermes_router.sandbox.delivery import Parcel, deliver, mute, plain
 from hermes_router.sandbox.faults import Behaviour
-from hermes_router.sandbox.frames import Written, completion, stream, usage_of
+from hermes_router.sandbox.frames import Written, usage_of
 from hermes_router.sandbox.model import count
 from hermes_router.sandbox.providers import FakeProvider, Granted, Muted, Refused, Route
+from hermes_router.sandbox.speeches import SPEECHES, Speech
 from hermes_router.sandbox.styles import STYLES
 from hermes_router.sandbox.values import Refusal
 
@@ -211,8 +212,12 @@ class Sandbox:
 
     async def _answer(self, provider: FakeProvider, request: web.BaseRequest, record: Recorded) -> web.StreamResponse:
         path, at = provider.row.path, (request.method, record.path)
-        if at == ("POST", f"{path}/chat/completions"):
-            return await self._chat(provider, request, record)
+        if request.method == "POST":
+            for speech in map(SPEECHES.__getitem__, provider.speaks):
+                if record.path in _paths(provider, speech.path):
+                    return await self._chat(provider, request, record, speech)
+                if speech.count_path and record.path in _paths(provider, speech.count_path):
+                    return plain(provider.count(_key(record.headers), record.headers, record.body, speech))
         if at == ("POST", f"{path}/embeddings"):
             return await self._side(provider, request, record, "embeddings", _embed)
         if request.method == "GET" and f"{record.path}/".startswith(f"{path}/models/"):
@@ -237,8 +242,10 @@ class Sandbox:
             return await mute(request, early.behaviour)
         return plain(early.refusal if early else handler(provider, record))
 
-    async def _chat(self, provider: FakeProvider, request: web.BaseRequest, record: Recorded) -> web.StreamResponse:
-        decided = provider.decide(_key(record.headers), record.headers, record.body, record.at)
+    async def _chat(
+        self, provider: FakeProvider, request: web.BaseRequest, record: Recorded, speech: Speech
+    ) -> web.StreamResponse:
+        decided = provider.decide(_key(record.headers), record.headers, record.body, record.at, speech)
         if isinstance(decided, Muted):
             record.behaviour, record.outcome = decided.behaviour.name, "cut"
             return await mute(request, decided.behaviour)
@@ -250,7 +257,7 @@ class Sandbox:
             return plain(decided.refusal)
         record.behaviour = decided.behaviour.name
         try:
-            parcel, tokens = self._parcel(provider, decided, record)
+            parcel, tokens = self._parcel(provider, decided, record, speech)
             response, outcome = await deliver(request, parcel)
         finally:
             decided.charge.release()
@@ -258,19 +265,26 @@ class Sandbox:
         record.outcome = outcome
         return response
 
-    def _parcel(self, provider: FakeProvider, granted: Granted, record: Recorded) -> tuple[Parcel, int]:
+    def _parcel(self, provider: FakeProvider, granted: Granted, record: Recorded, speech: Speech) -> tuple[Parcel, int]:
         hand = provider.row.hand
         usage = usage_of(granted.reply, granted.prompt_tokens)
         number = f"{provider.number():012d}"
-        written = Written(granted.reply, hand.id_prefix + number, int(record.at), granted.model.id, usage)
+        written = Written(
+            granted.reply, (speech.prefix or hand.id_prefix) + number, int(record.at), granted.model.id, usage,
+            record.body, granted.cached, lambda text: provider.memory.seal(granted.holder, text),
+        )  # fmt: skip
         streamed = bool(record.body.get("stream")) and not granted.behaviour.delivery.unary
-        wants_usage = bool((record.body.get("stream_options") or {}).get("include_usage"))
-        frames = stream(hand, written, include_usage=wants_usage) if streamed else []
+        frames = speech.stream(hand, written) if streamed else []
         if granted.behaviour.edit:
             frames = granted.behaviour.edit(frames)
-        whole = None if streamed else completion(hand, written)
+        whole = None if streamed else speech.whole(hand, written)
         parcel = Parcel(hand, granted.behaviour, frames, whole, granted.headers, provider.pace_s)
+        provider.keep(speech, written)
         return parcel, usage["total_tokens"]
+
+
+def _paths(provider: FakeProvider, tail: str) -> set[str]:
+    return {f"{path}{tail}" for path in (provider.row.path, *provider.row.more_paths)}
 
 
 def _bind(port: int) -> socket.socket:
@@ -292,9 +306,9 @@ def _abort_connections(listener: _Listener) -> None:
 
 
 def _key(headers: Mapping[str, str]) -> str:
-    """The bearer key, empty if there is none."""
+    """The bearer's key, or the one that is named as such; empty if there is none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 # --- what is no chat --------------------------------------------------------------------------------------
@@ -307,7 +321,7 @@ def _models(provider: FakeProvider, record: Recorded) -> Refusal:
         return Refusal(200, provider.row.model_row(model)) if model else provider.row.sayings.no_model(name)
     rows = [provider.row.model_row(model) for model in provider.models]
     rows += [{"id": model, "object": "model", "owned_by": "sandbox"} for model in provider.offline_models]
-    return Refusal(200, {"object": "list", "data": rows})
+    return Refusal(200, provider.row.model_list(rows))
 
 
 def _embed(provider: FakeProvider, record: Recorded) -> Refusal:

@@ -361,5 +361,6 @@ STRICTNESS: Mapping[str, tuple[Rule, ...]] = {
     "sambanova": (rules.well_formed, *rules.PAIRING, rules.known_images),
     "naga": (rules.well_formed, *rules.PAIRING, rules.known_images),
     "generic": (rules.well_formed, *rules.PAIRING, rules.known_images),
+    "anthropic": (),
     "local": (rules.well_formed, rules.parsable_arguments, rules.known_images),
 }

@@ -12,10 +12,10 @@ from typing import Any
 from hermes_router.sandbox import limits
 from hermes_router.sandbox.frames import HANDS, Hand
 from hermes_router.sandbox.quotas import Headers, Quotas
-from hermes_router.sandbox.refusals import KIMI, SAYINGS, Sayings
+from hermes_router.sandbox.refusals import KIMI, SAYINGS, Sayings, anthropic
 from hermes_router.sandbox.rules import Rule
 from hermes_router.sandbox.strictness import STRICTNESS
-from hermes_router.sandbox.values import FakeModel, Refusal
+from hermes_router.sandbox.values import FakeModel, Refusal, SpeechName
 
 NewId = Callable[[int, str], str]
 Gate = Callable[[Mapping[str, str]], Refusal | None]
@@ -39,6 +39,13 @@ def _agents_only(headers: Mapping[str, str]) -> Refusal | None:
         message = "Kimi For Coding is currently only available for Coding Agents such as Kimi CLI."
         return Refusal(403, {"error": {"message": message, "type": "access_terminated_error"}})
     return None
+
+
+def _named_key(headers: Mapping[str, str]) -> Refusal | None:
+    """Anthropic's headers: a key, by name or a bearer's (its SDK's way since 2.11), and a version."""
+    if not (headers.get("x-api-key") or headers.get("authorization")):
+        return anthropic(401, "x-api-key header is required")
+    return None if headers.get("anthropic-version") else anthropic(400, "anthropic-version: header is required")
 
 
 def _row(model: FakeModel) -> dict[str, Any]:
@@ -78,6 +85,20 @@ def _gemini_row(model: FakeModel) -> dict[str, Any]:
     return _row(model) | {"id": f"models/{model.id}"}
 
 
+def _anthropic_row(model: FakeModel) -> dict[str, Any]:
+    return {"type": "model", "id": model.id, "display_name": model.id, "created_at": "2026-09-01T00:00:00Z",
+            "max_input_tokens": model.context, "max_tokens": model.max_output}  # fmt: skip
+
+
+def _list(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"object": "list", "data": rows}
+
+
+def _anthropic_list(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    ends = [rows[at]["id"] if rows else None for at in (0, -1)]
+    return {"data": rows, "has_more": False, "first_id": ends[0], "last_id": ends[1]}
+
+
 def _local_row(model: FakeModel) -> dict[str, Any]:
     return _row(model) | {"meta": {"n_ctx_train": model.context, "n_vocab": 32_000}}
 
@@ -87,7 +108,9 @@ class Style:
     """How one provider behaves.
 
     Attributes:
-        path: what stands before `/chat/completions`.
+        path: what stands before `/chat/completions`, `/messages`, `/responses` and `/models`.
+        speaks: the dialects that it serves.
+        more_paths: further places where the same is served (Z.ai has a path for Messages).
         gate: looks at the request's headers before the key.
         public_models: `/models` needs no key, so it proves none.
         keyless: no key is asked for.
@@ -106,7 +129,10 @@ class Style:
     new_call_id: NewId = _call_id
     quotas: Quotas = field(default_factory=Quotas)
     model_row: Rows = _row
+    model_list: Callable[[list[dict[str, Any]]], dict[str, Any]] = _list
     model_prefix: str = ""
+    speaks: tuple[SpeechName, ...] = ("chat",)
+    more_paths: tuple[str, ...] = ()
 
     @property
     def sayings(self) -> Sayings:
@@ -126,13 +152,30 @@ class Style:
 
 _LMH = ("low", "medium", "high")
 _GEMINI_EFFORTS = ("minimal", "low", "medium", "high")
+_CLAUDE_EFFORTS = (*_LMH, "xhigh", "max")
+_ALL: tuple[SpeechName, ...] = ("chat", "messages", "responses")
 
 _ROWS = (
     Style(
-        "openai", "/v1", headers=limits.openai_headers, quotas=Quotas(rpm=500, tpm=200_000),
+        "openai", "/v1", headers=limits.openai_headers, speaks=("chat", "responses"),
+        quotas=Quotas(rpm=500, tpm=200_000),
         models=(
             FakeModel("gpt-4o-mini", 128_000, 16_384, sees=True),
             FakeModel("gpt-6-luna", 272_000, 128_000, thinks=40, hidden=True, reasoner=True, sees=True),
+        ),
+    ),
+    Style(
+        "anthropic", "/v1", headers=limits.anthropic_headers, gate=_named_key, speaks=("messages",),
+        model_row=_anthropic_row, model_list=_anthropic_list, quotas=Quotas(rpm=50, tpm=450_000),
+        new_call_id=lambda number, name: f"toolu_01{_digest(number, name)[:22]}",
+        models=(
+            FakeModel("claude-haiku-5-5", 1_000_000, 128_000, sees=True, current=True, efforts=_CLAUDE_EFFORTS,
+                      thinking=("adaptive", "between_tools", "disabled")),
+            FakeModel("claude-haiku-4-5", 200_000, 64_000, sees=True, thinking=("enabled", "disabled")),
+            FakeModel("claude-sonnet-5-5", 1_000_000, 128_000, sees=True, current=True, efforts=_CLAUDE_EFFORTS,
+                      thinking=("adaptive", "between_tools")),
+            FakeModel("claude-opus-5-5", 1_000_000, 128_000, sees=True, current=True, efforts=_CLAUDE_EFFORTS,
+                      thinking=("adaptive", "between_tools")),
         ),
     ),
     Style(
@@ -148,7 +191,7 @@ _ROWS = (
         ),
     ),
     Style(
-        "openrouter", "/api/v1", public_models=True, model_row=_openrouter_row,
+        "openrouter", "/api/v1", public_models=True, speaks=_ALL, model_row=_openrouter_row,
         quotas=Quotas(rpm=20, rpd=50, shared=True, kinds={"rpd": "utc_day"}),
         models=(
             FakeModel("nvidia/nemotron-3-ultra-550b-a55b:free", 1_000_000, 65_536),
@@ -159,7 +202,7 @@ _ROWS = (
         ),
     ),
     Style(
-        "groq", "/openai/v1", headers=limits.groq_headers, model_row=_groq_row,
+        "groq", "/openai/v1", headers=limits.groq_headers, model_row=_groq_row, speaks=("chat", "responses"),
         quotas=Quotas(rpm=30, rpd=1_000, tpm=8_000, tpd=200_000, reserve="prompt_cap"),
         models=(
             FakeModel("openai/gpt-oss-120b", 131_072, 65_536, efforts=_LMH),
@@ -195,7 +238,8 @@ _ROWS = (
         ),
     ),
     Style(
-        "zai", "/api/paas/v4", quotas=Quotas(concurrency=1),
+        "zai", "/api/paas/v4", speaks=("chat", "messages"), more_paths=("/api/anthropic/v1",),
+        quotas=Quotas(concurrency=1),
         models=(
             FakeModel("glm-4.5-flash", 131_072, 98_304, no_zero_temperature=True),
             FakeModel("glm-4.7-flash", 200_000, 131_072),
@@ -212,7 +256,7 @@ _ROWS = (
         ),
     ),
     Style(
-        "kimi", "/coding/v1", gate=_agents_only, model_row=_context_row,
+        "kimi", "/coding/v1", gate=_agents_only, speaks=("chat", "messages"), model_row=_context_row,
         models=(
             FakeModel("kimi-for-coding", 1_000_000, 32_768, thinks=10, replays=True, sees=True,
                       efforts=("low", "high", "max")),
@@ -227,7 +271,7 @@ _ROWS = (
         ),
     ),
     Style(
-        "sambanova", "/v1", headers=limits.sambanova_headers, model_row=_context_row,
+        "sambanova", "/v1", headers=limits.sambanova_headers, speaks=_ALL, model_row=_context_row,
         quotas=Quotas(rpm=20, rpd=20, tpd=200_000, kinds={"rpd": "utc_day", "tpd": "utc_day"}),
         models=(
             FakeModel("DeepSeek-V3.2", 32_768, 8_192),
@@ -236,12 +280,13 @@ _ROWS = (
         ),
     ),
     Style(
-        "naga", "/v1", public_models=True, quotas=Quotas(rpm=10, rpd=100, shared=True, kinds={"rpd": "utc_day"}),
+        "naga", "/v1", public_models=True, speaks=_ALL,
+        quotas=Quotas(rpm=10, rpd=100, shared=True, kinds={"rpd": "utc_day"}),
         models=(FakeModel("nemotron-3-super-120b-a12b:free"),),
     ),
     Style("generic", "/v1", models=(FakeModel("generic-model"),)),
     Style(
-        "local", "/v1", keyless=True, model_row=_local_row,
+        "local", "/v1", keyless=True, speaks=_ALL, model_row=_local_row,
         models=(FakeModel("llama3.1", 8_192, 8_192),),
     ),
 )  # fmt: skip

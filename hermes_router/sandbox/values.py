@@ -4,12 +4,15 @@ Owns plain data only: what a fake model is, what it was asked, what it answers, 
 knows no provider, no HTTP server and, like the whole package, nothing of hermes_router.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 WindowName = Literal["rpm", "rpd", "tpm", "tph", "tpd", "month", "concurrency"]
-FrameKind = Literal["comment", "role", "reasoning", "text", "call", "finish", "usage", "done", "error"]
+FrameKind = Literal["comment", "role", "reasoning", "text", "call", "mark", "finish", "usage", "done", "error"]
+"""`mark` frames say where blocks and items begin and end, in the dialects that do."""
+SpeechName = Literal["chat", "messages", "responses"]
+Thinking = Literal["enabled", "adaptive", "between_tools", "disabled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class FakeModel:
         no_zero_temperature: `temperature: 0` is refused (older GLM).
         sees: takes images.
         efforts: accepted values of `reasoning_effort`; empty takes any.
+        thinking: the forms of Messages' `thinking` that it takes; without `disabled` it always thinks.
+        current: Anthropic's rules for its newer models hold: no sampling parameters, no last turn of the
+            assistant's, system turns between the others.
         gone: it is listed, and answers as a retired model does.
     """
 
@@ -44,6 +50,8 @@ class FakeModel:
     no_zero_temperature: bool = False
     sees: bool = False
     efforts: tuple[str, ...] = ()
+    thinking: tuple[Thinking, ...] = ("enabled", "adaptive", "between_tools", "disabled")
+    current: bool = False
     gone: bool = False
 
 
@@ -88,13 +96,27 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request after authentication. `issued` maps the thought signatures given out to function names."""
+    """One request after authentication.
+
+    Attributes:
+        body: what was said; the model hears it in Chat's words, whatever the dialect, once the rules have passed.
+        issued: the thought signatures given out (Gemini's), with their function names.
+        opens: whether a thought or an encrypted item is one that this provider sealed for the model; what it holds,
+            else None. Also knows nothing where a dialect has no such thing.
+        owns: what the provider keeps of a finished answer, by id (Responses): its items, or None.
+        thinking: whether to think; None is as the model does by itself.
+        open: the dialect has a place for thoughts, so hidden ones are handed on.
+    """
 
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     model: FakeModel
     prompt_tokens: int
     issued: Mapping[str, str]
+    opens: Callable[[str], str | None] = lambda _sealed: None
+    owns: Callable[[str], Any] = lambda _id: None
+    thinking: bool | None = None
+    open: bool = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -119,32 +141,40 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call of the fake model; `arguments` is JSON text."""
+    """A tool call of the fake model; `arguments` is JSON text, of a `custom` tool any text."""
 
     id: str
     name: str
     arguments: str
     signature: str | None = None
+    custom: bool = False
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the fake model answers."""
+    """What the fake model answers.
+
+    `finish` is Chat's word, or `refusal`. `secret`: the reasoning is redacted. `stopped_by`: the stop string hit.
+    """
 
     text: str
     reasoning: str = ""
     calls: Sequence[Call] = ()
     finish: str | None = "stop"
     hidden_tokens: int = 0
+    secret: bool = False
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One SSE frame: a chunk as `data`, or bytes that go out as they are."""
+    """One SSE frame: a chunk as `data`, named by `event` where its dialect does, or bytes that go out as they are."""
 
     kind: FrameKind
     data: Mapping[str, Any] | None = None
     raw: bytes = b""
+    event: str = ""
 
 
 CONTENT_KINDS: frozenset[FrameKind] = frozenset({"reasoning", "text", "call"})

@@ -11,12 +11,13 @@ from typing import cast
 
 from aiohttp import web
 
+from hermes_router.core.catalog import DialectName
 from hermes_router.core.ports import Ids
 from hermes_router.engine.context import Engine
 from hermes_router.engine.report import model_rows
 from hermes_router.server.access import Access
 from hermes_router.server.arrival import Handler
-from hermes_router.server.boundary import Boundary
+from hermes_router.server.boundary import Boundary, KeyedHandler
 from hermes_router.server.front import LEAST_DRAIN_S, FrontServer
 from hermes_router.server.routes import Routes, wrong_method
 from hermes_router.server.through import WebHandler, through
@@ -32,14 +33,22 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
     routes = Routes(engine, lambda eng, caller: model_rows(eng, caller.providers), version)
     app = web.Application(client_max_size=access().max_bytes)
     paths = _Paths(app, boundary, routes)
-    chat = boundary.keyed(routes.chat)
-    app[_HOT] = {f"{prefix}/chat/completions": chat for prefix in _PREFIXES}
+    asked: dict[str, tuple[KeyedHandler, DialectName]] = {
+        "/chat/completions": (routes.chat, "openai_chat"),
+        "/messages": (routes.messages, "anthropic_messages"),
+        "/messages/count_tokens": (routes.messages_count, "anthropic_messages"),
+        "/responses": (routes.responses, "openai_responses"),
+        "/responses/input_tokens": (routes.responses_count, "openai_responses"),
+    }
+    posts = {path: boundary.keyed(handler, dialect) for path, (handler, dialect) in asked.items()}
+    app[_HOT] = {f"{prefix}{path}": handler for prefix in _PREFIXES for path, handler in posts.items()}
     for prefix in _PREFIXES:
-        paths.add(f"{prefix}/chat/completions", {"POST": chat})
+        for path, handler in posts.items():
+            others = {"GET": boundary.open_route(routes.socket)} if path == "/responses" else {}
+            paths.add(f"{prefix}{path}", {"POST": handler, **others}, asked[path][1])
         paths.add(f"{prefix}/models", {"GET": boundary.keyed(routes.models)})
         paths.add(f"{prefix}/models/{{id:.+}}", {"GET": boundary.keyed(routes.model)})
         paths.add(f"{prefix}/status", {"GET": boundary.keyed(routes.status)})
-        app.router.add_get(f"{prefix}/responses", through(boundary.open_route(routes.socket)), allow_head=False)
     paths.add("/health", {"GET": boundary.open_route(routes.health)})
     paths.add("/ready", {"GET": boundary.open_route(routes.ready)})
     paths.add("/", {"GET": boundary.open_route(routes.root)})
@@ -58,12 +67,12 @@ class _Paths:
         self._preflight = through(boundary.open_route(routes.preflight))
         self._known: dict[str, Mapping[str, WebHandler]] = {}
 
-    def add(self, path: str, handlers: dict[str, Handler]) -> None:
-        """Make a path known."""
+    def add(self, path: str, handlers: dict[str, Handler], dialect: DialectName = "openai_chat") -> None:
+        """Make a path known. Another method is refused in `dialect`."""
         table = {method: through(handler) for method, handler in handlers.items()} | {"OPTIONS": self._preflight}
         if "GET" in handlers:
             table["HEAD"] = table["GET"]
-        table["*"] = through(self._boundary.open_route(wrong_method(", ".join(handlers))))
+        table["*"] = through(self._boundary.open_route(wrong_method(", ".join(handlers)), dialect))
         for method, handler in table.items():
             self._router.add_route(method, path, handler)
         self._known[path] = table

@@ -8,12 +8,15 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from hermes_router.core.catalog import DialectName
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ports import Clock, Ids, Log
 from hermes_router.engine.admission import Caller
 from hermes_router.server.access import Access
 from hermes_router.server.arrival import Arrival, Handler, Reply
-from hermes_router.wire.openai_errors import Rendered, error_event, render_error
+from hermes_router.wire.dialect import Dialect
+from hermes_router.wire.dialects import DIALECTS
+from hermes_router.wire.openai_errors import Rendered
 
 # What a caller may call its own request; anything else could forge a line of our log (facts/os.md 6.4).
 _CALLER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,8 +45,11 @@ class Boundary:
         self._ids = ids
         self._log = log
 
-    def keyed(self, handler: KeyedHandler) -> Handler:
-        """A route under `/v1`: host, origin and router key are checked before anything else happens."""
+    def keyed(self, handler: KeyedHandler, dialect: DialectName = "openai_chat") -> Handler:
+        """A route under `/v1`: host, origin and router key are checked before anything else happens.
+
+        What goes wrong is told in `dialect`.
+        """
 
         async def guarded(arrival: Arrival) -> Rendered | None:
             headers = self._headers(arrival)
@@ -56,12 +62,13 @@ class Boundary:
                 visit = Visit(caller, headers["x-request-id"], headers, access.max_bytes)
                 rendered = await handler(arrival, visit)
             except Exception as error:  # noqa: BLE001 - the border
-                rendered = await self._failed(error, arrival, headers, visit.reply if visit else None)
+                reply = visit.reply if visit else None
+                rendered = await self._failed(error, arrival, headers, reply, DIALECTS[dialect])
             return rendered and _completed(rendered, headers)
 
         return guarded
 
-    def open_route(self, handler: Handler) -> Handler:
+    def open_route(self, handler: Handler, dialect: DialectName = "openai_chat") -> Handler:
         """A route without a key; host and origin are checked all the same."""
 
         async def guarded(arrival: Arrival) -> Rendered | None:
@@ -72,7 +79,7 @@ class Boundary:
                 headers.update(access.cors(arrival))
                 rendered = await handler(arrival)
             except Exception as error:  # noqa: BLE001 - the border
-                rendered = await self._failed(error, arrival, headers, None)
+                rendered = await self._failed(error, arrival, headers, None, DIALECTS[dialect])
             return rendered and _completed(rendered, headers)
 
         return guarded
@@ -85,7 +92,7 @@ class Boundary:
         return {"x-request-id": request_id, "request-id": request_id}
 
     async def _failed(
-        self, error: Exception, arrival: Arrival, headers: Mapping[str, str], reply: Reply | None
+        self, error: Exception, arrival: Arrival, headers: Mapping[str, str], reply: Reply | None, dialect: Dialect
     ) -> Rendered | None:
         """The answer to an exception that reached the border; in a stream that has begun, its error event."""
         known = error if isinstance(error, HermesError) else HermesError("internal")
@@ -94,10 +101,10 @@ class Boundary:
                 "server.fault", request_id=headers["x-request-id"], path=arrival.path[:200], exc_info=error
             )
         if reply is not None and reply.begun:
-            reply.write(error_event(known, now=self._clock.now()))
+            reply.write(dialect.error_event(known, now=self._clock.now()))
             await reply.end()
             return None
-        return render_error(known, now=self._clock.now())
+        return dialect.render_error(known, now=self._clock.now(), request_id=headers["x-request-id"])
 
 
 def _completed(rendered: Rendered, headers: Mapping[str, str]) -> Rendered:

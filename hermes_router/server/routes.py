@@ -10,15 +10,22 @@ import msgspec
 from hermes_router.core.errors import MethodNotAllowed, NotFound, UnknownModel, UpgradeRefused
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
+from hermes_router.engine.counting import count_tokens
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
 from hermes_router.engine.report import is_ready, status_report
 from hermes_router.server.arrival import Arrival, Handler
 from hermes_router.server.boundary import Visit
-from hermes_router.wire.openai_chat import parse_request
+from hermes_router.wire import messages_models, openai_models
+from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.messages_request import parse_count as messages_count
+from hermes_router.wire.messages_request import parse_request as messages_request
+from hermes_router.wire.openai_chat import parse_request as chat_request
 from hermes_router.wire.openai_errors import Rendered, render_error
-from hermes_router.wire.openai_models import ModelRow, render_list, render_one
+from hermes_router.wire.openai_models import ModelRow
+from hermes_router.wire.responses_request import parse_request as responses_request
 
+_VERSION = "anthropic-version"  # Anthropic's SDKs send it with everything
 _JSON = msgspec.json.Encoder()
 _NO_PATH = "No such path: {} {}"
 
@@ -37,24 +44,51 @@ class Routes:
 
     async def chat(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """POST /v1/chat/completions."""
-        inbound = parse_request(await arrival.body(visit.max_bytes), arrival.headers)
+        return await self._answer(chat_request(await arrival.body(visit.max_bytes), arrival.headers), arrival, visit)
+
+    async def messages(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """POST /v1/messages; the query (`?beta=true`) says nothing."""
+        inbound = messages_request(await arrival.body(visit.max_bytes), arrival.headers)
+        return await self._answer(inbound, arrival, visit)
+
+    async def responses(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """POST /v1/responses."""
+        inbound = responses_request(await arrival.body(visit.max_bytes), arrival.headers)
+        return await self._answer(inbound, arrival, visit)
+
+    async def _answer(self, inbound: Inbound, arrival: Arrival, visit: Visit) -> Rendered | None:
         question = make_question(self._engine, inbound, visit.caller, arrival.headers, visit.request_id)
         if inbound.request.stream:
             visit.reply = arrival.stream(visit.headers)
         return await Exchange(self._engine, question, visit.reply).run()
 
+    # -- counts ----------------------------------------------------------------------------------------
+
+    async def messages_count(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """POST /v1/messages/count_tokens: an estimate, and no attempt."""
+        inbound = messages_count(await arrival.body(visit.max_bytes), arrival.headers)
+        return _json({"input_tokens": count_tokens(self._engine, inbound, visit.caller)})
+
+    async def responses_count(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """POST /v1/responses/input_tokens: an estimate, and no attempt."""
+        inbound = responses_request(await arrival.body(visit.max_bytes), arrival.headers)
+        tokens = count_tokens(self._engine, inbound, visit.caller)
+        return _json({"object": "response.input_tokens", "input_tokens": tokens})
+
     # -- models ----------------------------------------------------------------------------------------
 
-    async def models(self, arrival: Arrival, visit: Visit) -> Rendered | None:  # noqa: ARG002
-        """GET /v1/models."""
-        return Rendered(200, {}, render_list(self._model_rows(self._engine, visit.caller)))
+    async def models(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """GET /v1/models, in the shape of the caller's SDK."""
+        lists = messages_models if _VERSION in arrival.headers else openai_models
+        return Rendered(200, {}, lists.render_list(self._model_rows(self._engine, visit.caller)))
 
     async def model(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """GET /v1/models/{id}; ids may hold slashes."""
         wanted = arrival.params["id"]
         for row in self._model_rows(self._engine, visit.caller):
             if row.id == wanted:
-                return Rendered(200, {}, render_one(row))
+                lists = messages_models if _VERSION in arrival.headers else openai_models
+                return Rendered(200, {}, lists.render_one(row))
         raise UnknownModel(f"The model {wanted[:100]!r} does not exist.", param="model", code="model_not_found")
 
     # -- status ----------------------------------------------------------------------------------------

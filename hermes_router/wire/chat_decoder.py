@@ -38,6 +38,7 @@ from hermes_router.wire.chat_frames import (
     parse_usage,
     sendable,
 )
+from hermes_router.wire.sse import Frame
 from hermes_router.wire.thinking import TagSplitter
 
 InBand = Callable[[object], UpstreamError]
@@ -275,6 +276,33 @@ class ChatDecoder:
         if usage != old:
             self.usage = usage
             out.append(UsageSeen(usage))
+
+    # -- for another lane than Chat's own ---------------------------------------------------------------
+
+    def feed(self, frame: Frame) -> list[ChatEvent]:
+        """The events of one frame, Finished with the `[DONE]`. Raises the UpstreamError that it is."""
+        data = frame.data
+        if not data:
+            return []
+        if data.startswith(b"[DONE]"):
+            return self.finish_stream(clean=True)
+        if frame.name == b"error":
+            raise self.named_error(data)
+        return self.events(self.parse(data))
+
+    def plain_text(self, data: bytes) -> str | None:  # noqa: ARG002
+        """None: a frame is always fed (Chat's own lane has a shorter way)."""
+        return None
+
+    def whole(self, body: bytes) -> list[ChatEvent]:
+        """A unary answer as events, its end included. Raises the UpstreamError that it is."""
+        chunk = self.parse(body)
+        if not chunk.choices:
+            raise EmptyReply("an answer without choices") if chunk.choices == [] else Malformed("not a chat completion")
+        events = [*self.events(chunk), *self.finish_stream(clean=True)]
+        if isinstance(events[-1], Failed):
+            raise events[-1].error
+        return events
 
     # -- the end --------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from hermes_router.core.errors import HermesError
 from hermes_router.core.events import (
     Answer,
     BlockKind,
@@ -23,6 +24,9 @@ from hermes_router.core.events import (
     Usage,
     UsageSeen,
 )
+from hermes_router.wire.dialect import NewId
+from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.openai_errors import error_event
 
 DONE = b"data: [DONE]\n\n"
 _TEXT = msgspec.json.Encoder()
@@ -38,6 +42,8 @@ class ChatEncoder:
         self._entries = 0
         self._kind: BlockKind | None = None
         self._usage: Usage | None = None
+        self.origin = ""
+        self.id_prefix = "chatcmpl-"
         self.id = ""
         self.model = ""
         self.created = 0
@@ -139,6 +145,25 @@ class ChatEncoder:
             return DONE
         head = self._prefix.partition(b'"choices":')[0]
         return head + b'"choices":[],"usage":' + _TEXT.encode(usage_object(usage)) + b"}\n\n" + DONE
+
+    def join(self) -> None:
+        """Nothing of a chunk depends on those before it."""
+
+    def fail(self, error: HermesError, *, now: float) -> bytes:
+        """A frame with `error`, on which the SDKs raise; no `[DONE]`."""
+        return error_event(error, now=now)
+
+
+def make_encoder(inbound: Inbound, *, prompt_tokens: int, new_id: NewId, now: int) -> ChatEncoder:  # noqa: ARG001
+    """The encoder of one exchange."""
+    return ChatEncoder(include_usage=inbound.request.include_usage)
+
+
+def answer_bytes(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str, new_id: NewId, now: int) -> bytes:  # noqa: ARG001
+    """`render_answer` as the table of dialects wants it; an answer of another dialect gets an id of this one."""
+    answer.id = answer.id or new_id("chatcmpl-")
+    answer.created = answer.created or now
+    return render_answer(answer, usage)
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

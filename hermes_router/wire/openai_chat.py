@@ -8,7 +8,7 @@ target.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -16,6 +16,7 @@ from msgspec import Raw
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.body_split import Fields, split_body
+from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.seen_tools import see_tools, seen_tools
 from hermes_router.wire.traits import (
     NOTHING,
@@ -46,14 +47,6 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _SYSTEM = ("system", "developer")
 _NULLABLE_CONTENT = frozenset({"assistant", "function"})
 _NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
-
-
-class Inbound(NamedTuple):
-    """A parsed request: the neutral outline, the caller's own fields undecoded, and what its messages are like."""
-
-    request: ChatRequest
-    fields: Mapping[str, Raw]
-    traits: int
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:

@@ -38,7 +38,7 @@ class Rendered:
     body: bytes
 
 
-def render_error(error: HermesError, *, now: float) -> Rendered:
+def render_error(error: HermesError, *, now: float, request_id: str = "") -> Rendered:  # noqa: ARG001 - in a header
     """Render any of our errors; what is not the caller's is 429, 503 or 504."""
     match error:
         case CallerError():

@@ -8,9 +8,8 @@ and knows no provider: rows say what they take (facts: providers.md 3, 5, 7, 12)
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -45,8 +44,7 @@ _OURS = frozenset({"model", "stream", "stream_options", "messages"})
 _ENCODER = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What this attempt asks for beside the caller's own words.
 
     Attributes:
@@ -57,6 +55,8 @@ class Options:
         default_output_tokens: the cap to send where the caller gave none; None = send none.
         input_tokens: the prompt as estimated, if known: the cap then fits what is left of the context.
         traits: what the messages are like (`traits.traits_of`), None where nobody has looked.
+        betas: the caller's own `anthropic-beta` values, for Messages upstreams.
+        strip_thoughts: this provider has refused a signature or an encrypted thought: send none (providers.md 12.9).
     """
 
     stream: bool
@@ -66,21 +66,23 @@ class Options:
     default_output_tokens: int | None = None
     input_tokens: int | None = None
     traits: int | None = None
+    betas: tuple[str, ...] = ()
+    strip_thoughts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A body as it goes out.
 
     `altered` = the meaning or shape of the caller's content changed: messages or tools rewritten, parameters dropped or
     weakened. Model, renaming, clamping the cap and the usage option are not that. `sent_max_tokens` is the cap in the
-    body, None where it has none.
+    body, None where it has none. `headers` go beside those of the row.
     """
 
     body: bytes
     warnings: tuple[Notice, ...]
     altered: bool
     sent_max_tokens: int | None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Recipe:

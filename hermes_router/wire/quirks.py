@@ -95,5 +95,9 @@ QUIRKS: dict[Quirk, Rule] = {
     Quirk.MODEST_OUTPUT: Rule(parameters=parameters.modest_output),
 }  # fmt: skip
 
-ELSEWHERE = frozenset({Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS})
-"""Quirks of the transport and of the answer, which a request does not show."""
+ELSEWHERE = frozenset({
+    Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS, Quirk.BETAS, Quirk.HOSTED_TOOLS, Quirk.CACHE_MARKS,
+    Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
+    Quirk.NATIVE_RESPONSES,
+})  # fmt: skip
+"""Quirks of the transport, of the answer, and of upstreams of other dialects: a Chat request shows none."""

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw
 
 from hermes_router.core.catalog import Quirk
 from hermes_router.core.chat import Warning as Notice
+from hermes_router.core.content import Reasoning
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.traits import Call
 from hermes_router.wire.traits import Message as StrictMessage
@@ -53,6 +54,14 @@ class Recall(Protocol):
         """The `reasoning_details` that came with the call, to be encoded as they are."""
         ...
 
+    def thoughts(self, call_id: str, name: str, arguments: str) -> tuple[Reasoning, ...]:
+        """The sealed thoughts that came before the call, made by this very target's model."""
+        ...
+
+    def made_here(self, data: str) -> bool | None:
+        """Whether this target's model made the signature or encrypted thought; None = nobody remembers."""
+        ...
+
 
 class NoRecall:
     """A memory that holds nothing."""
@@ -65,6 +74,14 @@ class NoRecall:
 
     reasoning = signature
     details = signature
+
+    def thoughts(self, call_id: str, name: str, arguments: str) -> tuple[Reasoning, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def made_here(self, data: str) -> bool | None:  # noqa: ARG002
+        """Nobody remembers."""
+        return None
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 from hermes_router.core.errors import (
     ContentFiltered,
     ContextTooLong,
+    ForeignThought,
     ModelGone,
     RequestRejected,
     Unsupported,
@@ -97,6 +98,12 @@ _FILTERED: Final = re.compile(
     r"|violat\w{1,5} .{0,60}polic|(?:safety|moderation) (?:system|filter|reasons)|unsafe or sensitive content"
     r"|blocked (?:by|due to) .{0,40}(?:safety|policy|filter|moderation)|usage guidelines"
 )
+_THOUGHT: Final = re.compile(
+    r"invalid .{0,3}signature.{0,3} in .{0,3}thinking|expected .{0,3}thinking.{0,3} or .{0,3}redacted_thinking"
+    r"|thinking.{0,60}blocks? .{0,80}(?:cannot be modified|must remain)"
+    r"|encrypted content .{0,200}(?:could not be|cannot be|failed to be) (?:verified|decrypted|parsed)"
+)
+THOUGHT_NAMES: Final = frozenset({"invalid_encrypted_content"})
 _NAME: Final = r"[`'\"]?([a-z_][\w.\[\]\-]{0,118})[`'\"]?"
 _REFUSED: Final = r"(?:not supported|unsupported|not permitted|not allowed|deprecated)"
 _FIELD_WORD: Final = r"(?:parameter|argument|field|key|property)"
@@ -218,6 +225,13 @@ def _kept_out(name: str) -> str | None:
     return None if name in KEEP else name
 
 
+def foreign_thought(said: Said) -> ForeignThought | None:
+    """ForeignThought where a signature or an encrypted thought in the history is refused (providers.md 12.9)."""
+    if said.names & THOUGHT_NAMES or _THOUGHT.search(said.text) is not None:
+        return ForeignThought(said.excerpt, status=said.status or None, param="thoughts")
+    return None
+
+
 def unsupported(said: Said) -> Unsupported | None:
     """Unsupported with `param` where a field is named that may be dropped."""
     name = refused_field(said)
@@ -226,4 +240,5 @@ def unsupported(said: Said) -> Unsupported | None:
 
 def about_request(said: Said) -> UpstreamError | None:
     """What a 400, 404 or 422 says of model and request, the most certain first; None where it says nothing."""
-    return overflow(said) or incapable(said) or gone(said) or filtered(said) or unsupported(said)
+    rules = (foreign_thought, overflow, incapable, gone, filtered, unsupported)
+    return next((found for rule in rules if (found := rule(said)) is not None), None)

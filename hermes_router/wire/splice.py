@@ -7,7 +7,7 @@ never know a target.
 """
 
 from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Finish, Finished, Opened, Started
-from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.dialect import Encoder
 from hermes_router.wire.shown import Shown
 
 _CHARS_PER_TOKEN = 4
@@ -21,7 +21,7 @@ class Splice:
     White space is no content: an answer that holds nothing else is a failure, and must not have been shown.
     """
 
-    def __init__(self, encoder: ChatEncoder, *, cap_tokens: int | None = None) -> None:
+    def __init__(self, encoder: Encoder, *, cap_tokens: int | None = None) -> None:
         self.encoder = encoder
         self.shown = Shown()
         self.cap_chars: int | None = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
@@ -29,8 +29,10 @@ class Splice:
         self._kind: BlockKind | None = None
         self._suppress = False
         self._own_identity = False
+        self._raw = False  # what is shown was written by no encoder: none can go on with it
         self.committed = False
         self.capped = False
+        self.tail: bytes | None = None  # the end of the stream as it came, where its frames are forwarded raw
 
     def begin(self, cap_tokens: int | None) -> None:
         """A new attempt starts."""
@@ -45,12 +47,38 @@ class Splice:
     @property
     def may_restart(self) -> bool:
         """Whether another attempt may begin its answer anew."""
-        return not self.committed or self.shown.only_reasoning
+        return not self.committed or (self.shown.only_reasoning and not self._raw)
 
     @property
     def raw_lane(self) -> bool:
         """Whether an upstream frame may be forwarded as it came: its identity is what the caller has been shown."""
         return self.committed and not self._own_identity and not self._suppress and self.cap_chars is None
+
+    # -- frames that are forwarded raw --------------------------------------------------------------------
+
+    @property
+    def takes_raw(self) -> bool:
+        """Whether another answer's frames may be forwarded raw: nothing that they contradict has been shown."""
+        return not (self.committed or self.encoder.id or self._suppress or self.cap_chars is not None)
+
+    @staticmethod
+    def would_show(events: list[ChatEvent]) -> bool:
+        """Whether these events make something visible."""
+        return any(
+            (isinstance(event, Delta) and bool(event.text.strip()))
+            or (isinstance(event, Opened) and event.kind is BlockKind.TOOL_CALL)
+            for event in events
+        )
+
+    def note(self, events: list[ChatEvent]) -> None:
+        """Tally what raw frames show."""
+        for event in events:
+            if isinstance(event, Started):
+                self.encoder.identify(event.id, event.model, event.created)
+            self._one(event)
+        if not self._raw and self.shown.anything:
+            self.committed = self._raw = True
+            self.encoder.join()
 
     def keep_alive(self, new_id: str, model: str, now: int) -> bytes:
         """A chunk for the silence. Before anyone has answered it carries the caller's model name and our id."""

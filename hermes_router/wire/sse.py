@@ -44,6 +44,20 @@ class SSEDecoder:
             return None
         return chunk[6:-2]
 
+    def named(self, chunk: bytes) -> bytes | None:
+        """The same of a chunk that is one `event: ` line and one `data: ` line."""
+        if (
+            self._buffer
+            or not self._started
+            or not chunk.startswith(b"event: ")
+            or not chunk.endswith(b"\n\n")
+            or chunk.count(b"\n") != 3
+            or b"\r" in chunk
+        ):
+            return None
+        at = chunk.find(b"\n")
+        return chunk[at + 7 : -2] if chunk.startswith(b"data: ", at + 1) else None
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """Return the events that `chunk` completes. Raises OversizedEvent."""
         buffer = self._buffer + chunk if self._buffer else chunk

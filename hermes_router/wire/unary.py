@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated
-from hermes_router.core.events import Answer, Block, BlockKind, ChatEvent, Failed, Finish, Usage, fold
+from hermes_router.core.events import Answer, Block, BlockKind, Failed, Finish, Usage, fold
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_encoder import render_answer, usage_object
 from hermes_router.wire.chat_frames import ChoiceFrame, ChunkFrame, DeltaFrame, finish_word
@@ -27,12 +27,6 @@ class Whole(NamedTuple):
     usage: Usage
     model: str
     answer: Answer | None
-
-
-def events_of(body: bytes, decoder: ChatDecoder) -> list[ChatEvent]:
-    """The whole answer as a stream of events, its end included. Raises the UpstreamError that it carries."""
-    chunk = _parse(body, decoder)
-    return [*decoder.events(chunk), *decoder.finish_stream(clean=True)]
 
 
 def read_answer(
@@ -55,19 +49,19 @@ def read_answer(
     decoder.note_usage(chunk)
     if choices > 1:
         _check_many(chunk, choices)
-        usage = _usage(decoder, estimate, "".join(_text(choice) for choice in chunk.choices or ()))
+        usage = usage_of(decoder.usage, estimate, "".join(_text(choice) for choice in chunk.choices or ()))
         return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     choice = (chunk.choices or [ChoiceFrame()])[0]
     as_it_came = plain and _is_ours(chunk) and _is_whole(choice, cap_chars)
     if as_it_came and not tap and not _calls(choice) and _text(choice).strip():
-        usage = _usage(decoder, estimate, _text(choice))
+        usage = usage_of(decoder.usage, estimate, _text(choice))
         return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     events = [*decoder.events(chunk), *decoder.finish_stream(clean=True)]
     if isinstance(events[-1], Failed):
         raise events[-1].error
     answer = fold(events)
-    _cap(answer, cap_chars)
-    usage = _usage(decoder, estimate, "".join(block.text for block in answer.blocks))
+    cap(answer, cap_chars)
+    usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
     whole = _with_usage(body, usage) if as_it_came else render_answer(answer, usage)
     return Whole(whole, usage, answer.model, answer)
 
@@ -92,9 +86,8 @@ def _calls(choice: ChoiceFrame) -> bool:
     return choice.message is not None and choice.message.tool_calls is not None
 
 
-def _usage(decoder: ChatDecoder, estimate: Usage, text: str) -> Usage:
+def usage_of(reported: Usage | None, estimate: Usage, text: str) -> Usage:
     """What was reported, if it counts anything; else an estimate, marked as one."""
-    reported = decoder.usage
     if reported is not None and reported.output_tokens:
         return reported
     tokens = max(1, estimate.output_tokens, len(text) // 4)
@@ -163,12 +156,16 @@ def _check_many(chunk: ChunkFrame, choices: int) -> None:
         raise Truncated(f"{ended} of {choices} choices finished")
 
 
-def _cap(answer: Answer, cap_chars: int | None) -> None:
-    """Cut the visible text at the caller's own cap; nothing comes behind the cut."""
+def cap(answer: Answer, cap_chars: int | None) -> bool:
+    """Cut the visible text at the caller's own cap; nothing comes behind the cut. Whether there was one.
+
+    Raises EmptyReply where nothing is left.
+    """
     left = cap_chars
     if left is None:
-        return
+        return False
     kept: list[Block] = []
+    cut = False
     for block in answer.blocks:
         kept.append(block)
         if block.kind is not BlockKind.TEXT:
@@ -176,6 +173,7 @@ def _cap(answer: Answer, cap_chars: int | None) -> None:
         if len(block.text) > left:
             block.text = block.text[:left]
             answer.finish = Finish.LENGTH
+            cut = True
             break
         left -= len(block.text)
     answer.blocks = kept
@@ -185,3 +183,4 @@ def _cap(answer: Answer, cap_chars: int | None) -> None:
         and not answer.text().strip()
     ):
         raise EmptyReply("white space up to the caller's cap")
+    return cut

@@ -39,6 +39,8 @@ UPSTREAM = {
     "ContextTooLong": ("request", "bigger_target", "too_small", False, "provider"),
     "TooLargeHere": ("request", "bigger_target", "too_small", False, "provider"),
     "Unsupported": ("request", "same_without_field", "refused", False, "provider"),
+    "Inexpressible": ("request", "other_model", "refused", False, "provider"),
+    "ForeignThought": ("request", "same_without_field", "refused", False, "provider"),
     "ContentFiltered": ("request", "other_provider_once", "refused", False, "provider"),
     "Invalid": ("request", "other_provider_once", "refused", False, "provider"),
 }

@@ -6,6 +6,7 @@ from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import DeadlinePassed
 from hermes_router.core.events import BlockKind, Closed, Delta, Finish, Finished, Opened, Started, Usage
 from hermes_router.engine.delivery import HEAD_S, KEEP_ALIVE_S, PRESSURE_BYTES, RELIEF_BYTES, Delivery
+from hermes_router.wire.inbound import Inbound
 
 from ..fakes import Clock, Ids, Reply
 
@@ -16,7 +17,7 @@ class Caller:
     def __init__(self) -> None:
         self.clock, self.reply = Clock(), Reply()
         request = ChatRequest("hermes-router", stream=True, include_usage=True)
-        self.delivery = Delivery(request, self.reply, self.clock, Ids())
+        self.delivery = Delivery(Inbound(request, {}), 7, self.reply, self.clock, Ids())
 
     def text(self, text: str = "hello") -> bytes:
         events = [Started("up-1", "up-model", 1), Opened(BlockKind.TEXT), Delta(text)]

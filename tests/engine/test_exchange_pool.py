@@ -6,7 +6,7 @@ from hermes_router.core.errors import NetworkDown
 from hermes_router.engine.exchange import Exchange
 from hermes_router.routing.names import Pin
 
-from ..fakes import World, answers, completion, fails, refuses
+from ..fakes import World, answers, fails, refuses, target
 
 KEY_401 = {"message": "Incorrect API key provided", "type": "invalid_request_error", "code": "invalid_api_key"}
 
@@ -135,7 +135,7 @@ async def test_bf4_attempts_are_bounded() -> None:
     """A target that failed may be asked again once, after all others: two calls each, and no more."""
     world = World("a/m", "b/m", "c/m")
     for name in "abc":
-        world.transport.on(name, lambda flight: flight.answer(200, completion("")))
+        world.transport.on(name, refuses(500))
     run = await world.ask(stream=False)
     assert run.rendered.status == 503
     assert [flight.provider for flight in world.transport.flights] == ["a", "b", "c", "a", "b", "c"]
@@ -195,3 +195,19 @@ async def test_what_a_model_says_it_lacks_is_remembered() -> None:
         assert again.rendered.headers["x-hermes-target"] == "b/m"
         assert again.rendered.headers["x-hermes-attempts"] == "1"
     assert world.status(0) == "ready"
+
+
+async def test_a_request_that_nobody_has_words_for_does_not_go_through_the_whole_pool() -> None:
+    """Three providers with an empty answer: it is the request; their keys and models are not all asked."""
+    pool = [target(f"{provider}/{model}", key=key) for provider in "abcde" for model in "mn" for key in ("k1", "k2")]
+    world = World(*pool)
+    for provider in "abcde":
+        world.transport.on(provider, answers(""))
+    run = world.start(stream=False)
+    rendered = await run.over()
+    assert rendered is not None
+    assert rendered.status == 503
+    assert b"3 providers gave an empty answer" in rendered.body
+    asked = [flight.provider for flight in world.transport.flights]
+    assert len(set(asked)) == 3
+    assert len(asked) <= 8

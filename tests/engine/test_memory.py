@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from hermes_router.core.catalog import ModelSpec, ProviderSpec, TargetFacts
+from hermes_router.core.content import Reasoning, Seal
 from hermes_router.core.events import Answer, Block, BlockKind
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
 from hermes_router.engine.memory import Memory
@@ -271,3 +272,41 @@ def test_the_indexes_agree_with_the_entries(steps):
         assert sorted(key for keys in memory._by_content.values() for key in keys) == entries
         assert memory.size_bytes == sum(entry.size for entry in memory._entries.values()) <= 2_500
         assert len(entries) <= 4
+
+
+THOUGHT = Reasoning("first this", Seal("anthropic_messages", "signature", "sig-1", "anthropic/claude"))
+
+
+def test_sealed_thoughts_go_back_to_the_model_that_made_them(memory):
+    """As they came, to no other model, and in front of the call that they led to (providers.md 12.9)."""
+    answer = Answer(
+        blocks=[
+            Block(BlockKind.REASONING, "first this", seal=THOUGHT.seal),
+            Block(BlockKind.TOOL_CALL, "{}", "call_1", "f"),
+            Block(BlockKind.TOOL_CALL, "{}", "call_2", "g"),
+        ]
+    )
+    memory.keep_answer(facts("anthropic", "claude"), answer, "caller")
+    mine = memory.recall_for(facts("anthropic", "claude"), "caller")
+    assert mine.thoughts("call_1", "f", "{}") == mine.thoughts("call_2", "g", "{}") == (THOUGHT,)
+    assert memory.recall_for(facts("anthropic", "other"), "caller").thoughts("call_1", "f", "{}") == ()
+    assert memory.recall_for(facts("anthropic", "claude"), "another").thoughts("call_1", "f", "{}") == ()
+    assert mine.thoughts("call_3", "f", '{"a":1}') == ()
+
+
+def test_who_sealed_a_thought_is_remembered_without_a_call(memory):
+    """A caller brings bare signatures back: theirs, another's, or nobody knows."""
+    answer = Answer(blocks=[Block(BlockKind.REASONING, "x", seal=THOUGHT.seal), Block(BlockKind.TEXT, "y")])
+    memory.keep_answer(facts("anthropic", "claude"), answer, "caller")
+    assert memory.recall_for(facts("anthropic", "claude"), "z").made_here("sig-1") is True
+    assert memory.recall_for(facts("kimi", "k3"), "z").made_here("sig-1") is False
+    assert memory.recall_for(facts("kimi", "k3"), "z").made_here("sig-2") is None
+
+
+def test_remembered_makers_are_bounded(memory, monkeypatch):
+    """The oldest leaves first."""
+    monkeypatch.setattr("hermes_router.engine.memory.MAKERS_MAX", 2)
+    for number in range(3):
+        seal = Seal("anthropic_messages", "signature", f"s{number}")
+        memory.keep_answer(facts("a", "m"), Answer(blocks=[Block(BlockKind.REASONING, "x", seal=seal)]), "")
+    assert [memory.made_by(f"s{n}") for n in range(3)] == [None, ("a", "m"), ("a", "m")]

@@ -9,6 +9,7 @@ from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import EmptyReply, UpstreamError
 from hermes_router.engine.reading import Reading
 from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.passthrough import ManyLane, StreamLane
 from hermes_router.wire.splice import Splice
 
@@ -20,7 +21,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments"
 def reading(*quirks: Quirk, **request: object) -> tuple[Reading, World]:
     facts = target("p/m", quirks=frozenset(quirks))
     world = World(facts)
-    return Reading(world.engine, facts, ChatRequest("hermes-router", **request), "caller"), world
+    return Reading(world.engine, facts, Inbound(ChatRequest("hermes-router", **request), {}), "caller"), world
 
 
 def splice() -> Splice:

@@ -173,12 +173,31 @@ def test_what_a_model_refuses_is_not_allowed_for_it() -> None:
     assert newer.quirks == newer.provider.quirks | {Quirk.EFFORT_LOW_HIGH_MAX}
 
 
-@pytest.mark.parametrize(("variable", "dialect"), [("ANTHROPIC_API_KEY", "Messages")])
-def test_rows_without_chat_completions_are_shown_and_get_no_traffic(variable: str, dialect: str) -> None:
-    """They are targets that say from when they work."""
-    facts = _facts({variable: "k"})
-    assert facts
-    assert {one.disabled for one in facts} == {f"spoken from a later version: {dialect}"}
+def test_a_target_is_asked_in_the_callers_dialect_where_that_serves() -> None:
+    """Its own where the row offers it and does not call it worse, else the row's first (design.md 2.3)."""
+    [one, *_] = _facts({"ZAI_API_KEY": "k"})
+    assert one.asked_in("anthropic_messages", tools=True) == "anthropic_messages"
+    assert one.url_of("anthropic_messages") == "https://api.z.ai/api/anthropic/v1"
+    assert one.asked_in("openai_responses", tools=True) == "openai_chat"
+    [one, *_] = _facts({"GROQ_API_KEY": "k"})
+    assert one.asked_in("openai_responses", tools=True) == "openai_chat"
+    [one, *_] = _facts({"ANTHROPIC_API_KEY": "k"})
+    assert one.asked_in("openai_chat", tools=False) == "anthropic_messages"
+
+
+def test_openai_is_asked_in_responses_where_chat_serves_worse() -> None:
+    """Function tools with reasoning work fully only there (providers.md 3.14)."""
+    older, one = _facts({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "gpt-4o-mini,gpt-6-luna"})
+    assert one.model.capability(Capability.REASONING).value is Known.YES
+    assert older.asked_in("openai_chat", tools=True) == "openai_chat"
+    assert [one.asked_in("openai_chat", tools=tools) for tools in (False, True)] == ["openai_chat", "openai_responses"]
+
+
+def test_another_address_is_asked_in_the_rows_first_dialect_alone() -> None:
+    """Nobody knows what else is spoken there."""
+    [one, *_] = _facts({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "https://x.test/v1"})
+    assert one.asked_in("openai_responses", tools=True) == "openai_chat"
+    assert one.url_of("openai_chat") == "https://x.test/v1"
 
 
 def test_a_retired_service_is_disabled_until_it_is_pointed_elsewhere() -> None:

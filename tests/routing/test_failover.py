@@ -12,7 +12,9 @@ EMPTY = Constraint()
 CLASSES = [
     err.RateLimited, err.QuotaExhausted, err.NoCredit, err.CredentialRejected, err.Overloaded, err.ServerFailed,
     err.Unreachable, err.NetworkDown, err.TimedOut, err.Truncated, err.Malformed, err.EmptyReply, err.ModelGone,
-    err.ContextTooLong, err.TooLargeHere, err.Unsupported, err.ContentFiltered, err.Invalid,
+    err.ContextTooLong, err.TooLargeHere, err.Unsupported, err.Inexpressible, err.ForeignThought, err.ContentFiltered,
+    err.Invalid,
+    err.Inexpressible, err.ForeignThought,
 ]  # fmt: skip
 
 

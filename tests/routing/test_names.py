@@ -5,7 +5,7 @@ import pytest
 from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import UnknownModel
 from hermes_router.core.ids import ModelId
-from hermes_router.routing.names import IGNORED, Pin, resolve
+from hermes_router.routing.names import IGNORED, Pin, Resolved, resolve
 from hermes_router.routing.roster import Roster
 
 
@@ -87,3 +87,9 @@ def test_a_long_name_is_not_repeated_whole(roster) -> None:
     with pytest.raises(UnknownModel) as caught:
         resolve("x" * 5_000, roster, strict=True)
     assert len(caught.value.message) < 400
+
+
+def test_the_name_that_claude_code_lists_is_ours() -> None:
+    """It shows no model without `claude` in its id; STRICT_MODELS knows the name, too."""
+    roster = Roster(())
+    assert resolve("claude-hermes-router", roster, strict=True) == Resolved("main")

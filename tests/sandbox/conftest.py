@@ -8,8 +8,10 @@ import pytest
 
 from hermes_router.sandbox.providers import FakeProvider, Granted, Refused
 from hermes_router.sandbox.server import Sandbox
+from hermes_router.sandbox.styles import STYLES
 
 START = 1_790_000_000.0
+CHATS = [name for name, style in STYLES.items() if "chat" in style.speaks]
 
 
 class HandClock:

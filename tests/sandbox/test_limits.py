@@ -8,8 +8,9 @@ import pytest
 from hermes_router.sandbox import limits
 from hermes_router.sandbox.providers import FakeProvider, Granted, Refused
 from hermes_router.sandbox.quotas import Gauge, Quotas
-from hermes_router.sandbox.styles import STYLES
 from hermes_router.sandbox.values import Hit
+
+from .conftest import CHATS
 
 T = 1_790_000_000.0
 
@@ -79,7 +80,7 @@ def take(provider, key="sandbox-key", now=T, model=None):
     return provider.decide(key, {"user-agent": "agent"}, made, now)
 
 
-@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("style", CHATS)
 def test_the_counter_runs_out_and_comes_back(style) -> None:
     """One request a minute: the second is a 429, the one after a minute is taken."""
     provider = FakeProvider(style, quotas=Quotas(rpm=1))

@@ -97,3 +97,11 @@ def test_prompt_tokens_see_everything_that_costs() -> None:
     assert plain == 101
     assert image > 900
     assert prompt_tokens({"messages": [], "tools": [TOOL]}) > 20
+
+
+def test_it_declines_and_thinks_in_secret() -> None:
+    """The two words that need a dialect with a place for them; in Chat a secret thought is only billed."""
+    declined = reply("please decline this")
+    assert (declined.finish, declined.text) == ("refusal", "I cannot help with that.")
+    secret = reply("think in secret")
+    assert (secret.reasoning, secret.secret, secret.hidden_tokens > 0) == ("", True, True)

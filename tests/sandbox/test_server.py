@@ -11,14 +11,13 @@ import pytest
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 from hermes_router.sandbox.server import Sandbox
-from hermes_router.sandbox.styles import STYLES
 
-from .conftest import body
+from .conftest import CHATS, body
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}  # fmt: skip
 # Where the plain SDK is refused by right: Kimi wants reasoning back; Gemini numbers no tool-call deltas.
-SDK_STYLES = [name for name in STYLES if name not in {"kimi", "gemini"}]
+SDK_STYLES = [name for name in CHATS if name not in {"kimi", "gemini"}]
 
 
 def sdk(sandbox, style):
@@ -28,7 +27,7 @@ def sdk(sandbox, style):
     )
 
 
-@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("style", CHATS)
 async def test_the_sdk_gets_plain_and_streamed_answers(sandbox, style) -> None:
     """The official client parses what every style writes."""
     model = sandbox.providers[style].models[0].id

@@ -7,6 +7,8 @@ import pytest
 from hermes_router.sandbox.providers import FakeProvider, Granted, Refused
 from hermes_router.sandbox.styles import STYLES
 
+from .conftest import CHATS
+
 USER = {"role": "user", "content": "hello"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -123,7 +125,7 @@ def test_a_breach_is_refused_in_the_providers_words(ask, style, fields, status, 
     assert word in json.dumps(decided.refusal.body)
 
 
-@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("style", CHATS)
 def test_a_right_request_is_taken(ask, style) -> None:
     """The common core passes everywhere: system, text, a tool, and a second turn as that provider wants it."""
     provider = FakeProvider(style)
@@ -197,7 +199,7 @@ OVERFLOWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("style", CHATS)
 def test_a_long_prompt_is_refused_by_the_window(ask, style) -> None:
     """Characters / 4 above the window is refused, in the wording of facts 8; Cerebras says nothing at all."""
     model = FakeProvider(style).models[0]
@@ -215,7 +217,7 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if not style.keyless])
+@pytest.mark.parametrize("style", [name for name in CHATS if not STYLES[name].keyless])
 def test_a_wrong_key_is_refused_in_the_providers_shape(style) -> None:
     """Every hosted provider refuses an unknown key; Gemini with a 400."""
     provider = FakeProvider(style)

@@ -14,7 +14,7 @@ from hermes_router.server.app import listen
 BODY = json.dumps({"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}]}).encode()
 UNKNOWN = [
     "/api/tags", "/api/v1/models", "/api/show", "/v1/props", "/props", "/version", "/anthropic/api/v1/models",
-    "/anthropic/v1/props", "/v1", "/v1/", "/v2/models", "/v1/chat", "/v1/messages", "/favicon.ico", "/../etc/passwd", "/v1/v1/v1/models",
+    "/anthropic/v1/props", "/v1", "/v1/", "/v2/models", "/v1/chat", "/v1/messages/batches", "/favicon.ico", "/../etc/passwd", "/v1/v1/v1/models",
 ]  # fmt: skip
 
 

@@ -207,7 +207,7 @@ class Ours:
                 settlement.succeeded(facts, attempt)
                 return "answered"
             error = read_error(facts, answer, world.wall)
-            settlement.failed(facts, error, attempt, reported=None, chars=0)
+            settlement.failed(facts, error, attempt, reported=None, chars=4 * answer.output_tokens)
             if world.now >= deadline:
                 return "deadline"
             step = failover.after(

@@ -20,6 +20,15 @@ from hermes_router.sandbox.values import Hit, Refusal
 from .load import Job
 from .windows import DAY, HOUR, MINUTE, Count, Limit, day_of, ends_at, full_minutes
 
+Reading = Literal["clock", "rolling"]
+"""How the minutes are taken of which the facts do not say what they are: as the clock has them, or as they roll.
+
+Gemini's (3.1: they "roll by minute", and yet one waits for the rest of the minute), Cohere's (3.8: the rest of the
+minute, of low confidence), and all others but those of which it is known that they are buckets (3.5, 3.6, 3.14).
+"""
+
+READINGS: tuple[Reading, ...] = ("clock", "rolling")
+
 Kind = Literal[
     "quota", "capacity", "server", "unreachable", "offline", "silence", "cut", "key", "credit", "length", "too_large",
 ]  # fmt: skip
@@ -122,14 +131,35 @@ def _gemini_model(model: str, rpm: int, rpd: int, tpm: int) -> tuple[Limit, ...]
     one = frozenset({model})
     return (
         Limit("rpd", "requests", rpd, DAY, "ends", ends=PACIFIC, models=one),
-        # Facts 3.1 wait for the rest of the minute: its minutes are the clock's.
-        Limit("rpm", "requests", rpm, MINUTE, "ends", ends=full_minutes, models=one),
-        Limit("tpm", "input", tpm, MINUTE, "ends", ends=full_minutes, models=one),
+        Limit("rpm", "requests", rpm, MINUTE, models=one),
+        Limit("tpm", "input", tpm, MINUTE, models=one),
     )
 
 
-def providers(start: float) -> dict[str, Provider]:
+def _by_the_clock(limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    """The same, with minutes that end with the clock's in place of those that roll."""
+    return tuple(
+        replace(one, kind="ends", ends=full_minutes) if one.kind == "log" and one.span_s == MINUTE else one
+        for one in limits
+    )
+
+
+def providers(start: float, reading: Reading) -> dict[str, Provider]:
     """Every provider's truth, for a world that begins at `start`."""
+    rows = _providers(start)
+    if reading == "rolling":
+        return rows
+    return {
+        name: replace(
+            row,
+            limits=_by_the_clock(row.limits),
+            only={key: _by_the_clock(limits) for key, limits in row.only.items()},
+        )
+        for name, row in rows.items()
+    }
+
+
+def _providers(start: float) -> dict[str, Provider]:
     return {
         "gemini": Provider(
             limits=(
@@ -148,12 +178,12 @@ def providers(start: float) -> dict[str, Provider]:
             owners={"openrouter-1": "or-a", "openrouter-2": "or-a"},
             limits=(
                 Limit("rpd", "requests", 50, DAY, "ends", "account", day_of("utc")),
-                Limit("rpm", "requests", 20, MINUTE, "ends", "account", full_minutes),
+                Limit("rpm", "requests", 20, MINUTE, owner="account"),
             ),
             only={
                 "openrouter-3": (
                     Limit("rpd", "requests", 1_000, DAY, "ends", "account", day_of("utc")),
-                    Limit("rpm", "requests", 20, MINUTE, "ends", "account", full_minutes),
+                    Limit("rpm", "requests", 20, MINUTE, owner="account"),
                 )
             },
             factor=1.06,
@@ -212,7 +242,7 @@ def providers(start: float) -> dict[str, Provider]:
             # The month ends on the day of signing up, and 300 calls of it were spent by somebody else.
             limits=(
                 Limit("month", "requests", 1_000, 30 * DAY, "ends", "account", ends_at(start + 4.4 * DAY), spent=300),
-                Limit("rpm", "requests", 20, MINUTE, "ends", ends=full_minutes),  # facts 3.8: the rest of the minute
+                Limit("rpm", "requests", 20, MINUTE),
             ),
             factor=1.15,
         ),
@@ -306,7 +336,7 @@ def troubles(start: float, days: float, seed: int) -> dict[str, list[Trouble]]:
                     hour, minutes = rng.uniform(7, 23), rng.uniform(2, 6)
                     found.setdefault(name, []).append(at(day, hour, minutes, "capacity", model=model))
     own = at(5, 4, 3, "offline")
-    for name in providers(start):
+    for name in _providers(start):
         found.setdefault(name, []).append(own)  # our own line
     return found
 
@@ -318,11 +348,20 @@ class Truth:
     the next request will be on its way.
     """
 
-    def __init__(self, start: float, days: float, *, seed: int, calm: bool = False, slack_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        start: float,
+        days: float,
+        *,
+        seed: int,
+        reading: Reading = "clock",
+        calm: bool = False,
+        slack_s: float = 0.0,
+    ) -> None:
         self._rng = random.Random(seed)
         self._start = start
         self._slack_s = slack_s
-        self._rows = providers(start)
+        self._rows = providers(start, reading)
         self._troubles = {} if calm else troubles(start, days, seed + 1)
         self._counts: dict[tuple[object, ...], Count] = {}
         self._calm = calm
@@ -428,7 +467,9 @@ class Truth:
             if kind != "cut":
                 return self._troubled(kind, facts, said)
             cut = self._granted(facts, job, counts, asked, now)  # it was let in, and counts
-            cut.kind, cut.took_s = "cut", cut.ttft_s + rng.uniform(0.2, 1.0)
+            shown_s = rng.uniform(0.2, 1.0)
+            cut.kind, cut.took_s = "cut", cut.ttft_s + shown_s
+            cut.output_tokens = min(cut.output_tokens, int(shown_s * row.tokens_per_s))
             return cut
         return self._granted(facts, job, counts, asked, now)
 

@@ -40,7 +40,7 @@ from .original import Original
 from .ours import Ours
 from .pool import KEYS, targets
 from .round_robin import RoundRobin
-from .truth import Truth
+from .truth import READINGS, Reading, Truth
 from .world import UPLINK_S, Router, World
 
 START = 1_795_392_000.0  # Monday, 23 November 2026, 00:00 UTC
@@ -57,9 +57,11 @@ Keys = Mapping[str, tuple[str | None, ...]]
 
 @dataclass(slots=True)
 class Score:
-    """What one policy scored."""
+    """What one policy scored, with one seed, in one reading of the minutes."""
 
     policy: str
+    seed: int = SEED
+    reading: Reading = "clock"
     requests: int = 0
     answered: int = 0
     first_day: float = 0.0
@@ -106,13 +108,17 @@ def _nights(days: float) -> tuple[tuple[float, float] | None, list[tuple[float, 
     return asleep, skews
 
 
-def run_week(name: str, *, days: float, scale: float, seed: int, say: Say) -> tuple[Score, Measures]:
+def run_week(
+    name: str, *, days: float, scale: float, seed: int, reading: Reading = "clock", say: Say
+) -> tuple[Score, Measures]:
     """The week of one policy."""
     began = perf_counter()
     asleep, skews = _nights(days)
     jobs = week(seed=seed, start=START, days=days, scale=scale, asleep=asleep)
     facts = targets()
-    world = World(Truth(START, days, seed=seed + 1), start=START, seed=seed + 2, skews=skews, asleep=asleep)
+    world = World(
+        Truth(START, days, seed=seed + 1, reading=reading), start=START, seed=seed + 2, skews=skews, asleep=asleep
+    )
     measures = Measures(world, facts, START, BUDGET_MICROUSD)
     small = min(jobs, key=lambda job: job.tokens + 1e9 * (job.pin is not None))
     world.at(START + HOUR, lambda: measures.sample(small, START + days * DAY))
@@ -122,6 +128,8 @@ def run_week(name: str, *, days: float, scale: float, seed: int, say: Say) -> tu
     late = range(1, last)
     score = Score(
         name,
+        seed,
+        reading,
         requests=len(jobs),
         answered=measures.outcomes["answered"],
         first_day=measures.per_1000(range(1)),
@@ -150,11 +158,12 @@ def run_week(name: str, *, days: float, scale: float, seed: int, say: Say) -> tu
 
 
 def _flooded(
-    name: str, jobs: Sequence[Job], start: float, seed: int, keys: Keys = FREE
+    name: str, jobs: Sequence[Job], start: float, seed: int, reading: Reading, *, keys: Keys = FREE
 ) -> tuple[Counter[tuple[str, str]], int]:
     facts = targets(keys)
     knows = name == Omniscient.name
-    truth = Truth(start, 1, seed=seed, calm=True, slack_s=UPLINK_S[1] - UPLINK_S[0] if knows else 0.0)
+    slack_s = UPLINK_S[1] - UPLINK_S[0] if knows else 0.0
+    truth = Truth(start, 1, seed=seed, reading=reading, calm=True, slack_s=slack_s)
     world = World(truth, start=start, seed=seed, **({"uplink_s": (0.0, 0.0)} if knows else {}))
     measures = Measures(world, facts, start)
     world.run(Omniscient(world, facts) if knows else router(name, world, facts), jobs, measures)
@@ -165,7 +174,14 @@ def _flooded(
 
 
 def saturate(
-    names: Sequence[str], *, minutes: float, per_minute: float, seed: int, say: Say, keys: Keys = FREE
+    names: Sequence[str],
+    *,
+    minutes: float,
+    per_minute: float,
+    seed: int,
+    reading: Reading = "clock",
+    say: Say,
+    keys: Keys = FREE,
 ) -> dict[str, tuple[float, float, float]]:
     """By policy: the share of the usable quota that was spent, the same owner by owner, and 429s for each 1,000.
 
@@ -175,11 +191,11 @@ def saturate(
     start = START + 10 * HOUR
     jobs = flood(seed=seed, start=start, minutes=minutes, per_minute=per_minute)
     say(f"  saturation: {len(jobs)} requests in {minutes:g} minutes")
-    usable, _ = _flooded(Omniscient.name, jobs, start, seed, keys)
+    usable, _ = _flooded(Omniscient.name, jobs, start, seed, reading, keys=keys)
     found = {}
     for name in names:
         began = perf_counter()
-        spent, drawn = _flooded(name, jobs, start, seed, keys)
+        spent, drawn = _flooded(name, jobs, start, seed, reading, keys=keys)
         shares = [min(1.0, spent[owner] / most) for owner, most in usable.items() if most]
         total = sum(spent.values()) / sum(usable.values())
         found[name] = (total, statistics.mean(shares), 1_000.0 * drawn / len(jobs))
@@ -339,11 +355,12 @@ def plan_time(*, steps: int = 3_000, seed: int = 1) -> PlanTime:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One promise: what it says, and what decides."""
+    """One promise: what it says, and what decides; the larger `measured`, the worse."""
 
     name: str
     holds: bool
     value: str
+    measured: float = 0.0
 
 
 def bars(score: Score) -> list[Bar]:
@@ -351,15 +368,15 @@ def bars(score: Score) -> list[Bar]:
     inferred, told = score.inferred, score.told
     both = max(inferred[0], told[0]), max(inferred[1], told[1])
     return [
-        Bar("429s per 1,000 requests, day 1, at most 5", score.first_day <= 5.0, f"{score.first_day:.2f}"),
-        Bar("429s per 1,000 requests, later days, at most 1", score.later_days <= 1.0, f"{score.later_days:.2f}"),
-        Bar("usable quota spent, at least 97 %", score.spent >= 0.97, f"{score.spent:.1%}"),
-        Bar("benched after recovery, median below 5 s", both[0] < 5.0, f"{both[0]:.1f} s"),
-        Bar("benched after recovery, worst below 60 s", both[1] < 60.0, f"{both[1]:.1f} s"),
-        Bar("requests lost though somebody could serve, 0", score.lost == 0, str(score.lost)),
-        Bar("money past the budget, at most the requests in flight", score.over_budget <= 0.0 and score.paid_late == 0, f"{score.paid_late} begun late, {score.over_budget:+.1f}"),
-        Bar("spread over equal keys, at most 1", score.spread <= 1, str(score.spread)),
-        Bar("sequential: second account before the first is out, 0", score.early == 0, str(score.early)),
+        Bar("429s per 1,000 requests, day 1, at most 5", score.first_day <= 5.0, f"{score.first_day:.2f}", score.first_day),
+        Bar("429s per 1,000 requests, later days, at most 1", score.later_days <= 1.0, f"{score.later_days:.2f}", score.later_days),
+        Bar("usable quota spent, at least 97 %", score.spent >= 0.97, f"{score.spent:.1%}", -score.spent),
+        Bar("benched after recovery, median below 5 s", both[0] < 5.0, f"{both[0]:.1f} s", both[0]),
+        Bar("benched after recovery, worst below 60 s", both[1] < 60.0, f"{both[1]:.1f} s", both[1]),
+        Bar("requests lost though somebody could serve, 0", score.lost == 0, str(score.lost), score.lost),
+        Bar("money past the budget, at most the requests in flight", score.over_budget <= 0.0 and score.paid_late == 0, f"{score.paid_late} begun late, {score.over_budget:+.1f}", score.paid_late + score.over_budget),
+        Bar("spread over equal keys, at most 1", score.spread <= 1, str(score.spread), score.spread),
+        Bar("sequential: second account before the first is out, 0", score.early == 0, str(score.early), score.early),
     ]  # fmt: skip
 
 
@@ -413,17 +430,19 @@ def measure(
     minutes: float = 5,
     per_minute: float = PER_MINUTE,
     seed: int = SEED,
+    reading: Reading = "clock",
     say: Say,
 ) -> list[Score]:
     """All scenarios under these policies."""
     scores = []
     for name in names:
-        score, _ = run_week(name, days=days, scale=scale, seed=seed, say=say)
+        score, _ = run_week(name, days=days, scale=scale, seed=seed, reading=reading, say=say)
         score.spread = spread(name, seed=seed)
         score.early = sequence(name, seed=seed)
         scores.append(score)
         say(f"  {name}: week done in {score.seconds:.0f} s; 429s: {score.by_provider}")
-    for name, found in saturate(names, minutes=minutes, per_minute=per_minute, seed=seed, say=say).items():
+    spent = saturate(names, minutes=minutes, per_minute=per_minute, seed=seed, reading=reading, say=say)
+    for name, found in spent.items():
         score = next(one for one in scores if one.policy == name)
         score.spent, score.spent_owners, score.spent_429 = found
     return scores
@@ -437,6 +456,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="how much of the load")
     parser.add_argument("--minutes", type=float, default=5.0, help="of saturation")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--reading", choices=READINGS, default=READINGS[0], help="of minutes of which the facts are silent"
+    )
     parser.add_argument("--only", choices=POLICIES, help="one policy")
     asked = parser.parse_args(argv)
 
@@ -444,7 +466,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text, file=sys.stderr, flush=True)
 
     names = (asked.only,) if asked.only else POLICIES
-    scores = measure(names, days=asked.days, scale=asked.scale, minutes=asked.minutes, seed=asked.seed, say=say)
+    scores = measure(
+        names,
+        days=asked.days,
+        scale=asked.scale,
+        minutes=asked.minutes,
+        seed=asked.seed,
+        reading=asked.reading,
+        say=say,
+    )
     took = plan_time()
     held = bars(scores[0]) if scores[0].policy == POLICIES[0] else []
     if asked.json:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_router.core.errors import BadRequest
-from hermes_router.wire.openai_chat import Inbound, parse_request
+from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.openai_chat import parse_request
 
 USER = {"role": "user", "content": "hi"}
 

@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion
 
 from hermes_router.core.errors import ContentFiltered, EmptyReply, Malformed, ServerFailed, Truncated, UpstreamError
 from hermes_router.core.events import BlockKind, Finish, Usage, fold
-from hermes_router.wire.unary import Whole, events_of, read_answer
+from hermes_router.wire.unary import Whole, read_answer
 
 from .grammar import check_events
 from .streams import NOW, decoder
@@ -181,7 +181,7 @@ def test_several_choices_go_through_if_each_says_something() -> None:
 def test_a_whole_answer_becomes_a_stream() -> None:
     """An upstream that answers whole though a stream was asked for (providers.md 6)."""
     body = json.dumps(answer({"reasoning": "hm", "tool_calls": [CALL]}, "tool_calls")).encode()
-    events = events_of(body, decoder())
+    events = decoder().whole(body)
     check_events(events)
     folded = fold(events)
     assert [(b.kind, b.text) for b in folded.blocks] == [
@@ -191,7 +191,7 @@ def test_a_whole_answer_becomes_a_stream() -> None:
     ]
     assert folded.finish is Finish.TOOL_CALLS
     with pytest.raises(ServerFailed):
-        events_of(b'{"error":{"message":"m"}}', decoder())
+        decoder().whole(b'{"error":{"message":"m"}}')
 
 
 @given(chunks)

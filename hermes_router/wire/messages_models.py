@@ -1,0 +1,57 @@
+"""The model list in the shape that Anthropic's clients read.
+
+Owns `/v1/models` where `anthropic-version` was sent (clients.md 4, 7.7, 7.21): display names, RFC 3339 times, windows,
+pages, and the name under which Claude Code's discovery finds us. It must never know how a window was found.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import msgspec
+
+from hermes_router.wire.openai_models import ModelRow
+
+__all__ = ["ALIASES", "render_list", "render_one"]
+
+_JSON = msgspec.json.Encoder()
+ALIASES = {"hermes-router": "claude-hermes-router"}
+"""Claude Code lists only ids with `claude` or `anthropic` in them. Any name that is no pin is routed like ours; so no
+profile has an alias: a name that looks like `:local` and is not would take a private request off this machine."""
+
+
+def render_list(rows: Sequence[ModelRow]) -> bytes:
+    """The list object: one page, whatever was asked for. The aliases stand behind their models."""
+    shown: list[ModelRow] = []
+    for row in rows:
+        shown.append(row)
+        if row.id in ALIASES:
+            shown.append(replace(row, id=ALIASES[row.id]))
+    return _JSON.encode(
+        {
+            "data": [_object(row) for row in shown],
+            "has_more": False,
+            "first_id": shown[0].id if shown else None,
+            "last_id": shown[-1].id if shown else None,
+        }
+    )
+
+
+def render_one(row: ModelRow) -> bytes:
+    """One model object."""
+    return _JSON.encode(_object(row))
+
+
+def _object(row: ModelRow) -> dict[str, object]:
+    model: dict[str, object] = {
+        "type": "model",
+        "id": row.id,
+        "display_name": row.id,
+        "created_at": datetime.fromtimestamp(row.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "active",
+    }
+    if row.context_length is not None:
+        model["max_input_tokens"] = row.context_length
+    if row.max_output_tokens is not None:
+        model["max_tokens"] = row.max_output_tokens
+    return model

@@ -1,0 +1,334 @@
+"""The Responses dialect, inward: what a caller's body asks for.
+
+Owns parsing a request into a `ChatRequest` beside its raw top-level fields, for `/v1/responses` and its `input_tokens`
+alike (facts: providers.md 12, clients.md 2.3, 3, 5). It must never know a target.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from hermes_router.core.chat import ChatRequest, JsonFormat
+from hermes_router.core.errors import BadRequest
+from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.responses_items import (
+    OUTPUTS,
+    Item,
+    decode,
+    is_assistants,
+    open_items,
+    payload_of,
+    texts_of,
+)
+from hermes_router.wire.responses_tools import carried, flatten
+
+__all__ = ["parse_request"]
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
+_LAST_USER_MAX: Final = 8_000
+_SEED_MAX: Final = 4_096  # characters: enough to tell conversations apart, and cheap to digest
+_SESSIONS: Final = ("x-session-affinity", "x-session-id", "session-id")
+_ESCAPE: Final = b"\\u"
+_SAMPLES, _SAMPLE = 9, 512  # bytes
+
+
+def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
+    """Parse a Responses body. Raises BadRequest with the path of the field that is wrong."""
+    fields = _read(body)
+    refuse_state(fields)
+    _check(fields)
+    items = open_items(fields.get("input"))
+    seen = _outline(items, _string(fields, "instructions") or "")
+    tools, tools_bytes = _tools(fields, items)
+    last_user = "\n".join(seen.last_user)
+    request = ChatRequest(
+        model=_string(fields, "model") or "",
+        stream=bool(_flag(fields, "stream")),
+        include_usage=True,
+        max_output_tokens=_integer(fields, "max_output_tokens", 1, 2**31),
+        effort=_effort(fields),
+        tools=tools,
+        tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
+        images=seen.images,
+        image_urls=seen.image_urls,
+        audio=seen.audio,
+        files=seen.files,
+        json_format=_json_format(fields),
+        messages=seen.count,
+        assistant_turns=seen.assistant_turns,
+        tool_results=seen.tool_results,
+        text_bytes=max(0, _text_bytes(fields) - seen.payload) + tools_bytes,
+        last_user=last_user[:_LAST_USER_MAX],
+        last_user_chars=len(last_user),
+        conversation=_digest(seen.seed),
+        session=_session(fields, headers),
+    )
+    return Inbound(request, fields, dialect="openai_responses")
+
+
+def refuse_state(fields: Mapping[str, Raw]) -> None:
+    """Refuse what lives in a provider's own memory of earlier answers. Raises BadRequest, `unsupported_parameter`."""
+    for name, why in _STATE.items():
+        raw = fields.get(name)
+        if raw is None or decode(raw, name) in (None, False, ""):
+            continue
+        raise BadRequest(f"{name} is not supported here: {why}", param=name, code="unsupported_parameter")
+
+
+_STATE: Final[Mapping[str, str]] = {
+    "previous_response_id": "send the whole conversation as input",
+    "conversation": "send the whole conversation as input",
+    "prompt": "send the text of the prompt as instructions or input",
+    "background": "send the request without it, and stream the answer",
+}
+
+
+# --- top-level fields -------------------------------------------------------------------------------
+
+
+def _read(body: bytes) -> dict[str, Raw]:
+    if not body or body.isspace():
+        raise BadRequest("the request body is empty; send a JSON object")
+    try:
+        if not body.isascii():
+            body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
+        return _FIELDS.decode(body)
+    except msgspec.ValidationError:
+        raise BadRequest("the request body must be a JSON object") from None
+    except UnicodeError:
+        raise BadRequest("the request body is not valid UTF-8") from None
+    except RecursionError:
+        raise BadRequest("the request body is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the request body is not valid JSON: {error}") from None
+
+
+def _given(fields: Mapping[str, Raw], name: str) -> Any:
+    """The decoded value of a field; None where it is absent or null."""
+    raw = fields.get(name)
+    return None if raw is None else decode(raw, name)
+
+
+def _typed(fields: Mapping[str, Raw], name: str, wanted: type, what: str) -> Any:
+    value = _given(fields, name)
+    if value is not None and not isinstance(value, wanted):
+        raise BadRequest(f"{name} must be {what}", param=name)
+    return value
+
+
+def _string(fields: Mapping[str, Raw], name: str) -> str | None:
+    value: str | None = _typed(fields, name, str, "a string")
+    return value
+
+
+def _flag(fields: Mapping[str, Raw], name: str) -> bool | None:
+    value: bool | None = _typed(fields, name, bool, "true or false")
+    return value
+
+
+def _object(fields: Mapping[str, Raw], name: str) -> dict[str, Any]:
+    value: dict[str, Any] | None = _typed(fields, name, dict, "an object")
+    return value or {}
+
+
+def _integer(fields: Mapping[str, Raw], name: str, low: int, high: int) -> int | None:
+    value = _given(fields, name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadRequest(f"{name} must be an integer", param=name)
+    if value < low:
+        raise BadRequest(f"{name} must be at least {low}", param=name)
+    return min(value, high)
+
+
+def _check(fields: Mapping[str, Raw]) -> None:
+    """Name wrong types of what is read later, or goes on to providers that would answer less plainly."""
+    for name in ("temperature", "top_p"):
+        value = _given(fields, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise BadRequest(f"{name} must be a number", param=name)
+    for name in ("parallel_tool_calls", "store"):
+        _flag(fields, name)
+    for name in ("user", "prompt_cache_key", "safety_identifier", "service_tier", "truncation"):
+        _string(fields, name)
+    _object(fields, "metadata")
+    _integer(fields, "top_logprobs", 0, 20)
+    for index, word in enumerate(_typed(fields, "include", list, "a list of strings") or ()):
+        if not isinstance(word, str):
+            raise BadRequest(f"include[{index}] must be a string", param=f"include[{index}]")
+
+
+def _effort(fields: Mapping[str, Raw]) -> str | None:
+    effort = _object(fields, "reasoning").get("effort") if "reasoning" in fields else None
+    if not isinstance(effort, str | None):
+        raise BadRequest("reasoning.effort must be a string", param="reasoning.effort")
+    return effort
+
+
+def _json_format(fields: Mapping[str, Raw]) -> JsonFormat:
+    text = _object(fields, "text") if "text" in fields else {}
+    if not isinstance(text.get("verbosity"), str | None):
+        raise BadRequest("text.verbosity must be a string", param="text.verbosity")
+    wanted = text.get("format")
+    if wanted is None:
+        return "text"
+    if not isinstance(wanted, dict):
+        raise BadRequest("text.format must be an object", param="text.format")
+    match wanted.get("type"):
+        case "json_schema":
+            _check_schema(wanted)
+            return "json_schema"
+        case "json_object":
+            return "json_object"
+        case "text":
+            return "text"
+    raise BadRequest("text.format.type must be text, json_object or json_schema", param="text.format.type")
+
+
+def _check_schema(wanted: Mapping[str, Any]) -> None:
+    if not isinstance(wanted.get("schema"), dict):
+        raise BadRequest("text.format.schema must be an object", param="text.format.schema")
+    for key in ("name", "description"):
+        if not isinstance(wanted.get(key), str | None):
+            raise BadRequest(f"text.format.{key} must be a string", param=f"text.format.{key}")
+    if not isinstance(wanted.get("strict"), bool | None):
+        raise BadRequest("text.format.strict must be true or false", param="text.format.strict")
+
+
+def _tools(fields: Mapping[str, Raw], items: list[Item]) -> tuple[int, int]:
+    """How many tools the caller runs, and the size in bytes of those that are not within the input."""
+    listed = [*carried(items)]
+    raw = fields.get("tools")
+    if raw is not None:
+        listed.insert(0, ("tools", decode(raw, "tools")))
+    return len(flatten(listed).declared), len(raw) if raw is not None else 0
+
+
+def _forced(fields: Mapping[str, Raw]) -> bool:
+    choice = _given(fields, "tool_choice")
+    if choice is None or isinstance(choice, str):
+        return choice == "required"
+    if not isinstance(choice, dict):
+        raise BadRequest("tool_choice must be a string or an object", param="tool_choice")
+    kind = choice.get("type")
+    if not isinstance(kind, str):
+        raise BadRequest("tool_choice.type must be a string", param="tool_choice.type")
+    if kind == "allowed_tools":
+        _check_allowed(choice.get("tools"))
+        return choice.get("mode") == "required"
+    if kind in ("function", "custom") and not isinstance(choice.get("name"), str):
+        raise BadRequest("tool_choice.name must be a string", param="tool_choice.name")
+    return True
+
+
+def _check_allowed(tools: Any) -> None:
+    if not isinstance(tools, list):
+        raise BadRequest("tool_choice.tools must be a list", param="tool_choice.tools")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            path = f"tool_choice.tools[{index}]"
+            raise BadRequest(f"{path} must be an object", param=path)
+
+
+def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | None:
+    """An explicit id of the conversation (clients.md 7.18), None where the caller sends none."""
+    key = _string(fields, "prompt_cache_key")
+    if key:
+        return key[:200]
+    return next((value[:200] for name in _SESSIONS if (value := headers.get(name))), None)
+
+
+# --- the outline ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one pass over the items collects. `payload` are bytes of the input that are no text."""
+
+    count: int = 0
+    assistant_turns: int = 0
+    tool_results: int = 0
+    images: int = 0
+    image_urls: int = 0
+    audio: bool = False
+    files: bool = False
+    payload: int = 0
+    last_user: list[str] = field(default_factory=list)
+    seed: list[str] = field(default_factory=list)
+
+
+def _outline(items: list[Item], instructions: str) -> _Seen:
+    """Count as Chat would: neighbours of the model's are one turn, `instructions` are a message."""
+    seen = _Seen(count=bool(instructions), seed=[instructions])
+    inside = begun = False
+    for item in items:
+        kind = item["type"]
+        if is_assistants(item):
+            seen.assistant_turns += not inside
+            seen.count += not inside
+            inside = True
+            seen.payload += len(item.get("encrypted_content") or "") if kind == "reasoning" else 0
+            continue
+        inside = False
+        if kind in OUTPUTS:
+            seen.tool_results += 1
+            content = item.get("output")
+        elif kind == "message":
+            content, user = item["content"], item["role"] == "user"
+            if user:
+                seen.last_user = list(texts_of(content))
+            if not begun:
+                seen.seed += texts_of(content)
+                begun = user
+        else:
+            continue
+        seen.count += 1
+        if isinstance(content, list):
+            _look(content, seen)
+    return seen
+
+
+def _look(parts: list[dict[str, Any]], seen: _Seen) -> None:
+    for part in parts:
+        kind = part["type"]
+        if kind == "input_image":
+            seen.images += 1
+            seen.image_urls += not (part.get("image_url") or "data:").startswith("data:")
+        elif kind == "input_file":
+            seen.files = True
+        elif kind == "input_audio":
+            seen.audio = True
+        else:
+            continue
+        seen.payload += payload_of(part)
+
+
+def _text_bytes(fields: Mapping[str, Raw]) -> int:
+    raws = [raw for name in ("instructions", "input") if (raw := fields.get(name)) is not None]
+    return sum(len(raw) - _escaped(raw) for raw in raws)
+
+
+def _escaped(raw: Raw) -> int:
+    """The bytes that escapes add (backslash, u, four digits), by a look at nine places of a long text."""
+    text = memoryview(raw)
+    size = len(text)
+    if size <= _SAMPLES * _SAMPLE:
+        return bytes(text).count(_ESCAPE) * 7 // 2
+    step = (size - _SAMPLE) // (_SAMPLES - 1)
+    found = sum(bytes(text[at * step : at * step + _SAMPLE]).count(_ESCAPE) for at in range(_SAMPLES))
+    return found * size // (_SAMPLES * _SAMPLE) * 7 // 2
+
+
+def _digest(texts: list[str]) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for text in texts:
+        digest.update(text[:_SEED_MAX].encode(errors="surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()
