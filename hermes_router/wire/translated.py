@@ -6,7 +6,7 @@ must never know a dialect, a target or a transport.
 """
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Usage
+from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Started, Usage
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
@@ -184,6 +184,9 @@ class RawLane(TranslatedLane):
             return b""
         self._splice.note(events)
         if isinstance(last, Finished):
+            if not self._splice.committed:
+                # Good, says the decoder, and nothing that we know can be seen: a tool that the provider runs.
+                self._splice.commit(Started(self.decoder.id, self.decoder.model, self.decoder.created))
             self._splice.tail = _written(frame)
             self._end_well()
             return b""

@@ -167,6 +167,26 @@ def test_an_answer_of_white_space_is_none() -> None:
         assert out == b""
 
 
+def test_an_answer_of_a_providers_own_tools_goes_through_raw() -> None:
+    """Nothing of it is text or a call of the caller's, and it is an answer all the same (`pause_turn`)."""
+    frames = [
+        START,
+        event(
+            "content_block_start",
+            index=0,
+            content_block={"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}},
+        ),
+        event("content_block_stop", index=0),
+        event("message_delta", delta={"stop_reason": "pause_turn", "stop_sequence": None}, usage={"output_tokens": 9}),
+        STOP,
+    ]
+    splice = Splice(messages_encoder())
+    lane = raw_lane(splice)
+    assert b"".join(map(lane.feed, frames)) + (splice.tail or b"") == b"".join(frames)
+    assert lane.over
+    assert lane.committed
+
+
 def test_after_another_identity_was_shown_the_lane_translates() -> None:
     """A keep-alive of ours, or an earlier attempt's thought, has fixed what the stream says of itself."""
     splice = Splice(ChatEncoder(include_usage=False))
