@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import command_line, gateways, measure, report
+from bench import command_line, dialects, gateways, measure, report
 
 
 def _say(text: str) -> None:
@@ -38,6 +38,17 @@ def _of(module: str, where: gateways.Cores) -> measure.Figures:
         _say(f"no figures of {module}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
         return {}
     return {name: float(value) for name, value in json.loads(done.stdout).items()}
+
+
+async def _dialects(site: gateways.Site, dose: measure.Dose) -> measure.Figures:
+    """The other dialects beside Chat: medians over as many rounds as the dose has."""
+    try:
+        return _medians(
+            [await dialects.measure(site, dose.small // 4, dose.chunks * 3 // 5) for _ in range(dose.rounds)]
+        )
+    except (RuntimeError, OSError, TimeoutError) as error:
+        _say(f"no figures for dialects: {error}")
+        return {}
 
 
 def _command_line(runs: int) -> measure.Figures:
@@ -100,11 +111,14 @@ async def _run(options: argparse.Namespace, scratch: Path) -> int:
     mocks = await gateways.start_mock(site, key)
     try:
         await bench.run(dose, tls=key is not None)
+        beside = await _dialects(site, dose) if "hermes" in names and "hermes" not in bench.failed else {}
     finally:
         for mock in mocks:
             mock.terminate()
             mock.wait()
     figures = {name: _medians(rounds) for name, rounds in bench.rounds.items() if rounds}
+    if beside:
+        figures.setdefault("hermes", {}).update(beside)
     for module in ("bench.plan_cost", *(() if options.quick else ("bench.estimate",))):
         if found := _of(module, where):
             figures.setdefault("hermes", {}).update(found)

@@ -20,11 +20,10 @@ from pathlib import Path
 from bench import bodies, load
 
 ROOT = Path(__file__).resolve().parent.parent
-# Every provider with a key that speaks Chat Completions today, and `local`, which needs none. anthropic and codex join
-# when their dialects do (the mock answers neither).
+# Every provider with a key, and `local`, which needs none. Codex has a key and nowhere to go: it logs in by OAuth.
 KEYED = (
     "gemini", "openrouter", "sambanova", "github_models", "cerebras", "groq", "mistral", "cohere", "zai", "naga", "nvidia",
-    "huggingface", "kimi", "openai",
+    "huggingface", "kimi", "openai", "anthropic",
 )  # fmt: skip
 _NGINX = """\
 daemon off; master_process off; worker_processes 1; pid {at}/nginx.pid; error_log {at}/error.log warn;
@@ -151,13 +150,14 @@ def _environment(site: Site, home: Path, *, port: int, tls: bool) -> dict[str, s
     for name in KEYED:
         env[f"{name.upper()}_API_KEY"] = f"bench-{name}-0123456789abcdef"
         env[f"{name.upper()}_BASE_URL"] = upstream
-    for name in ("ANTHROPIC", "CODEX"):  # a key each, and nowhere to go until their dialects are spoken
-        env |= {f"{name}_API_KEY": "bench-key-0123456789", f"{name}_BASE_URL": "http://127.0.0.1:9"}
-    return env
+    return env | {"CODEX_API_KEY": "bench-key-0123456789", "CODEX_BASE_URL": "http://127.0.0.1:9"}
 
 
-async def start(name: str, site: Site, *, tls: bool = False) -> Gateway:
-    """Start a gateway and wait for its first good answer; raises RuntimeError with its last words."""
+async def start(name: str, site: Site, *, tls: bool = False, rows: str = "") -> Gateway:
+    """Start a gateway and wait for its first good answer; raises RuntimeError with its last words.
+
+    `rows` are rows of the owner's own for the router.
+    """
     port = free_port()
     home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=site.scratch))
     log = home / "stderr.log"
@@ -178,6 +178,10 @@ async def start(name: str, site: Site, *, tls: bool = False) -> Gateway:
         ]
     else:
         argv = [sys.executable, "-m", "hermes_router.daemon"]
+        if rows:
+            own = home / "config" / "hermes-router" / "providers.toml"
+            own.parent.mkdir(parents=True)
+            own.write_text(rows)
     env = _environment(site, home, port=port, tls=tls)
     began = time.perf_counter()
     gateway = Gateway(name, port, _spawn(argv, env, log, site.cores.gateway), log, home=home)

@@ -10,18 +10,38 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 HOST = "127.0.0.1"
-_CONTENT = b'"content":"'
-_CHUNK = b"data: {"
-_DONE = b"[DONE]"
-_EMPTY = b'"content":""'
 
 
-def request(port: int, body: bytes) -> bytes:
+@dataclass(frozen=True)
+class Wire:
+    """A dialect as far as its answers are looked at.
+
+    `content` marks the text of a whole answer; in a stream `text` is where text is, `empty` text that is none, `chunk` a
+    piece and `done` the good end. No mark of a stream is longer than `chunk`, but for `text` and `empty`.
+    """
+
+    path: bytes
+    content: bytes
+    text: bytes
+    empty: bytes
+    chunk: bytes
+    done: bytes
+
+
+CHAT = Wire(b"/v1/chat/completions", b'"content":"', b'"content":"', b'"content":""', b"data: {", b"[DONE]")
+MESSAGES = Wire(b"/v1/messages", b'"text":"', b'"text":"', b'"text":""', b'"text_delta"', b"message_stop")
+RESPONSES = Wire(
+    b"/v1/responses", b'"text":"', b'"delta":"', b'"delta":""', b"event: response.output_text.delta",
+    b"response.completed",
+)  # fmt: skip
+
+
+def request(port: int, body: bytes, wire: Wire = CHAT) -> bytes:
     """The bytes of one POST, as an SDK sends it."""
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:%d\r\naccept: application/json\r\n"
+        b"POST %b HTTP/1.1\r\nhost: 127.0.0.1:%d\r\naccept: application/json\r\n"
         b"content-type: application/json\r\nauthorization: Bearer bench-key\r\nuser-agent: OpenAI/Python 2.0\r\n"
-        b"content-length: %d\r\n\r\n" % (port, len(body))
+        b"content-length: %d\r\n\r\n" % (wire.path, port, len(body))
     ) + body
 
 
@@ -43,8 +63,8 @@ class Tally:
 class Unary(asyncio.Protocol):
     """One caller that sends the same request again and again, as long as there are some left to send."""
 
-    def __init__(self, payload: bytes, take: Callable[[], bool], tally: Tally) -> None:
-        self.payload, self.take, self.tally = payload, take, tally
+    def __init__(self, payload: bytes, take: Callable[[], bool], tally: Tally, wire: Wire = CHAT) -> None:
+        self.payload, self.take, self.tally, self.wire = payload, take, tally, wire
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.got = b""
         self.waiting = False
@@ -64,7 +84,7 @@ class Unary(asyncio.Protocol):
         self.got = self.got + data if self.got else data
         if not whole(self.got):
             return
-        if not self.got.startswith(b"HTTP/1.1 200") or _CONTENT not in self.got:
+        if not self.got.startswith(b"HTTP/1.1 200") or self.wire.content not in self.got:
             self.tally.wrong(self.got)
         self.tally.answers += 1
         self.got = b""
@@ -92,8 +112,8 @@ def whole(answer: bytes) -> bool:
 class Stream(asyncio.Protocol):
     """One caller with one stream."""
 
-    def __init__(self, payload: bytes, tally: Tally) -> None:
-        self.payload, self.tally = payload, tally
+    def __init__(self, payload: bytes, tally: Tally, wire: Wire = CHAT) -> None:
+        self.payload, self.tally, self.wire = payload, tally, wire
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.first = self.ended = False
         self.head = b""
@@ -110,15 +130,19 @@ class Stream(asyncio.Protocol):
             self.head = self.tail = data
             if not data.startswith(b"HTTP/1.1 200"[: len(data)]) and whole(data):
                 self.transport.close()
-            if _CONTENT not in data.replace(_EMPTY, b""):
+            if not self.spoke(data):
                 return
             self.first = True
             self.tally.first_s.append(perf_counter() - self.began)
-        self.tally.chunks += data.count(_CHUNK)
-        self.ended = self.ended or _DONE in data
+        self.tally.chunks += data.count(self.wire.chunk)
+        self.ended = self.ended or self.wire.done in data
         if self.ended and data.endswith(b"0\r\n\r\n"):
             self.transport.close()
-        self.tail = data[-len(_CHUNK) + 1 :]
+        self.tail = data[-len(self.wire.chunk) + 1 :]
+
+    def spoke(self, data: bytes) -> bool:
+        """Whether there is text in it."""
+        return self.wire.text in data.replace(self.wire.empty, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended and self.head.startswith(b"HTTP/1.1 200"):
@@ -133,7 +157,9 @@ async def _connect(caller: asyncio.Protocol, port: int) -> None:
     await asyncio.get_running_loop().create_connection(lambda: caller, HOST, port)
 
 
-async def unary(port: int, bodies: Sequence[bytes], count: int, connections: int = 16, limit_s: float = 60.0) -> Tally:
+async def unary(
+    port: int, bodies: Sequence[bytes], count: int, connections: int = 16, limit_s: float = 60.0, wire: Wire = CHAT
+) -> Tally:
     """Send `count` requests over keep-alive connections, each as soon as the one before it is answered.
 
     Each connection sends one of `bodies`, again and again: an agent in its conversation.
@@ -145,7 +171,8 @@ async def unary(port: int, bodies: Sequence[bytes], count: int, connections: int
         left -= 1
         return left >= 0 and tally.bad < 5
 
-    callers = [Unary(request(port, bodies[i % len(bodies)]), take, tally) for i in range(min(connections, count))]
+    payloads = [request(port, each, wire) for each in bodies]
+    callers = [Unary(payloads[i % len(payloads)], take, tally, wire) for i in range(min(connections, count))]
     await asyncio.gather(*(_connect(c, port) for c in callers))
     _, late = await asyncio.wait([c.done for c in callers], timeout=limit_s)
     if late:
@@ -156,8 +183,8 @@ async def unary(port: int, bodies: Sequence[bytes], count: int, connections: int
 class Streams:
     """Streams opened one after another at an even pace."""
 
-    def __init__(self, port: int, body: bytes) -> None:
-        self.port, self.payload = port, request(port, body)
+    def __init__(self, port: int, body: bytes, wire: Wire = CHAT) -> None:
+        self.port, self.payload, self.wire = port, request(port, body, wire), wire
         self.tally = Tally()
         self.callers: list[Stream] = []
 
@@ -167,7 +194,7 @@ class Streams:
         opening = set()
         for i in range(count):
             await asyncio.sleep(max(0.0, began + over_s * i / count - loop.time()))
-            caller = Stream(self.payload, self.tally)
+            caller = Stream(self.payload, self.tally, self.wire)
             self.callers.append(caller)
             opening.add(loop.create_task(_connect(caller, self.port)))
         await asyncio.gather(*opening)

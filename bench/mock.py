@@ -1,7 +1,7 @@
 """The mock provider: the cheapest HTTP server that a gateway may take for a provider.
 
-It answers `POST …/chat/completions` (unary, or a stream whose length and pace stand in the request's text) and
-`GET …/models`. One tick a millisecond serves the streams that are due, so that streams have phases of their own.
+It answers `POST …/chat/completions`, `…/messages` and `…/responses` (unary, or a stream whose length and pace stand in
+the request's text) and `GET …/models`. One tick a millisecond serves the streams that are due, so that streams have phases of their own.
 Usage: python -m bench.mock PORT [CERT KEY]
 """
 
@@ -10,6 +10,7 @@ import re
 import ssl
 import sys
 from collections import deque
+from dataclasses import dataclass
 
 import uvloop
 
@@ -49,10 +50,78 @@ def _response(body: bytes, status: bytes = b"200 OK") -> bytes:
     return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
-_FIRST = _framed(_FRAME % (b'{"role":"assistant","content":"Hello"}', b"null"))
-_NEXT = _framed(_FRAME % (b'{"content":" and more"}', b"null"))
-_LAST = _FRAME % (b"{}", b'"stop"')
-_UNARY_ANSWER = _response(_UNARY)
+def _event(data: bytes) -> bytes:
+    """A frame that is named by its type, which comes first in it."""
+    return b"event: %b\ndata: %b\n\n" % (data.split(b'"', 4)[3], data)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is said in one dialect: whole, or the first, each next and the last bytes of a stream."""
+
+    whole: bytes
+    first: bytes
+    next: bytes
+    last: bytes
+
+
+_CHAT = Answers(
+    _response(_UNARY),
+    _framed(_FRAME % (b'{"role":"assistant","content":"Hello"}', b"null")),
+    _framed(_FRAME % (b'{"content":" and more"}', b"null")),
+    _FRAME % (b"{}", b'"stop"'),
+)
+_MESSAGE = (
+    b'{"id":"msg_bench","type":"message","role":"assistant","model":"' + _MODEL + b'","content":[%b],"stop_reason":%b,'
+    b'"stop_sequence":null,"usage":{"input_tokens":14,"output_tokens":%d}}'
+)
+_SAID = b"Hello there, nice to meet you."
+_BLOCK = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}'
+_MESSAGES = Answers(
+    _response(_MESSAGE % (b'{"type":"text","text":"' + _SAID + b'"}', b'"end_turn"', 8)),
+    _framed(
+        _event(b'{"type":"message_start","message":%b}' % (_MESSAGE % (b"", b"null", 1)))
+        + _event(b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}')
+        + _event(_BLOCK % b"Hello")
+    ),
+    _framed(_event(_BLOCK % b" and more")),
+    _event(b'{"type":"content_block_stop","index":0}')
+    + _event(b'{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
+             b'"usage":{"output_tokens":90}}')
+    + _event(b'{"type":"message_stop"}'),
+)  # fmt: skip
+_PART = b'{"type":"output_text","text":"%b","annotations":[]}'
+_ITEM = b'{"id":"msg_1","type":"message","role":"assistant","status":"%b","content":[%b]}'
+_RESPONSE = (
+    b'{"id":"resp_bench","object":"response","created_at":1790000000,"status":"%b","error":null,'
+    b'"incomplete_details":null,"instructions":null,"metadata":{},"model":"' + _MODEL + b'","output":[%b],'
+    b'"parallel_tool_calls":true,"temperature":1.0,"tool_choice":"auto","tools":[],"top_p":1.0,"usage":%b}'
+)
+_COUNTED = (
+    b'{"input_tokens":14,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"output_tokens":8,'
+    b'"output_tokens_details":{"reasoning_tokens":0},"total_tokens":22}'
+)
+_AT = b'"item_id":"msg_1","output_index":0,"content_index":0'
+_DELTA = b'{"type":"response.output_text.delta","sequence_number":9,' + _AT + b',"delta":"%b","logprobs":[]}'
+_DONE_ITEM = _ITEM % (b"completed", _PART % _SAID)
+_RESPONSES = Answers(
+    _response(_RESPONSE % (b"completed", _DONE_ITEM, _COUNTED)),
+    _framed(
+        _event(b'{"type":"response.created","sequence_number":0,"response":%b}' % (
+            _RESPONSE % (b"in_progress", b"", b"null")))
+        + _event(b'{"type":"response.output_item.added","sequence_number":1,"output_index":0,"item":%b}' % (
+            _ITEM % (b"in_progress", b"")))
+        + _event(b'{"type":"response.content_part.added","sequence_number":2,%b,"part":%b}' % (_AT, _PART % b""))
+        + _event(_DELTA % b"Hello")
+    ),
+    _framed(_event(_DELTA % b" and more")),
+    _event(b'{"type":"response.output_text.done","sequence_number":97,%b,"text":"%b","logprobs":[]}' % (_AT, _SAID))
+    + _event(b'{"type":"response.content_part.done","sequence_number":98,%b,"part":%b}' % (_AT, _PART % _SAID))
+    + _event(b'{"type":"response.output_item.done","sequence_number":99,"output_index":0,"item":%b}' % _DONE_ITEM)
+    + _event(b'{"type":"response.completed","sequence_number":100,"response":%b}' % (
+        _RESPONSE % (b"completed", _DONE_ITEM, _COUNTED))),
+)  # fmt: skip
+_PATHS = ((b"/chat/completions", _CHAT), (b"/messages", _MESSAGES), (b"/responses", _RESPONSES))
 
 
 class Pace:
@@ -92,6 +161,7 @@ class Provider(asyncio.Protocol):
         self.left = 0
         self.chunks = 0
         self.usage = False
+        self.says = _CHAT
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -117,11 +187,13 @@ class Provider(asyncio.Protocol):
     def answer(self, line: bytes, body: bytes) -> None:
         assert self.transport is not None
         method, path, _ = line.split(b" ", 2)
-        if method == b"POST" and path.endswith(b"/chat/completions"):
+        says = next((one for tail, one in _PATHS if path.endswith(tail)), None)
+        if method == b"POST" and says is not None:
+            self.says = says
             if _STREAMED.search(body):
                 self.begin(body)
             else:
-                self.transport.write(_UNARY_ANSWER)
+                self.transport.write(says.whole)
         elif path.endswith(b"/models"):
             self.transport.write(_response(_MODELS))
         else:
@@ -132,7 +204,7 @@ class Provider(asyncio.Protocol):
         order = _ORDER.search(body)
         self.chunks = self.left = int(order[1]) if order else 20
         self.usage = bool(_WITH_USAGE.search(body))
-        self.transport.write(_STREAM_HEAD + _FIRST)
+        self.transport.write(_STREAM_HEAD + self.says.first)
         self.left -= 1
         gap_s = 1 / float(order[2]) if order else 0.05
         self.pace.add(self.pace.loop.time(), gap_s, self)
@@ -143,10 +215,12 @@ class Provider(asyncio.Protocol):
             return False
         if self.left > 0:
             self.left -= 1
-            self.transport.write(_NEXT)
+            self.transport.write(self.says.next)
             return True
-        tail = _USAGE % (self.chunks, self.chunks + 14) if self.usage else b""
-        self.transport.write(_framed(_LAST + tail + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        tail = b""
+        if self.says is _CHAT:
+            tail = (_USAGE % (self.chunks, self.chunks + 14) if self.usage else b"") + b"data: [DONE]\n\n"
+        self.transport.write(_framed(self.says.last + tail) + b"0\r\n\r\n")
         return False
 
 

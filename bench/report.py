@@ -10,9 +10,16 @@ Figures = Mapping[str, float]
 COLUMNS = {"nginx": "nginx", "minimal": "minimal proxy", "hermes": "hermes-router"}
 
 
+# "Costs what chat does", with room for the noise of one measurement on a shared machine.
+PASSED_ON = 1.15
+
+
 @dataclass(frozen=True)
 class Row:
-    """One figure. `ratio` is the bar against the minimal proxy, `most` the absolute one; None = only shown."""
+    """One figure. `ratio` is the bar against the minimal proxy, `most` the absolute one; None = only shown.
+
+    With `beside`, another figure of the router's own, `times` is the bar against that one.
+    """
 
     key: str
     title: str
@@ -20,6 +27,8 @@ class Row:
     ratio: float | None = None
     most: float | None = None
     flat: bool = False
+    beside: str = ""
+    times: float | None = None
 
 
 ROWS = (
@@ -37,6 +46,16 @@ ROWS = (
     Row("streams_mb", "memory MB, 500 streams", 0, most=120),
     Row("streams_tls_mb", "memory MB, 500 streams, TLS up", 0, most=120),
     Row("after_mb", "memory MB, after it all", 0),
+    Row("small_chat_us", "CPU µs, small: Chat, pinned", 0),
+    Row("small_messages_us", "  Messages, passed on", 0, beside="small_chat_us", times=PASSED_ON),
+    Row("small_responses_us", "  Responses, passed on", 0, beside="small_chat_us", times=PASSED_ON),
+    Row("small_messages_chat_us", "  Messages to Chat", 0, beside="small_messages_us"),
+    Row("small_responses_chat_us", "  Responses to Chat", 0, beside="small_responses_us"),
+    Row("chunk_chat_us", "CPU µs, chunk: Chat (100 streams)", 1),
+    Row("chunk_messages_us", "  Messages, passed on", 1, beside="chunk_chat_us", times=PASSED_ON),
+    Row("chunk_responses_us", "  Responses, passed on", 1, beside="chunk_chat_us", times=PASSED_ON),
+    Row("chunk_messages_chat_us", "  Messages to Chat", 1, beside="chunk_messages_us", times=2.0),
+    Row("chunk_responses_chat_us", "  Responses to Chat", 1, beside="chunk_responses_us", times=2.0),
     Row("start_s", "start to first answer, s", 2, most=0.7),
     Row("plan_ms", "plan over 1,000 targets, ms", 3, most=0.5),
     Row("python_ms", "python -c pass, ms", 0),
@@ -70,6 +89,10 @@ def judge(row: Row, of: Mapping[str, Figures]) -> Verdict:
     """Hold one figure of the router against its bar."""
     mine, floor = of.get("hermes", {}), of.get("minimal", {})
     value = mine.get(row.key)
+    if row.beside:
+        base = mine.get(row.beside)
+        holds = None if row.times is None or value is None or not base else value / base <= row.times
+        return Verdict(f"≤ {row.times:g}x of that" if row.times else "", holds)
     if row.ratio is not None:
         base = floor.get(row.key)
         return Verdict(f"≤ {row.ratio:g}x", None if value is None or not base else value / base <= row.ratio)
@@ -92,7 +115,8 @@ def table(of: Mapping[str, Figures]) -> Iterable[str]:
         cells = [_cell(of[n].get(row.key), row.digits) for n in names]
         if not any(c.strip() for c in cells):
             continue
-        mine, base = of.get("hermes", {}).get(row.key), of.get("minimal", {}).get(row.key)
+        own = of.get("hermes", {})
+        mine, base = own.get(row.key), own.get(row.beside) if row.beside else of.get("minimal", {}).get(row.key)
         ratio = f"{mine / base:.2f}x" if mine is not None and base else ""
         verdict = judge(row, of)
         judged.append(verdict.holds)

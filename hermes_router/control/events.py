@@ -27,6 +27,7 @@ _MOST_FIELDS, _LONGEST_NAME, _LONGEST_TEXT = (
     300,
 )  # of an event that was too large; a character is 6 bytes at most
 _DEEPEST: Final = 4
+_NOT_TOLD: Final = frozenset({"event", "level", "timestamp"})  # among the fields: an event has its own
 
 _Kept = tuple[int, float, str, str, Mapping[str, Any]]
 """Id, epoch seconds, event, level and fields."""
@@ -103,7 +104,7 @@ class EventRing:
 
     def _told(self, kept: _Kept) -> Event:
         ident, at, event, level, given = kept
-        fields = {str(name): _plain(value, self._scrub) for name, value in given.items()}
+        fields = {str(name): _plain(value, self._scrub) for name, value in given.items() if name not in _NOT_TOLD}
         return Event(id=ident, at=at, event=event, level=level, fields=fields)
 
 

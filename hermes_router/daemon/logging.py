@@ -12,7 +12,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 # structlog imports rich where it is installed: 60 ms at start, for tracebacks that print local variables. Never ours.
@@ -24,6 +24,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hermes_router.core.ids import Secret, scrubber
 from hermes_router.core.ports import Log
+from hermes_router.daemon.logfmt import Logfmt
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _HELD = 50  # lines of a LateLog
@@ -45,18 +46,29 @@ _HINTS = ("sk-", "bearer", "eyj", "aiza", "gsk_", "hf_", "nvapi-", "csk-")
 
 
 class Redactor:
-    """Removes secrets from finished lines: by shape, and every value that is known to be one."""
+    """Removes secrets from texts: by shape, and every value that is known to be one."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self._on_news: list[Callable[[], None]] = []
         self.know(secrets)
 
     def know(self, secrets: Iterable[Secret]) -> None:
         """Replace the set of exact values."""
         self._scrub = scrubber(secrets)
+        for told in self._on_news:
+            told()
+
+    def tell(self, told: Callable[[], None]) -> None:
+        """Call this whenever the set was replaced."""
+        self._on_news.append(told)
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> str:
-        """The last structlog processor."""
-        text = self._scrub(str(line))
+        """The last structlog processor, for a line that is finished."""
+        return self.clean(str(line))
+
+    def clean(self, text: str) -> str:
+        """The text without secrets."""
+        text = self._scrub(text)
         lowered = text.lower()
         for hint in _HINTS:
             if hint in lowered:
@@ -73,54 +85,6 @@ def _hide_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 def _traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return structlog.processors.format_exc_info(logger, method, event) if "exc_info" in event else event
-
-
-class Logfmt:
-    """Renders an event as one logfmt line: `key=value`, quoted only where it must be.
-
-    structlog's own renderer tests every character of every value (25 µs for our ten fields, measured; this one 7).
-    """
-
-    def __init__(self, first: Sequence[str]) -> None:
-        self._first = tuple(first)
-
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
-        """The structlog processor."""
-        parts = [f"{key}={_value(event.pop(key))}" for key in self._first if key in event]
-        for key, value in event.items():
-            if type(value) is str and _PLAIN(value):
-                parts.append(f"{key}={value}")
-            else:
-                parts.append(f"{key}={_value(value)}")
-        return " ".join(parts)
-
-
-_PLAIN = re.compile(r"[\w./:#@+,*~%-]+", re.ASCII).fullmatch
-
-
-def _value(value: Any) -> str:
-    kind = type(value)
-    if kind is str:
-        return value if _PLAIN(value) else _quoted(value)
-    if kind is int or kind is float:
-        return repr(value)
-    if value is None:
-        return ""
-    if kind is bool:
-        return "true" if value else "false"
-    text = str(value)
-    return text if _PLAIN(text) else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    if not text:
-        return '""'
-    if text.isprintable() and not any(sign in text for sign in ' "=\\'):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    if not escaped.isprintable():
-        escaped = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)
-    return f'"{escaped}"'
 
 
 class Stamp:
@@ -187,6 +151,7 @@ class Tee:
     """The structlog processor that shows each event to followers, too, on the loop's own thread."""
 
     def __init__(self) -> None:
+        self.keeps = False  # what comes after leaves the event as it is, but for what control/events.py leaves out
         self._publish: Publish | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home = 0
@@ -199,9 +164,8 @@ class Tee:
         """The processor."""
         publish = self._publish
         if publish is not None:
-            fields = dict(event)
-            name = fields.pop("event")
-            fields.pop("level", None)
+            fields = event if self.keeps else dict(event)
+            name = event["event"]
             if threading.get_ident() == self._home:
                 publish(name, method, fields)
             elif self._loop is not None and not self._loop.is_closed():
@@ -289,18 +253,16 @@ def set_up(
         _hide_fields,
         *([] if tee is None else [tee]),
     ]
-    if out.isatty():
-        processors += _for_a_person(colours=not environ.get("NO_COLOR"))
-    elif journal:
-        processors.append(Logfmt(("level", "event")))  # the journal has its own clock
+    person = out.isatty()
+    if tee is not None:
+        tee.keeps = not person
+    if person:
+        processors += [*_for_a_person(colours=not environ.get("NO_COLOR")), redactor]
     else:
-        processors += [
-            Stamp(time.time),
-            Logfmt(("timestamp", "level", "event")),
-        ]
-    processors.append(redactor)
-    if journal:
-        processors.append(_prefix)
+        line = Logfmt(("level", "event") if journal else ("timestamp", "level", "event"), redactor.clean)
+        redactor.tell(line.forget)
+        # The journal has its own clock, and takes the priority from the line's beginning.
+        processors += [line, _prefix] if journal else [Stamp(time.time), line]
     return structlog.wrap_logger(out, processors=processors, wrapper_class=Direct).bind()
 
 

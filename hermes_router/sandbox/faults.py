@@ -242,7 +242,7 @@ def refused(words: str = "I cannot help with that.") -> Behaviour:
 
 
 def redacted(thought: str = "what must not be seen") -> Behaviour:
-    """Reasoning that nobody but the provider reads."""
+    """Reasoning that nobody but the provider reads (Messages)."""
     return Behaviour("redacted", reply=lambda reply: dataclasses.replace(reply, reasoning=thought, secret=True))
 
 

@@ -122,7 +122,10 @@ class FakeProvider:
         key: str | None = None,
         route: Route = "chat",
     ) -> Behaviour:
-        """Queue a behaviour for the next `times` fitting requests (None: all); later ones wait their turn."""
+        """Queue a behaviour for the next `times` fitting requests (None: all); later ones wait their turn.
+
+        The route `chat` is an answer in any dialect; a behaviour is what it says in whichever comes.
+        """
         self.script.append(Scripted(behaviour, times, model, key, route))
         return behaviour
 

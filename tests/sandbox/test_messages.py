@@ -16,12 +16,13 @@ from hermes_router.sandbox.styles import STYLES
 
 from .conftest import START
 
-SPEAKERS = [name for name, style in STYLES.items() if "messages" in style.speaks and name != "kimi"]
+SPEAKERS = [name for name, style in STYLES.items() if "messages" in style.speaks]
 WEATHER = {
     "name": "weather", "description": "d",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }  # fmt: skip
 CLOCK = {"name": "clock", "input_schema": {"type": "object", "properties": {}}}
+AGENT = {"user-agent": "agent"}  # Kimi looks at who calls
 HEADERS = {"x-api-key": "sandbox-key", "anthropic-version": "2023-06-01", "user-agent": "agent"}
 USER = {"role": "user", "content": "hello"}
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
@@ -32,7 +33,7 @@ OLD = {"model": "claude-haiku-4-5"}
 def sdk(sandbox, style="anthropic"):
     """The official client, pointed at a provider."""
     root = sandbox.base_url(style).replace("/api/paas/v4", "/api/anthropic").removesuffix("/v1")
-    return anthropic.AsyncAnthropic(base_url=root, api_key="sandbox-key", max_retries=0)
+    return anthropic.AsyncAnthropic(base_url=root, api_key="sandbox-key", max_retries=0, default_headers=AGENT)
 
 
 async def final(client, *, stream, **asked):
