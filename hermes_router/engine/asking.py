@@ -17,7 +17,7 @@ __all__ = ["Asked", "Asking"]
 
 
 class Asked(NamedTuple):
-    """A request for one target. `translated` = its dialect is not the caller's."""
+    """A request for one target. `translated` = its answer is not one for the caller as it comes."""
 
     dialect: DialectName
     url: str
@@ -49,4 +49,4 @@ class Asking:
             if self._conversation is None:
                 self._conversation = DIALECTS[inbound.dialect].read(inbound)
             rendered = dialect.compose(self._conversation, facts, options, recall)
-        return Asked(name, facts.url_of(name) + dialect.path, rendered, not same)
+        return Asked(name, facts.url_of(name) + dialect.path, rendered, not (same and rendered.straight))

@@ -131,6 +131,6 @@ class Delivery:
 
     async def fail(self, error: HermesError) -> None:
         """End with the dialect's error event, never with a clean stop."""
-        self._write(self._encoder.fail(error, now=self._clock.now()))
+        self._write(self.splice.fail(error, now=self._clock.now()))
         self.closed = True
         await self._reply.end()

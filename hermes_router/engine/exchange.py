@@ -234,7 +234,9 @@ class Exchange:
             self._settlement.not_sent(facts, error)
             return error, None
         inbound = self._q.inbound
-        reading = self._reading = Reading(engine, facts, inbound, self._q.caller.key, asked.dialect)
+        reading = self._reading = Reading(
+            engine, facts, inbound, self._q.caller.key, asked.dialect, translated=asked.translated
+        )
         lane: Lane | None = None
         if delivery is not None:
             delivery.splice.begin(self._cap_tokens)

@@ -26,17 +26,25 @@ _TAGS = {Quirk.THINK_TAGS: ("<think>", "</think>"), Quirk.THOUGHT_TAGS: ("<thoug
 class Reading:
     """The readers for one attempt at one target, on behalf of one router key (`scope` of what is remembered).
 
-    `dialect` is the one that the target was asked in.
+    `dialect` is the one that the target was asked in; `translated` = its answer has to be written anew.
     """
 
     def __init__(
-        self, engine: Engine, facts: TargetFacts, inbound: Inbound, scope: str, dialect: DialectName = "openai_chat"
+        self,
+        engine: Engine,
+        facts: TargetFacts,
+        inbound: Inbound,
+        scope: str,
+        dialect: DialectName = "openai_chat",
+        *,
+        translated: bool = False,
     ) -> None:
         self._engine = engine
         self._facts = facts
         self._inbound = inbound
         self._scope = scope
         self._dialect = dialect
+        self._translated = translated
         self._decoder: Decoder | None = None
 
     @property
@@ -83,7 +91,7 @@ class Reading:
         """The lane of a stream. Log probabilities survive only where whole frames go through."""
         request = self._inbound.request
         if not self._is_chat:
-            make = RawLane if self._dialect == self._inbound.dialect else TranslatedLane
+            make = TranslatedLane if self._translated else RawLane
             return make(splice, self.decoder(), tap=self._replays)
         if request.choices > 1 or request.logprobs:
             return ManyLane(splice, self.chat_decoder(), request.choices)
@@ -119,7 +127,7 @@ class Reading:
         usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
         if self._replays:
             engine.memory.keep_answer(self._facts, answer, self._scope)
-        if self._dialect != self._inbound.dialect or cut:
+        if self._translated or cut:
             write = DIALECTS[self._inbound.dialect].render_answer
             now = int(engine.clock.now())
             body = write(answer, usage, self._inbound, origin=name, new_id=engine.ids.new, now=now)

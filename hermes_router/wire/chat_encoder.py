@@ -146,7 +146,7 @@ class ChatEncoder:
         head = self._prefix.partition(b'"choices":')[0]
         return head + b'"choices":[],"usage":' + _TEXT.encode(usage_object(usage)) + b"}\n\n" + DONE
 
-    def join(self) -> None:
+    def join(self, frame: bytes) -> None:
         """Nothing of a chunk depends on those before it."""
 
     def fail(self, error: HermesError, *, now: float) -> bytes:

@@ -28,6 +28,7 @@ from hermes_router.core.content import (
 )
 from hermes_router.core.errors import Inexpressible
 from hermes_router.wire.body_split import Fields
+from hermes_router.wire.quirks_parameters import SILENT
 from hermes_router.wire.traits import decode_messages, traits_of
 
 __all__ = ["ChatBody", "effort_of_budget", "write"]
@@ -46,6 +47,11 @@ _BUDGETS: Final = ((512, "minimal"), (1_024, "low"), (8_192, "medium"), (24_576,
 _CHAT: Final = "openai_chat"
 _OURS_ALONE: Final = frozenset({"store", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"})
 """Of another dialect's caller: they tune nothing at a provider of this one, and most refuse them."""
+_STATE: Final = frozenset({"container", "mcp_servers"})
+_NOTHING: Final[tuple[Any, ...]] = (None, [], {}, "")
+_ELSEWHERE: Final = frozenset({"tool_choice", "top_logprobs"})  # spoken of already
+_QUIET: Final = SILENT | {"cache_control", "thinking", "output_config", "reasoning", "include", "truncation"}
+"""Fields that only another dialect has, and that ask for nothing that could be missed here (clients.md 7.2, 7.4)."""
 
 
 class ChatBody(NamedTuple):
@@ -214,8 +220,20 @@ class _Draft:
         if conversation.format is not None:
             out["response_format"] = _format(conversation.format)
         out |= {key: value for key, value in conversation.parameters.items() if key not in _OURS_ALONE}
-        out |= conversation.extras.get(_CHAT, {})
+        for dialect, own in conversation.extras.items():
+            if dialect == _CHAT:
+                out |= own
+            else:
+                self._foreign(own)
         return out
+
+    def _foreign(self, own: Mapping[str, Any]) -> None:
+        """Fields that only the caller's dialect has: refused where the answer would be another, else said."""
+        for key, value in own.items():
+            if key in _STATE and value:
+                raise Inexpressible(f"{key} cannot be asked for in Chat", param=key)
+            if key not in _ELSEWHERE and key not in _QUIET and not key.startswith("\0") and value not in _NOTHING:
+                self._warn("dropped", key)
 
     def _chosen(self, conversation: Conversation) -> Sequence[Tool]:
         """The tools that may be called; hosted ones are nobody's here."""

@@ -55,6 +55,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def mend(self, data: bytes) -> bytes:
+        """The payload of a frame that was fed, as SDKs can read it: mostly as it came."""
+        ...
+
     def finish_stream(self, *, clean: bool) -> list[ChatEvent]:
         """The body is over, by its framing (`clean`) or not: Finished, or Failed. Nothing once `over`."""
         ...
@@ -88,10 +92,11 @@ class Encoder(Protocol):
         """Render events. What ends the stream waits for `end`, which knows the usage."""
         ...
 
-    def join(self) -> None:
-        """The provider's own frames are being shown: the stream has begun, and `encode` is called no more.
+    def join(self, frame: bytes) -> None:
+        """The provider's own frames are being shown, `frame` last: the stream has begun, `encode` is called no more.
 
-        `end` then writes what its last frame would have been, and is called only where that did not come.
+        Called before whatever is written among them. `end` writes what their last one would have been, and is called
+        only where that did not come.
         """
         ...
 

@@ -5,6 +5,7 @@ means, which endings are none. Blocks of a provider's own server tools are neith
 who is being answered.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -43,6 +44,10 @@ _KNOWN = frozenset({
     "message_stop",
 })  # fmt: skip
 _CUT = (Finish.LENGTH, Finish.CONTENT_FILTER)
+
+
+_HEAD = 200  # bytes in which the type of an event stands
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
 
 class _Typed(msgspec.Struct):
@@ -288,6 +293,22 @@ class MessagesDecoder:
         if usage is not None:
             self.usage = usage
             out.append(UsageSeen(usage))
+
+    def mend(self, data: bytes) -> bytes:
+        """The payload as the SDKs can read it: theirs fails on a stream without usage."""
+        head = data[:_HEAD]
+        starts = b'"message_start"' in head
+        if not (starts or b'"message_delta"' in head) or _USAGE.search(data) is not None:
+            return data
+        counts = {"output_tokens": self.usage.output_tokens if self.usage is not None else 0}
+        try:
+            event: dict[str, Any] = msgspec.json.decode(data)
+            if not starts:
+                return msgspec.json.encode({**event, "usage": counts})
+            message = {**event["message"], "usage": {"input_tokens": 0, **counts}}
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError, TypeError):
+            return data
+        return msgspec.json.encode({**event, "message": message})
 
     # -- whole answers --------------------------------------------------------------------------------
 

@@ -225,7 +225,7 @@ class MessagesEncoder:
         frame = {"type": "content_block_delta", "index": self._index, "delta": delta}
         out.append(_event("content_block_delta", frame))
 
-    def join(self) -> None:
+    def join(self, frame: bytes) -> None:  # noqa: ARG002 - events have no numbers here
         """All but `message_stop` comes from the provider."""
         self._joined = True
 

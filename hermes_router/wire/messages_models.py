@@ -12,12 +12,14 @@ import msgspec
 
 from hermes_router.wire.openai_models import ModelRow
 
-__all__ = ["ALIASES", "render_list", "render_one"]
+__all__ = ["ALIASES", "original", "render_list", "render_one"]
 
 _JSON = msgspec.json.Encoder()
 ALIASES = {"hermes-router": "claude-hermes-router"}
 """Claude Code lists only ids with `claude` or `anthropic` in them. Any name that is no pin is routed like ours; so no
 profile has an alias: a name that looks like `:local` and is not would take a private request off this machine."""
+
+_ORIGINALS = {alias: name for name, alias in ALIASES.items()}
 
 
 def render_list(rows: Sequence[ModelRow]) -> bytes:
@@ -35,6 +37,11 @@ def render_list(rows: Sequence[ModelRow]) -> bytes:
             "last_id": shown[-1].id if shown else None,
         }
     )
+
+
+def original(model_id: str) -> str:
+    """What a listed id stands for: an alias for its model, any other for itself."""
+    return _ORIGINALS.get(model_id, model_id)
 
 
 def render_one(row: ModelRow) -> bytes:

@@ -18,6 +18,7 @@ from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_blocks import decode, decode_blocks, is_null, messages_of
 from hermes_router.wire.messages_compose import sampling, system_blocks
 from hermes_router.wire.messages_content import read_choice, read_system, read_thinking, read_tools, read_turns
+from hermes_router.wire.messages_marks import spare_marks
 from hermes_router.wire.messages_request import BILLING_LINE
 from hermes_router.wire.messages_rules import NEED_BETAS_IN_TOOLS, Notes, Rules, refused_fields, rules_of, without
 from hermes_router.wire.messages_scan import can_go_as_they_are
@@ -74,6 +75,8 @@ def _body(inbound: Inbound, rules: Rules, options: Options, recall: Recall, note
     _fit_thinking(body, inbound, rules, options, notes)
     if Quirk.FIXED_SAMPLING in rules.quirks:
         _fit_sampling(body, rules, notes)
+    if rules.marks and spare_marks(body):
+        notes.warn("approx", "cache_control", altered=False)
     return body
 
 

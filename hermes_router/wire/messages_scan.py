@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from hermes_router.wire.messages_blocks import Block, Message, is_null, string
+from hermes_router.wire.messages_blocks import Block, Message, decode_blocks, is_null, string
 from hermes_router.wire.messages_rules import Rules
 from hermes_router.wire.outgoing import Recall
 from hermes_router.wire.seals import MARK
@@ -26,6 +26,7 @@ _PLAIN: Final = frozenset({
 })  # fmt: skip
 _SHORT: Final = 16  # bytes of a text that may be nothing but white space
 _EMPTY: Final = b'""'
+_BRACKET: Final = ord("[")
 
 
 def can_go_as_they_are(
@@ -42,6 +43,14 @@ def can_go_as_they_are(
 
 def _refuses_prefill(rules: Rules) -> bool:
     return rules.prefill is False or (rules.adaptive and rules.prefill is not True)
+
+
+def _fails_in_pictures(block: Block) -> bool:
+    """Whether a result that is an error holds more than text, which is refused (12.4)."""
+    raw = block.get("content")
+    if bytes(block.get("is_error", b"")) != b"true" or raw is None or memoryview(raw)[0] != _BRACKET:
+        return False
+    return any(bytes(part["type"]) != b'"text"' for part in decode_blocks(raw, "messages"))
 
 
 class _Look:
@@ -77,7 +86,7 @@ class _Look:
                 behind = True
                 continue
             call_id = bytes(block.get("tool_use_id", b""))
-            if behind or call_id not in self.waiting:
+            if behind or call_id not in self.waiting or _fails_in_pictures(block):
                 return False
             self.waiting.remove(call_id)
         return not self.waiting

@@ -44,6 +44,7 @@ FIRST_TURN: Final = "."
 SYSTEM_NOTE: Final = "[Note of the system]"
 """Stands before an instruction that had to become part of a user's turn."""
 _ORPHAN: Final = "Result of an earlier tool call: "
+_NOT_IN_ERRORS: Final = frozenset({"image", "document", "search_result"})
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ID_MAX: Final = 56  # leaves room for a suffix
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -115,14 +116,14 @@ class MessageWriter:
             self._results([(new, result) for _, new, result in sorted(answers, key=_place)], missing)
 
     def _results(self, answers: list[tuple[str, ToolResult]], missing: list[Block]) -> None:
-        """All results of a turn, then the images that a failed one may not hold (12.4)."""
+        """All results of a turn, then the images and documents that a failed one may not hold (12.4)."""
         blocks: list[Block] = []
         behind: list[Block] = []
         for new, result in answers:
             content = self._all_blocks(result.parts)
-            if result.is_error and any(block["type"] == "image" for block in content):
-                behind += (block for block in content if block["type"] == "image")
-                content = [block for block in content if block["type"] != "image"]
+            if result.is_error and any(block["type"] in _NOT_IN_ERRORS for block in content):
+                behind += (block for block in content if block["type"] in _NOT_IN_ERRORS)
+                content = [block for block in content if block["type"] not in _NOT_IN_ERRORS]
                 self._notes.warn("approx", "tool_result.images")
             block: Block = {"type": "tool_result", "tool_use_id": new}
             if content:

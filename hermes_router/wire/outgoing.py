@@ -76,6 +76,7 @@ class Rendered(NamedTuple):
     `altered` = the meaning or shape of the caller's content changed: messages or tools rewritten, parameters dropped or
     weakened. Model, renaming, clamping the cap and the usage option are not that. `sent_max_tokens` is the cap in the
     body, None where it has none. `headers` go beside those of the row.
+    `straight` = the answer may go to a caller of the same dialect as it comes; if not, its tools have other names.
     """
 
     body: bytes
@@ -83,6 +84,7 @@ class Rendered(NamedTuple):
     altered: bool
     sent_max_tokens: int | None
     headers: tuple[tuple[str, str], ...] = ()
+    straight: bool = True
 
 
 class Recipe:

@@ -34,7 +34,9 @@ from hermes_router.wire.responses_frames import (
     ResponseFrame,
     cut_of,
     parse_usage,
+    refuses,
 )
+from hermes_router.wire.responses_mend import ItemKeeper
 from hermes_router.wire.responses_queue import Queue
 from hermes_router.wire.sse import Frame
 
@@ -59,6 +61,8 @@ class ResponsesDecoder:
         self.usage: Usage | None = None
         self.has_text = False
         self.has_reasoning = False
+        self._refused = False
+        self._items = ItemKeeper()
 
     # -- frames ---------------------------------------------------------------------------------------
 
@@ -174,6 +178,7 @@ class ResponsesDecoder:
         self._say(BlockKind.TEXT, event, ("text", event.content_index), out)
 
     def _refusal(self, event: EventFrame, out: list[ChatEvent]) -> None:
+        self._refused = self._refused or bool(event.delta)
         self._say(BlockKind.TEXT, event, ("refusal", event.content_index), out)
 
     def _summary(self, event: EventFrame, out: list[ChatEvent]) -> None:
@@ -237,6 +242,9 @@ class ResponsesDecoder:
         self.has_text, self.has_reasoning = queue.has_text, queue.has_reasoning
         # An unknown reason is one to stop early: nobody may take what was said for all of it.
         reason = CUT.get(cut, Finish.LENGTH) if cut else Finish.TOOL_CALLS if queue.named else Finish.STOP
+        word = cut or "completed"
+        if reason is Finish.STOP and (self._refused or any(map(refuses, response.output or ()))):
+            reason, word = Finish.CONTENT_FILTER, "refusal"  # providers.md 12.6
         error = self._verdict(reason, cut)
         if error is not None:
             self._usage(response.usage, [])
@@ -246,7 +254,7 @@ class ResponsesDecoder:
         self._usage(response.usage, out)
         queue.finish(out, fill=not cut)
         self.over = True
-        out.append(Finished(reason, cut or "completed"))
+        out.append(Finished(reason, word))
 
     def _verdict(self, reason: Finish, cut: str) -> UpstreamError | None:
         """What is wrong with this end, None where it is a good one."""
@@ -260,6 +268,10 @@ class ResponsesDecoder:
         if queue.foreign and not cut:
             return None  # an image, a compaction: it says something to whoever asked for it in this dialect
         return EmptyReply(f"no text and no tool call, {f'incomplete: {cut}' if cut else 'completed'}")
+
+    def mend(self, data: bytes) -> bytes:
+        """The payload as SDKs can read it: a whole answer lists its items, which some backends leave out."""
+        return self._items.mend(data)
 
     def finish_stream(self, *, clean: bool) -> list[ChatEvent]:
         """The body is over without an end of its own, which is none, however clean its framing. Nothing once `over`."""

@@ -5,6 +5,7 @@ end; events are numbered without gaps, and ids stand from the moment they are sh
 beyond the model's name and the mark on a thought.
 """
 
+import re
 from typing import Final, assert_never
 
 import msgspec
@@ -45,6 +46,7 @@ __all__ = ["ID_PREFIX", "ResponsesEncoder", "make_encoder", "render_answer"]
 
 ID_PREFIX: Final = "resp_"
 _ENCODE: Final = msgspec.json.Encoder().encode
+_NUMBER: Final = re.compile(rb'"sequence_number" ?: ?([0-9]{1,15})\b')
 
 
 class ResponsesEncoder:
@@ -64,6 +66,7 @@ class ResponsesEncoder:
         self._marked = wants_encrypted(inbound)
         self._restore: Restore | None = None
         self._begun = False
+        self._joined = False  # what the caller sees was written by the provider
         self._number = 0
         self._output: list[bytes] = []
         self._item: Item | None = None
@@ -80,6 +83,8 @@ class ResponsesEncoder:
         """`response.in_progress`: agents that measure silence ignore comments."""
         if not self._begun:
             return self._begin()
+        if self._joined:  # the next number is the provider's to use: the last one is said again
+            self._number = max(0, self._number - 1)
         return self._lifecycle("response.in_progress", "in_progress")
 
     def encode(self, events: list[ChatEvent]) -> bytes:
@@ -114,9 +119,12 @@ class ResponsesEncoder:
                     assert_never(event)
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def join(self) -> None:
-        """The provider's own `response.created` has been shown."""
-        self._begun = True
+    def join(self, frame: bytes) -> None:
+        """The provider's own `response.created` has been shown, and its numbers go on behind what is said here."""
+        self._begun = self._joined = True
+        found = _NUMBER.search(frame)
+        if found is not None:
+            self._number = int(found[1]) + 1
 
     def end(self, usage: Usage) -> bytes:
         """The last event, with everything that was said."""

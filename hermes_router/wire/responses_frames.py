@@ -110,6 +110,12 @@ def tool_of(item: ItemFrame) -> str:
     return CLIENT_RUN.get(item.type) or (item.name if isinstance(item.name, str) else "")
 
 
+def refuses(item: ItemFrame) -> bool:
+    """Whether a whole item is a refusal."""
+    parts = item.content if isinstance(item.content, list) else ()
+    return any(isinstance(part, dict) and part.get("type") == "refusal" and part.get("refusal") for part in parts)
+
+
 def text_of(item: ItemFrame) -> str:
     """All that a whole item says: text, a summary, or arguments. Raises Malformed."""
     if item.type == "message":

@@ -59,7 +59,7 @@ _OBJECT, _LIST = ord("{"), ord("[")
 def pass_on(inbound: Inbound, facts: TargetFacts, options: Options, recall: Recall) -> Rendered:
     """The whole body. Raises BadRequest where values cannot be sent on, Inexpressible where a target has no word."""
     if Quirk.NATIVE_RESPONSES not in facts.quirks and _is_rich(inbound.fields):
-        return compose(read(inbound), facts, options, recall)
+        return compose(read(inbound), facts, options, recall)._replace(straight=False)
     passing = _Passing(inbound, facts, options, recall)
     try:
         return passing.run()

@@ -6,6 +6,7 @@ and this version ends with an error event (continuation is a later issue, and be
 never know a target.
 """
 
+from hermes_router.core.errors import HermesError
 from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Finish, Finished, Opened, Started
 from hermes_router.wire.dialect import Encoder
 from hermes_router.wire.shown import Shown
@@ -32,6 +33,7 @@ class Splice:
         self._raw = False  # what is shown was written by no encoder: none can go on with it
         self.committed = False
         self.capped = False
+        self.passed = b""  # the last frame that was forwarded as it came
         self.tail: bytes | None = None  # the end of the stream as it came, where its frames are forwarded raw
 
     def begin(self, cap_tokens: int | None) -> None:
@@ -78,14 +80,22 @@ class Splice:
             self._one(event)
         if not self._raw and self.shown.anything:
             self.committed = self._raw = True
-            self.encoder.join()
+            self.encoder.join(self.passed)
 
     def keep_alive(self, new_id: str, model: str, now: int) -> bytes:
         """A chunk for the silence. Before anyone has answered it carries the caller's model name and our id."""
         if not self.encoder.id:
             self.encoder.identify(new_id, model, now)
             self._own_identity = True
+        if self._raw:
+            self.encoder.join(self.passed)
         return self.encoder.keep_alive()
+
+    def fail(self, error: HermesError, *, now: float) -> bytes:
+        """The bad end, behind whatever has been shown. `now` in epoch seconds."""
+        if self._raw:
+            self.encoder.join(self.passed)
+        return self.encoder.fail(error, now=now)
 
     def admit(self, events: list[ChatEvent]) -> bytes:
         """Render what may be seen of these events; the rest is held or dropped."""

@@ -144,6 +144,7 @@ class RawLane(TranslatedLane):
         if text is None:
             return self._frames([Frame(data, chunk[7 : chunk.find(b"\n")])])
         self._splice.shown.add(text)
+        self._splice.passed = chunk
         return chunk
 
     def _frame(self, frame: Frame) -> bytes:
@@ -155,7 +156,8 @@ class RawLane(TranslatedLane):
             text = self.decoder.plain_text(frame.data) if b"\n" not in frame.data else None
             if text is not None:
                 self._splice.shown.add(text)
-                return _written(frame)
+                self._splice.passed = written = b"event: %b\ndata: %b\n\n" % (frame.name, frame.data)
+                return written
         events = self.decoder.feed(frame)
         if self._raw:
             return self._pass(frame, events)
@@ -182,15 +184,22 @@ class RawLane(TranslatedLane):
         if isinstance(last, Failed):
             self.error = last.error
             return b""
+        written = self._written(frame)
+        self._splice.passed = written
         self._splice.note(events)
         if isinstance(last, Finished):
             if not self._splice.committed:
                 # Good, says the decoder, and nothing that we know can be seen: a tool that the provider runs.
                 self._splice.commit(Started(self.decoder.id, self.decoder.model, self.decoder.created))
-            self._splice.tail = _written(frame)
+            self._splice.tail = written
             self._end_well()
             return b""
-        return _written(frame)
+        return written
+
+    def _written(self, frame: Frame) -> bytes:
+        """A frame as it came, but for its comments, its line ends, and what no SDK could read."""
+        data = self.decoder.mend(frame.data or b"").replace(b"\n", b"\ndata: ")
+        return b"event: %b\ndata: %b\n\n" % (frame.name, data) if frame.name else b"data: %b\n\n" % data
 
     def _conclude(self, *, clean: bool) -> bytes:
         """The end of a raw stream whose own last frame is missing."""
@@ -205,9 +214,3 @@ class RawLane(TranslatedLane):
         held, self._held = self._held, []
         self._raw = False
         return b"".join(self._take(events) for _, events in held) + super()._conclude(clean=clean)
-
-
-def _written(frame: Frame) -> bytes:
-    """A frame as it came, but for its comments and its line ends."""
-    data = (frame.data or b"").replace(b"\n", b"\ndata: ")
-    return b"event: %b\ndata: %b\n\n" % (frame.name, data) if frame.name else b"data: %b\n\n" % data

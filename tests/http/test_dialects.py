@@ -50,10 +50,10 @@ def pool(house, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     rows = tmp_path / "config/hermes-router/providers.toml"
     rows.parent.mkdir(parents=True)
 
-    async def start(*upstreams: str, keys: int = 1) -> Any:
+    async def start(*upstreams: str, keys: int = 1, rows_text: str = ANSWERS) -> Any:
         fakes = [FakeProvider(NAMES[each], style={"answers": "openai"}.get(NAMES[each], "")) for each in upstreams]
         if "responses" in upstreams:
-            rows.write_text(ANSWERS)
+            rows.write_text(rows_text)
         env = {f"{NAMES[each].upper()}_MODEL": MODELS[each].partition("/")[2] for each in upstreams}
         return await house(*fakes, keys={fake.name: keys for fake in fakes}, env=env)
 
@@ -189,8 +189,6 @@ async def test_oddities_are_borne(pool, caller: str, upstream: str) -> None:
     for make in ODD:
         if upstream == "messages" and make is bad_frames.no_done:
             continue  # message_stop is the end
-        if caller == upstream and make in {bad_frames.no_usage, bad_frames.empty_output}:
-            continue  # passed on as it is, and the SDKs do not bear it
         behaviour = h.sandbox.behave(NAMES[upstream], make())
         async with agent(h, caller, stream=True, tools=False) as one:
             assert (await one.say("say 5 words")).text == "w1 w2 w3 w4 w5", behaviour.name
@@ -206,9 +204,10 @@ async def test_stops_mean_the_same_everywhere(pool, caller: str, upstream: str, 
     caps = {"chat": {"max_tokens": 60}, "messages": {"max_tokens": 60}, "responses": {"max_output_tokens": 60}}
     stops = {"chat": ("length", "content_filter"), "messages": ("max_tokens", "refusal"),
              "responses": ("incomplete", "completed")}  # fmt: skip
-    asked: list[tuple[str, dict[str, int], str]] = [("say 900 words", caps[caller], stops[caller][0])]
-    if upstream != "responses":  # whose refusals are a kind of text, and end well
-        asked.append(("decline this", {}, stops[caller][1]))
+    asked: list[tuple[str, dict[str, int], str]] = [
+        ("say 900 words", caps[caller], stops[caller][0]),
+        ("decline this", {}, stops[caller][1]),
+    ]
     for text, fields, stop in asked:
         status, _, body = await raw(h, caller, question(caller, text=text, stream=stream) | fields)
         assert status == 200, body
@@ -280,6 +279,22 @@ async def test_codex_tools_come_back_as_what_they_are(pool, upstream: str, strea
             one.talk.append({"type": kind, "call_id": call["call_id"], "output": name})
         assert (await one.ask()).text == "The tool said: extra"
     assert {record.status for record in h.sandbox.requests if record.model} == {200}
+
+
+@STREAM
+async def test_codex_tools_come_back_from_who_knows_only_functions(pool, stream: bool) -> None:
+    """A provider that copied the dialect without its tools: flattened on the way out, restored on the way back."""
+    h = await pool("responses", rows_text=ANSWERS.replace('quirks = ["native_responses"]', ""))
+    patch = {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}}
+    inner = {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    space = {"type": "namespace", "name": "files", "description": "d", "tools": [inner]}
+    async with agent(h, "responses", MODELS["responses"], stream=stream, tools=False) as one:
+        one.fields = {"tools": [patch, space]}
+        await one.say("call all tools")
+        calls = {item["name"]: item for item in one.talk if item.get("type", "").endswith("_call")}
+    assert calls.keys() == {"apply_patch", "clock"}
+    assert calls["apply_patch"]["type"] == "custom_tool_call"
+    assert calls["clock"]["namespace"] == "files"
 
 
 async def test_what_claude_code_sends_reaches_anthropic_untouched(pool) -> None:

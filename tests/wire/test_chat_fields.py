@@ -156,7 +156,7 @@ def test_wishes_are_spelled_as_chat_does() -> None:
             thinking_tokens=2_000,
             format=Format("json_schema", {"type": "object"}, "n", strict=True),
             parameters={"temperature": 0.5, "stop": ["END"], "store": True, "prompt_cache_key": "k"},
-            extras={"openai_chat": {"vendor": 1}, "anthropic_messages": {"container": "c"}},
+            extras={"openai_chat": {"vendor": 1}, "anthropic_messages": {"speed": "fast"}},
         )
     )
     assert found.pop("messages")
@@ -206,3 +206,20 @@ def test_a_demanded_tool_of_a_provider_cannot_be_told() -> None:
 def test_a_budget_stands_for_an_effort(tokens: int, effort: str) -> None:
     """The scale of providers.md 12.8."""
     assert effort_of_budget(tokens) == effort
+
+
+def test_fields_of_another_dialect_are_refused_said_or_without_meaning() -> None:
+    """Servers of the provider's own are the answer; what edits a context is said; the rest is swallowed (12.8)."""
+    own = {
+        "context_management": {"edits": []}, "a_new_field": 1, "nothing": None, "thinking": {"display": "omitted"},
+        "metadata": {"user_id": "u"}, "\0billing_line": "x", "mcp_servers": [],
+    }  # fmt: skip
+    made = write(Conversation(extras={"anthropic_messages": own}))
+    assert {str(note) for note in made.warnings} == {
+        "dropped:context_management", "dropped:a_new_field",
+    }  # fmt: skip
+    codex = {"include": ["x"], "truncation": "auto", "client_metadata": {}, "reasoning": {"summary": "auto"}}
+    assert write(Conversation(extras={"openai_responses": codex})).warnings == ()
+    for key, value in (("mcp_servers", [{"type": "url"}]), ("container", "c")):
+        with pytest.raises(Inexpressible, match=key):
+            write(Conversation(extras={"anthropic_messages": {key: value}}))

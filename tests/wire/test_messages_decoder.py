@@ -421,3 +421,20 @@ def test_five_megabytes_in_one_event_are_read() -> None:
     pieces = [text[at : at + 60] for at in range(0, len(text), 60)]
     events = decode(START, *called(0, "a", "f", *pieces), ended("tool_use"), STOP)
     assert joined(events)[3] == Delta(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "usage"),
+    [
+        (b'{"type":"message_delta","delta":{"stop_reason":"end_turn"}}', {"output_tokens": 0}),
+        (b'{"type":"message_delta","delta":{},"usage":null}', {"output_tokens": 0}),
+    ],
+)
+def test_a_frame_that_no_sdk_could_read_is_mended(data: bytes, usage: dict[str, int]) -> None:
+    """Anthropic's fails on a `message_delta` without usage; all other frames are left as they came."""
+    decoder = make_decoder(ServerFailed, new_id=lambda prefix: prefix, now=1, model="m", origin="p/m")  # type: ignore[arg-type]
+    assert json.loads(decoder.mend(data))["usage"] == usage
+    start = json.loads(decoder.mend(b'{"type":"message_start","message":{"id":"msg_1"}}'))
+    assert start["message"] == {"id": "msg_1", "usage": {"input_tokens": 0, "output_tokens": 0}}
+    for other in (b'{"type":"message_start"}', b'{"type":"ping"}', b'{"type":"message_delta","usage":{"output_tokens":3}}'):
+        assert decoder.mend(other) == other

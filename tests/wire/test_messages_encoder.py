@@ -270,7 +270,7 @@ def test_a_block_that_is_open_at_the_end_is_closed() -> None:
 def test_behind_a_providers_own_frames_only_the_last_is_written() -> None:
     """Where those were forwarded raw, all but `message_stop` has come (dialect.Encoder.join)."""
     one = encoder()
-    one.join()
+    one.join(b"")
     assert payloads(one.end(Usage(10, 5))) == [{"type": "message_stop"}]
 
 

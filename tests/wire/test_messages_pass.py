@@ -17,6 +17,7 @@ from hermes_router.wire.seals import wrap
 
 from .messages_bodies import (
     MARK,
+    PNG,
     STREAM,
     TOOL,
     USER,
@@ -91,6 +92,38 @@ def test_odd_bytes_of_the_caller_survive() -> None:
 
 
 # --- the cap and thinking ---------------------------------------------------------------------------
+
+
+def test_a_result_that_failed_in_pictures_is_put_in_the_order_that_is_taken() -> None:
+    """Images and documents of an error stand behind the results (12.4): the turn would be refused for good."""
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    paper = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}
+    turn = asked(result("a", [text("no"), picture, paper], is_error=True), result("b", [picture]), text("go"))
+    out, rendered = passed(history(USER, said(call("a"), call("b")), turn), HAIKU_5)
+    assert out["messages"][-1]["content"] == [
+        result("a", "no", is_error=True), result("b", [picture]), picture, paper, text("go"),
+    ]  # fmt: skip
+    assert warned(rendered) == {"approx:tool_result.images"}
+
+
+def test_more_marks_than_are_taken_lose_the_earliest() -> None:
+    """Some callers mark every block (clients.md 5); five are a 400 for good. Four, and elsewhere any, stay."""
+    marked = {"cache_control": MARK}
+    tools, system = [TOOL | marked, {**TOOL, "name": "g", **marked}], [text("s", **marked), text("t", **marked)]
+    turns = [asked(text("1", **marked)), said(call("a") | marked), asked(result("a", [text("r", **marked)], **marked))]
+    inbound = history(*turns, tools=tools, system=system)
+    out, rendered = passed(inbound, HAIKU_5)
+    assert warned(rendered) == {"approx:cache_control"}
+    assert not rendered.altered
+    assert out["tools"] == [TOOL, tools[1]]
+    assert out["system"] == [text("s"), system[1]]
+    assert out["messages"] == [asked(text("1")), said(call("a")), asked(result("a", [text("r", **marked)], **marked))]
+    assert passed(inbound, KIMI)[0]["messages"] == turns
+    four = history(*turns[:2], asked(result("a")), tools=tools)
+    out, rendered = passed(four, HAIKU_5)
+    assert (out["tools"], out["messages"][:2], warned(rendered)) == (tools, turns[:2], set())
+    out, rendered = passed(history(asked(text('"cache_control" ' * 9, **marked)), cache_control=MARK), HAIKU_5)
+    assert (out["messages"][0]["content"][0]["cache_control"], warned(rendered)) == (MARK, set())
 
 
 def test_the_cap_is_clamped_to_the_target_and_filled_in() -> None:

@@ -332,7 +332,7 @@ def test_a_failure_behind_frames_that_went_through_raw_keeps_their_identity() ->
     one = encoder()
     raw = sse(created(), *said(0, "msg_1", "Hel", "lo")[:1])
     one.identify("resp_up", "up-1", NOW)
-    one.join()
+    one.join(raw)
     assert [frame["type"] for frame in frames_of(one.keep_alive())] == ["response.in_progress"]
     with answered(raw + one.fail(Truncated(), now=NOW)).responses.stream(model="m", input="x") as stream:
         last: Any = list(stream)[-1]

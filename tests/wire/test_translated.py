@@ -16,8 +16,12 @@ from hermes_router.wire.chat_encoder import ChatEncoder
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_decoder import make_decoder
 from hermes_router.wire.messages_encoder import make_encoder
+from hermes_router.wire.responses_decoder import make_decoder as responses_decoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import RawLane, TranslatedLane
+
+from . import responses_streams
+from .streams import new_ids
 
 NOW = 1_790_000_000
 
@@ -124,6 +128,25 @@ def test_raw_frames_go_through_as_they_came() -> None:
     assert lane.feed(STOP) == b""
     assert (lane.over, splice.tail) == (True, STOP)
     assert splice.shown.text == "hello you"
+
+
+def test_what_is_said_among_raw_frames_never_counts_backwards() -> None:
+    """A keep-alive takes the number of the frame before it, as the next one is the provider's; a failure the next."""
+    frames = responses_streams.said(0, "msg_1", "Hel", "lo")[:4]
+    numbered = [
+        responses_streams.sse({**frame, "sequence_number": number})
+        for number, frame in enumerate([responses_streams.created(), *frames])
+    ]
+    splice = Splice(responses_streams.encoder())
+    decoder = responses_decoder(in_band, new_id=new_ids(), now=NOW, model="m", origin="o/m")
+    lane = RawLane(splice, decoder)
+    out = b"".join(lane.feed(frame) for frame in numbered)
+    assert out == b"".join(numbered)
+    assert lane.error is None
+    out += splice.keep_alive("resp_x", "m", NOW) + splice.keep_alive("resp_x", "m", NOW)
+    out += splice.fail(Truncated(), now=NOW)
+    numbers = [frame["sequence_number"] for frame in responses_streams.frames_of(out)]
+    assert numbers == [0, 1, 2, 3, 4, 4, 4, 5]
 
 
 def test_a_stream_that_lacks_but_its_last_frame_gets_one() -> None:

@@ -1,0 +1,58 @@
+"""The last event of a stream that is passed on lists the items, also where the provider left them out."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_router.wire.responses_mend import ItemKeeper
+
+ITEMS = [{"type": "message", "id": f"msg_{n}", "content": [{"type": "output_text", "text": "é"}]} for n in range(3)]
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"type": kind, "sequence_number": 1, **fields}).encode()
+
+
+def done(index: int) -> bytes:
+    return event("response.output_item.done", output_index=index, item=ITEMS[index])
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete"])
+def test_an_empty_output_is_filled_in(kind: str) -> None:
+    """In the order of their indexes; all else stays (codex.md 0.3)."""
+    keeper = ItemKeeper()
+    for index in (1, 0, 2):
+        assert keeper.mend(done(index)) == done(index)
+    found = json.loads(keeper.mend(event(kind, response={"id": "r", "output": [], "usage": {"a": 1}})))
+    assert found["response"] == {"id": "r", "output": ITEMS, "usage": {"a": 1}}
+    assert found["sequence_number"] == 1
+
+
+def test_an_output_that_is_there_is_left_alone() -> None:
+    """Byte for byte; and so is one without any items."""
+    keeper = ItemKeeper()
+    empty = event("response.completed", response={"output": []})
+    assert keeper.mend(empty) == empty
+    keeper.mend(done(0))
+    whole = event("response.completed", response={"output": [ITEMS[1]]})
+    assert keeper.mend(whole) == whole
+
+
+def test_a_missing_output_is_filled_in() -> None:
+    """As an empty one."""
+    keeper = ItemKeeper()
+    keeper.mend(done(0))
+    assert json.loads(keeper.mend(event("response.completed", response={"id": "r"})))["response"]["output"] == [
+        ITEMS[0]
+    ]
+
+
+@given(st.binary() | st.sampled_from([b'{"type":"response.completed"}', b'{"type":"response.output_item.done"}']))
+def test_garbage_is_passed_on(data: bytes) -> None:
+    """Nothing is raised: whether it is an answer the decoder has said."""
+    keeper = ItemKeeper()
+    keeper.mend(done(0))
+    assert keeper.mend(data) == data
