@@ -68,9 +68,11 @@ fmt: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m bench $(if $(filter 1 yes true,$(QUICK)),--quick) --json bench/results/last.json
 
-# What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, 20 restarts, and
-# three minutes against real quotas.
+# What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, every pair of
+# dialects, 20 restarts, and three minutes against real quotas.
 show: $(READY)
+	@for dialect in chat messages responses; do printf '%-10s' $$dialect; \
+	  $(BIN)/python -m pytest --collect-only -k $$dialect 2>/dev/null | tail -1; done
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
 	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas
 

@@ -245,13 +245,19 @@ class Show:
     def explain(self) -> None:
         """What to try next."""
         base = f"http://localhost:{self._port}/v1"
-        body = '{"model":"hermes-router","messages":[{"role":"user","content":"Hello!"}]}'
+        said = '"messages":[{"role":"user","content":"Hello!"}]'
+        asked = {
+            "chat/completions": f'{{"model":"hermes-router",{said}}}',
+            "messages": f'{{"model":"hermes-router","max_tokens":200,{said}}}',
+            "responses": '{"model":"hermes-router","input":"Hello!"}',
+        }
         click.echo(f"Base URL  {base}\nKey       {self._key}\nModel     hermes-router\n")
         click.echo("Try it:")
-        click.echo(
-            f"  curl -s {base}/chat/completions -H 'Authorization: Bearer {self._key}' \\\n"
-            f"       -H 'Content-Type: application/json' -d '{body}'"
-        )
+        for path, body in asked.items():
+            click.echo(
+                f"  curl -s {base}/{path} -H 'Authorization: Bearer {self._key}' \\\n"
+                f"       -H 'Content-Type: application/json' -d '{body}'"
+            )
         click.echo(f"  curl -s {base}/status -H 'Authorization: Bearer {self._key}'\n")
 
     def wait(self) -> None:

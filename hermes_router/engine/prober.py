@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.catalog import Capability, Known, ModelSpec, Price, PriceClass, TargetFacts
-from hermes_router.core.errors import ModelGone, RequestRejected, UpstreamError
+from hermes_router.core.errors import Inexpressible, Invalid, ModelGone, RequestRejected, UpstreamError
 from hermes_router.core.events import Usage
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.ports import Clock
@@ -170,6 +170,8 @@ class Prober:
                     self.refused_at.clear()
                 self.refused_at[provider, model] = self._clock.now()
                 self.unknown_models.add(provider)
+        elif isinstance(error, Invalid | Inexpressible):
+            pass  # a field that is wrong in this request (a schema of the caller's) says nothing of the model
         elif isinstance(error, RequestRejected) and (error.param or "").startswith("response_format"):
             for what in demand.needs & {Capability.JSON_SCHEMA, Capability.JSON_OBJECT}:
                 self._state.learn_capability(provider, model, what, Known.NO)

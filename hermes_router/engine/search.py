@@ -144,7 +144,10 @@ class Search:
 
     def alone(self, facts: TargetFacts) -> bool:
         """Whether nobody but this target could serve."""
-        planned = self._plan(self.constraint._replace(tried=self.constraint.tried | {facts.target}))
+        others = self.constraint._replace(tried=self.constraint.tried | {facts.target})
+        if self._fallback_any:
+            others = others._replace(pin=None)
+        planned = self._plan(others)
         spare = (one.why for one in planned.explain() if isinstance(one, Choice))
         return all(why == "last resort" for why in spare)
 

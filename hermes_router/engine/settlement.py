@@ -9,6 +9,8 @@ from hermes_router.core.errors import (
     AttemptReport,
     Blames,
     ContextTooLong,
+    Inexpressible,
+    Invalid,
     NetworkDown,
     RequestRejected,
     TimedOut,
@@ -111,7 +113,9 @@ class Settlement:
             state.learn_refused(target.provider, target.model, error.param)
         if isinstance(error, RequestRejected) and error.wire_class == "refused":
             self.refusal = error
-            if error.param in _ABILITIES:  # it said what the model lacks: the next such request goes elsewhere at once
+            # It said what the model lacks: the next such request goes elsewhere at once. A field that is wrong in this
+            # request (too many tools, a name that is too long) says nothing of the model.
+            if error.param in _ABILITIES and not isinstance(error, Inexpressible | Invalid):
                 state.learn_capability(target.provider, target.model, Capability(error.param), Known.NO)
 
     def not_sent(self, facts: TargetFacts, error: UpstreamError) -> None:

@@ -44,14 +44,14 @@ class Meter:
     largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
     much more that is than we expect of it (`extra_seen` was said last). `denied` = the claim that was refused last, at
-    `denied_at`; `doubts` = how much of it nobody has answered, till `doubts_until`. `drains` = it refills evenly, as a
+    `denied_at`; `doubted` = claims that nobody has answered, mark and amount. `drains` = it refills evenly, as a
     bucket does (its resets say so).
     `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
         "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "denied", "denied_at",
-        "doubts", "doubts_until", "drained_at", "drains", "due_at", "extra", "extra_seen", "former", "gone",
+        "doubted", "drained_at", "drains", "due_at", "extra", "extra_seen", "former", "gone",
         "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin", "proved", "published",
         "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding", "slots", "span_s",
         "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s", "unit",
@@ -87,8 +87,8 @@ class Meter:
         self.drained_at = 0.0
         self.told_mark = -1
         self.denied_at = -_NEVER
-        self.denied = self.doubts = 0
-        self.doubts_until = 0.0
+        self.denied = 0
+        self.doubted: list[tuple[int, int]] = []
         self.log: deque[list[Any]] = deque()
         self.closed = self.closed_mark = 0
         self.slice_until = self.touched_at = 0.0
@@ -280,12 +280,27 @@ class Meter:
             if mark <= self.closed_mark:
                 self.amend(mark, change)
 
-    def doubt(self, amount: int, now: float) -> None:
+    def doubt(self, amount: int, mark: int) -> None:
         """So much of what it holds may never have been counted: nothing was heard of the request."""
-        if now >= self.doubts_until:
-            self.doubts = 0
-        self.doubts += amount
-        self.doubts_until = now + self.span_s
+        self.doubted = [one for one in self.doubted if one[0] > self.gone]
+        self.doubted.append((mark, amount))
+
+    @property
+    def doubts(self) -> int:
+        """How much of what it holds nobody has answered."""
+        return sum(amount for mark, amount in self.doubted if mark > self.gone)
+
+    def take_doubted(self, amount: int) -> int:
+        """Take up to so much from what nobody has answered; how much that was. All that is left is certain."""
+        taken = 0
+        for mark, doubted in self.doubted:
+            one = min(doubted, amount - taken) if mark > self.gone else 0
+            if one:
+                self.amend(mark, -one)
+                taken += one
+        self.doubted.clear()
+        self.base += taken
+        return taken
 
     def withhold(self, amount: int, until: float, now: float) -> None:
         """So much is not ours to use until then, epoch seconds."""

@@ -225,7 +225,12 @@ def dares_at(slot: Slot, demand: Demand, now: float) -> float | None:
     for meter in slot.meters:
         amount = wanted[meter.code] + meter.extra
         if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
-            at = max(at, meter.room_at(max(0, amount - _slack(meter, amount, now)), now))
+            slack = _slack(meter, amount, now)
+            least = max(0, amount - slack)
+            if meter.limit is not None and least > meter.limit:
+                return None
+            if meter.short(amount, now) > slack:
+                at = max(at, meter.room_at(least, now))
     return at
 
 
@@ -243,7 +248,7 @@ def _slack(meter: Meter, amount: int, now: float) -> int:
     limit = meter.limit
     if meter.code not in SIZES or not meter.sliding or limit is None or meter.origin == "owner":
         return 0
-    slack = meter.doubts if now < meter.doubts_until else 0
+    slack = meter.doubts
     since_s = now - meter.denied_at
     if since_s > ASKED_AGAIN_S or amount <= meter.denied * (1.0 - MISSIZED):
         slack += int(amount * MISSIZED)

@@ -27,7 +27,6 @@ def take(meter: "Meter", seen: QuotaSeen, now: float, claim: tuple[int, int] | N
     limit = seen.limit if seen.limit is not None else meter.limit if meter.origin in TAUGHT else None
     if refused:
         meter.denied_at, meter.denied = now, claim[0] if claim is not None else 0
-        meter.doubts = 0
     if seen.remaining is None:
         if seen.limit is not None:
             _believe(meter, seen.limit, now)
@@ -102,8 +101,10 @@ def _recount(
     # What was sent at about the same time may have changed places on its way: it is not taken as counted yet. The
     # request that was answered (`own`) is. `room` = the reset is when there is room for the claim, no more.
     loose = meter.total - meter.base - meter.closed - own
+    # Of tokens there are seldom two on their way at once, so that a slice which had ended before counts as told.
+    edge = mark + 1 if meter.code in (TOKENS, INPUT) else mark
     for entry in reversed(meter.log):
-        if 0 < entry[2] < mark:
+        if 0 < entry[2] < edge:
             break
         loose += entry[1] if entry[2] else 0
     meter.close()
@@ -121,6 +122,8 @@ def _recount(
             meter.reset_at = reset_at
     loose = max(0, loose)
     more = max(used + after, min(used + loose, meter.total - meter.base)) - (meter.total - meter.base)
+    if room:
+        more += meter.take_doubted(max(0, -more))  # what was never heard of is the first that was never counted
     if more > 0:
         meter.enter(reset_at, more, 0)
     else:

@@ -23,7 +23,7 @@ from hermes_router.server.routes import Routes, wrong_method
 from hermes_router.server.through import WebHandler, through
 
 _BACKLOG = 1024
-_PREFIXES = ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic")
+_PREFIXES = ("/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic", "/anthropic/v1/v1")
 _HOT = web.AppKey("hot", dict[str, Handler])
 
 
@@ -67,8 +67,8 @@ class _Paths:
         self._preflight = through(boundary.open_route(routes.preflight))
         self._known: dict[str, Mapping[str, WebHandler]] = {}
 
-    def add(self, path: str, handlers: dict[str, Handler], dialect: DialectName = "openai_chat") -> None:
-        """Make a path known. Another method is refused in `dialect`."""
+    def add(self, path: str, handlers: dict[str, Handler], dialect: DialectName | None = None) -> None:
+        """Make a path known. Another method is refused in `dialect`; None = in that of the caller's SDK."""
         table = {method: through(handler) for method, handler in handlers.items()} | {"OPTIONS": self._preflight}
         if "GET" in handlers:
             table["HEAD"] = table["GET"]

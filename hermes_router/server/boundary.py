@@ -18,6 +18,8 @@ from hermes_router.wire.dialect import Dialect
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.openai_errors import Rendered
 
+VERSION_HEADER = "anthropic-version"
+"""Anthropic's SDKs send it with everything."""
 # What a caller may call its own request; anything else could forge a line of our log (facts/os.md 6.4).
 _CALLER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -45,10 +47,10 @@ class Boundary:
         self._ids = ids
         self._log = log
 
-    def keyed(self, handler: KeyedHandler, dialect: DialectName = "openai_chat") -> Handler:
+    def keyed(self, handler: KeyedHandler, dialect: DialectName | None = None) -> Handler:
         """A route under `/v1`: host, origin and router key are checked before anything else happens.
 
-        What goes wrong is told in `dialect`.
+        What goes wrong is told in `dialect`; None = in that of the caller's SDK.
         """
 
         async def guarded(arrival: Arrival) -> Rendered | None:
@@ -63,13 +65,13 @@ class Boundary:
                 rendered = await handler(arrival, visit)
             except Exception as error:  # noqa: BLE001 - the border
                 reply = visit.reply if visit else None
-                rendered = await self._failed(error, arrival, headers, reply, DIALECTS[dialect])
+                rendered = await self._failed(error, arrival, headers, reply, _told_in(dialect, arrival))
             return rendered and _completed(rendered, headers)
 
         return guarded
 
-    def open_route(self, handler: Handler, dialect: DialectName = "openai_chat") -> Handler:
-        """A route without a key; host and origin are checked all the same."""
+    def open_route(self, handler: Handler, dialect: DialectName | None = None) -> Handler:
+        """A route without a key; host and origin are checked all the same. `dialect` as in `keyed`."""
 
         async def guarded(arrival: Arrival) -> Rendered | None:
             headers = self._headers(arrival)
@@ -79,7 +81,7 @@ class Boundary:
                 headers.update(access.cors(arrival))
                 rendered = await handler(arrival)
             except Exception as error:  # noqa: BLE001 - the border
-                rendered = await self._failed(error, arrival, headers, None, DIALECTS[dialect])
+                rendered = await self._failed(error, arrival, headers, None, _told_in(dialect, arrival))
             return rendered and _completed(rendered, headers)
 
         return guarded
@@ -113,6 +115,12 @@ def _completed(rendered: Rendered, headers: Mapping[str, str]) -> Rendered:
     if rendered.body:
         rendered.headers.setdefault("content-type", "application/json")
     return rendered
+
+
+def _told_in(dialect: DialectName | None, arrival: Arrival) -> Dialect:
+    """The dialect of a failure, where the path has none of its own: Anthropic's SDKs name their version."""
+    spoken: DialectName = "anthropic_messages" if VERSION_HEADER in arrival.headers else "openai_chat"
+    return DIALECTS[dialect or spoken]
 
 
 def _caller_left(arrival: Arrival) -> bool:

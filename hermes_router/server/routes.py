@@ -4,6 +4,7 @@ Owns what each path does: it reads, asks the engine, and hands over. It must nev
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -15,7 +16,7 @@ from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
 from hermes_router.engine.report import is_ready, status_report
 from hermes_router.server.arrival import Arrival, Handler
-from hermes_router.server.boundary import Visit
+from hermes_router.server.boundary import VERSION_HEADER, Visit
 from hermes_router.wire import messages_models, openai_models
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_request import parse_count as messages_count
@@ -25,7 +26,6 @@ from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.openai_models import ModelRow
 from hermes_router.wire.responses_request import parse_request as responses_request
 
-_VERSION = "anthropic-version"  # Anthropic's SDKs send it with everything
 _JSON = msgspec.json.Encoder()
 _NO_PATH = "No such path: {} {}"
 
@@ -79,16 +79,16 @@ class Routes:
 
     async def models(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """GET /v1/models, in the shape of the caller's SDK."""
-        lists = messages_models if _VERSION in arrival.headers else openai_models
+        lists = messages_models if VERSION_HEADER in arrival.headers else openai_models
         return Rendered(200, {}, lists.render_list(self._model_rows(self._engine, visit.caller)))
 
     async def model(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """GET /v1/models/{id}; ids may hold slashes."""
-        wanted = arrival.params["id"]
+        wanted = messages_models.original(listed := arrival.params["id"])
         for row in self._model_rows(self._engine, visit.caller):
             if row.id == wanted:
-                lists = messages_models if _VERSION in arrival.headers else openai_models
-                return Rendered(200, {}, lists.render_one(row))
+                lists = messages_models if VERSION_HEADER in arrival.headers else openai_models
+                return Rendered(200, {}, lists.render_one(replace(row, id=listed)))
         raise UnknownModel(f"The model {wanted[:100]!r} does not exist.", param="model", code="model_not_found")
 
     # -- status ----------------------------------------------------------------------------------------

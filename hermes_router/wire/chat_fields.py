@@ -54,6 +54,10 @@ _QUIET: Final = SILENT | {"cache_control", "thinking", "output_config", "reasoni
 """Fields that only another dialect has, and that ask for nothing that could be missed here (clients.md 7.2, 7.4)."""
 
 
+_NO_WORD: Final[dict[str, Any]] = {"role": "user", "content": "."}
+"""What is asked where the caller has said nothing."""
+
+
 class ChatBody(NamedTuple):
     """Fields as `outgoing.render` takes them, what their messages are like, and what could not be said."""
 
@@ -65,7 +69,7 @@ class ChatBody(NamedTuple):
 def write(conversation: Conversation) -> ChatBody:
     """The fields. Raises Inexpressible for what Chat has no word for and whose loss would change the meaning."""
     draft = _Draft()
-    messages = list(draft.messages(conversation))
+    messages = list(draft.messages(conversation)) or [_NO_WORD]  # a list without messages is refused everywhere
     fields = Fields()
     raw = Raw(_ENCODE(messages))
     fields["messages"] = raw
@@ -118,8 +122,10 @@ class _Draft:
         calls: list[dict[str, Any]] = []
         for part in turn.parts:
             match part:
-                case Text(text=text) | Foreign(text=text):
+                case Text(text=text):
                     texts.append(text)
+                case Foreign(text=text, kind=kind):
+                    texts.append(self._told(text, kind))
                 case Reasoning(text=text, seal=seal):
                     if text and (seal is None or seal.kind == "none"):
                         thoughts.append(text)
@@ -185,12 +191,16 @@ class _Draft:
             case Foreign(kind="file_id"):
                 raise Inexpressible("a file that its provider keeps", param="file_id")
             case Foreign(text=text, kind=kind):
-                if not text:
-                    self._warn("dropped", kind or "content")
-                return {"type": "text", "text": text} if text else None
+                return {"type": "text", "text": text} if self._told(text, kind) else None
             case Reasoning() | ToolCall() | ToolResult():
                 return None
         assert_never(part)
+
+    def _told(self, text: str, kind: str) -> str:
+        """What a block of a provider's own says to others; it is said where that is nothing."""
+        if not text:
+            self._warn("dropped", kind or "content")
+        return text
 
     def _document(self, part: Document) -> dict[str, Any]:
         if part.text:

@@ -5,6 +5,7 @@ for the first time and is wrong is a BadRequest naming its path. Keys that only 
 its name. It must never know a target.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _READ: Final = frozenset({
     "model", "stream", "messages", "system", "max_tokens", "tools", "tool_choice", "thinking", "output_config",
     "output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata",
 })  # fmt: skip
+_LONGEST_KEY: Final = 64  # characters of a cache key; OpenAI refuses more
 _TEXT_KEYS: Final = frozenset({"type", "text"})
 _TOOL_KEYS: Final = frozenset({"type", "name", "description", "input_schema", "strict"})
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
@@ -195,8 +197,13 @@ def _parameters(given: Mapping[str, Any], session: str | None, extras: dict[str,
     metadata = given.get("metadata") or {}
     if metadata:
         extras["metadata"] = metadata
-    if user := metadata.get("user_id"):
-        parameters["user"] = user
+    if user := metadata.get("user_id"):  # who and on which device: for its maker, a word of it for others (12.8)
+        parameters["user"] = _word_of(user)
     if session:
-        parameters["prompt_cache_key"] = session
+        parameters["prompt_cache_key"] = session if len(session) <= _LONGEST_KEY else _word_of(session)
     return parameters
+
+
+def _word_of(text: str) -> str:
+    """The same word for the same text, which cannot be read from it."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest()

@@ -1,8 +1,8 @@
 """Cache marks where the caller's dialect has none, and where the caller has set more than a provider takes.
 
-Owns where they stand, since a provider that caches up to marks only would cache nothing without (facts: providers.md 12.8, clients.md 2.3, 5, 7.18): behind the tools, the system text and the
-last turns of the user, four at most, so that each request of a conversation finds what the one before has written. It
-must never know a provider.
+Owns where they stand, since a provider that caches up to marks only would cache nothing without (facts: providers.md
+12.8, clients.md 2.3, 5, 7.18): behind the tools, the system text and the last turns of the user, four at most, so that
+each request of a conversation finds what the one before has written. It must never know a provider.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ _MOST: Final = 4  # more are refused
 _QUOTED: Final = b'"cache_control"'
 _PLACES: Final = ("tools", "system", "messages")  # in the order of the prefix that is cached
 _BLOCKS: Final = msgspec.json.Decoder(list[dict[str, Raw]])
+_NESTING: Final = ("tool_result", b'"tool_result"')
 _LIST: Final = ord("[")
 _UNMARKABLE: Final = frozenset({"thinking", "redacted_thinking"})
 
@@ -100,16 +101,24 @@ def _opened(blocks: Any) -> Any:
         return ()
     for block in blocks:
         content = block.get("content")
-        if isinstance(content, list) or (isinstance(content, Raw) and memoryview(content)[0] == _LIST):
+        if _nests(block) and (
+            isinstance(content, list) or (isinstance(content, Raw) and memoryview(content)[0] == _LIST)
+        ):
             block["content"] = _opened(content)
     return blocks
+
+
+def _nests(block: dict[str, Any]) -> bool:
+    """Whether it is a message, or a block that holds blocks: what lies within others is their own."""
+    kind = block.get("type")
+    return "role" in block or (bytes(kind) if isinstance(kind, Raw) else kind) in _NESTING
 
 
 def _holders(blocks: Any) -> Iterator[dict[str, Any]]:
     """Those that hold a mark, in their order; what lies within a block comes before it."""
     for block in blocks:
         content = block.get("content")
-        if isinstance(content, list):
+        if _nests(block) and isinstance(content, list):
             yield from _holders(content)
         mark = block.get(_MARK)
         if mark is not None and not (isinstance(mark, Raw) and is_null(mark)):

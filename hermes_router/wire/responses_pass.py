@@ -22,7 +22,7 @@ from hermes_router.wire.quirks_parameters import is_silent
 from hermes_router.wire.responses_compose import compose
 from hermes_router.wire.responses_content import DIALECT, read
 from hermes_router.wire.responses_history import goes_back
-from hermes_router.wire.responses_items import decode, is_assistants
+from hermes_router.wire.responses_items import CALLS, OUTPUTS, decode, is_assistants
 from hermes_router.wire.responses_parameters import ENCRYPTED, fit, reasons, taken
 from hermes_router.wire.responses_tools import toolset
 from hermes_router.wire.seals import unwrap
@@ -34,6 +34,7 @@ _RAWS: Final = msgspec.json.Decoder(list[Raw])
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _THOUGHTS: Final = re.compile(rb'"reasoning"')
 _CUSTOM: Final = re.compile(rb'"(?:custom_tool_call|namespace)"')
+_PAIRS: Final = re.compile(rb'"(?:function|custom_tool)_call(?:_output)?"')
 _SIMPLE: Final = (
     "temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "metadata", "prompt_cache_key",
     "safety_identifier",
@@ -47,6 +48,8 @@ class _Head(msgspec.Struct, gc=False):
     type: Any = None
     role: Any = None
     id: Any = None
+    call_id: Any = None
+    name: Any = None
     encrypted_content: Any = None
     content: Raw = Raw(b"")
     output: Raw = Raw(b"")
@@ -60,6 +63,8 @@ def pass_on(inbound: Inbound, facts: TargetFacts, options: Options, recall: Reca
     """The whole body. Raises BadRequest where values cannot be sent on, Inexpressible where a target has no word."""
     if Quirk.NATIVE_RESPONSES not in facts.quirks and _is_rich(inbound.fields):
         return compose(read(inbound), facts, options, recall)._replace(straight=False)
+    if not _is_paired(inbound.fields["input"]):  # refused everywhere, with each later turn (contract.md, Errors)
+        return compose(read(inbound), facts, options, recall)
     passing = _Passing(inbound, facts, options, recall)
     try:
         return passing.run()
@@ -78,6 +83,24 @@ def _is_rich(fields: Mapping[str, Raw]) -> bool:
     if _CUSTOM.search(raw):
         return True
     return any(len(head.output) and memoryview(head.output)[0] == _LIST for head in _HEADS.decode(raw))
+
+
+def _is_paired(raw: Raw) -> bool:
+    """Whether each call has a name, an id of its own and one output, and each output stands behind its call."""
+    if memoryview(raw)[0] != _LIST or not _PAIRS.search(raw):
+        return True
+    called: set[str] = set()
+    answered: set[str] = set()
+    for head in _HEADS.decode(raw):
+        if head.type in CALLS:
+            if head.call_id in called or not head.name:
+                return False
+            called.add(head.call_id)
+        elif head.type in OUTPUTS:
+            if head.call_id in answered or head.call_id not in called:
+                return False
+            answered.add(head.call_id)
+    return called == answered
 
 
 class _Passing:

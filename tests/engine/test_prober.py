@@ -8,6 +8,7 @@ import pytest
 
 from hermes_router.core.catalog import Capability, Claim, Known, Price, PriceClass, QuotaRule, TargetFacts
 from hermes_router.core.errors import (
+    Inexpressible,
     Invalid,
     ModelGone,
     NetworkDown,
@@ -440,3 +441,13 @@ def test_an_odd_schema_of_the_callers_is_nobodys_fault() -> None:
             world.facts[0], question.demand, question.inbound.fields, body=json.dumps(completion("{}")).encode()
         )
     assert learnt(world, Capability.JSON_SCHEMA) is None
+
+
+def test_a_wrong_schema_of_a_callers_says_nothing_of_the_model() -> None:
+    """It names `response_format`, too: the next caller's may be a right one."""
+    world = World("a/m")
+    demand = world.question(response_format=SCHEMA).demand
+    for error in (Invalid("x", param="response_format.json_schema"), Inexpressible("x", param="response_format")):
+        world.engine.prober.failed(world.facts[0], error, demand)
+    learned = world.engine.state.learned.of("a", "m")
+    assert learned.capability(Capability.JSON_SCHEMA, world.facts[0].model, world.clock.now()) is not Known.NO

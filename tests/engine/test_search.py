@@ -6,7 +6,7 @@ import pytest
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.errors import NoTarget, RateLimited, TooLargeHere
-from hermes_router.core.observations import Unit, Window
+from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.core.settings import Settings
 from hermes_router.engine import search as module
 from hermes_router.engine.search import Search
@@ -48,6 +48,15 @@ def test_a_pin_with_fallback_goes_on_without_its_pin() -> None:
     found = a_search(world, pin=Pin("a", "m"), fallback_any=True).take(patient=True)
     assert found is not None
     assert found.facts.target.provider == "b"
+
+
+def test_a_silent_pin_with_fallback_is_not_alone() -> None:
+    """It is given up in time where somebody else may answer, not waited for until the deadline."""
+    world = World("a/m", "b/m")
+    for fallback in (False, True):
+        search = a_search(world, pin=Pin("a", "m"), fallback_any=fallback)
+        assert search.take(patient=True) is not None
+        assert search.alone(world.facts[0]) is not fallback
 
 
 @pytest.mark.parametrize(
@@ -163,3 +172,23 @@ async def test_the_body_of_an_error_does_not_grow_with_every_round() -> None:
     assert run.rendered.status == 503
     assert len(run.said["error"]["attempts"]) == 50
     assert int(run.rendered.headers["x-hermes-attempts"]) == len(world.transport.flights) > 50
+
+
+def test_one_that_would_be_sent_away_dares_once() -> None:
+    """It may ask where the day's tokens are short by less than its own size may be wrong; refused, it asks no more."""
+    world = World("a/m")
+    now = world.clock.now()
+    facts = world.facts[0]
+    search = a_search(world)
+    first = search.take(patient=True)
+    assert first is not None
+    search.give_back(first)
+    amount = 1_024 + world.question("hi").demand.input_tokens
+    left = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 200_000, amount - 5, now + 9_000.0)
+    world.engine.state.seen(facts.target, [left], now)
+    assert search.take(patient=True) is None
+    assert search.dares_at() == now
+    dared = search.dare()
+    assert dared is not None
+    search.give_back(dared)
+    assert (search.dare(), search.dares_at()) == (None, None)

@@ -1,7 +1,19 @@
 """What an attempt's end does: it is learnt from, accounted and settled once, and whoever waits hears of it."""
 
+import pytest
+
 from hermes_router.core.catalog import Capability, Known
-from hermes_router.core.errors import CredentialRejected, Invalid, NetworkDown, RateLimited, Unreachable
+from hermes_router.core.errors import (
+    CredentialRejected,
+    Inexpressible,
+    Invalid,
+    NetworkDown,
+    RateLimited,
+    RequestRejected,
+    TimedOut,
+    Truncated,
+    Unreachable,
+)
 from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.engine.ramp import Passage, Ramps
 from hermes_router.engine.search import Search
@@ -55,11 +67,31 @@ def test_what_was_not_sent_is_not_told_twice() -> None:
     assert made.world.status() == "paused"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        Inexpressible("the tool name is too long", param="tools"),
+        Invalid(
+            "Invalid 'tools': array too long. Expected an array with maximum length 128", status=400, param="tools"
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_one_request_teaches_nothing_of_the_model(error: RequestRejected) -> None:
+    """Its caller's own tools cannot be sent or taken: the model goes on getting everybody else's."""
+    made = Under()
+    target = made.candidate.facts.target
+    made.settlement.failed(made.candidate.facts, error, None, reported=None, chars=0)
+    assert made.settlement.refusal is error
+    learnt = made.world.engine.state.learned.of(target.provider, target.model).capabilities
+    assert Capability.TOOLS not in learnt
+
+
 def test_a_refusal_is_kept_for_the_caller_and_teaches() -> None:
     """The provider named what the model lacks: the caller may get that back, and the next request goes elsewhere."""
     made = Under()
     facts = made.candidate.facts
-    error = Invalid("image input is not supported", status=400, param="images")
+    error = RequestRejected("image input is not supported", status=400, param="images")
     made.settlement.failed(facts, error, None, reported=None, chars=0)
     assert made.settlement.refusal is error
     memory = made.world.engine.state.learned.of(facts.target.provider, facts.target.model)
@@ -155,3 +187,30 @@ def test_what_never_reached_the_provider_costs_no_quota() -> None:
         used.append(made.used)
     assert used[:2] == [0, 0]
     assert used[2] > 0
+
+
+class Sent:
+    """An attempt as far as the settlement asks."""
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+        self.ttft_s = None
+        self.sent_mono = self.last_data_mono = 0.0
+
+
+def test_a_cut_answer_has_used_what_it_showed_and_a_silent_one_its_prompt() -> None:
+    """Neither keeps the whole claim; of the silent one it is doubted that it was counted at all."""
+    kept: list[tuple[int, int]] = []
+    for error, status, chars in ((Truncated(), 200, 400), (TimedOut("first_token"), None, 0)):
+        made = Under()
+        world, facts = made.world, made.candidate.facts
+        told = QuotaSeen("account", Unit.TOKENS, Window.DAY, 100_000, 100_000, world.clock.now() + 60)
+        world.engine.state.seen(facts.target, [told], world.clock.now())
+        made.plan()
+        meter = next(one for one in made.candidate.reservation.slot.meters if one.unit is Unit.TOKENS)
+        assert meter.used > 1_000
+        made.settlement.failed(facts, error, Sent(status), reported=None, chars=chars)  # type: ignore[arg-type]
+        kept.append((meter.used, meter.doubts))
+    prompt = kept[1][0]
+    assert 0 < prompt < 100
+    assert kept == [(prompt + 100, 0), (prompt, prompt)]

@@ -98,3 +98,14 @@ def test_an_older_snapshot_still_plans(world, make) -> None:
     assert w.who() == "b/m#k1"
     w.roster = old
     assert w.who() == "a/m#k1"
+
+
+def test_a_told_day_ends_by_the_clock_that_the_row_gives_another_model(world, make) -> None:
+    """A model without a published day is told one: it ends with the provider's days, and does not roll."""
+    pacific = "America/Los_Angeles"
+    known = make("a/m", quotas=[QuotaRule(Unit.REQUESTS, 50, Window.DAY, "account_model", resets=pacific)])
+    other = make("a/n")
+    w = world(known, other)
+    w.state.adopt(w.roster)
+    w.state.seen(other.target, (QuotaSeen("account_model", Unit.REQUESTS, Window.DAY, 20, 5, None),), w.now)
+    assert [m.resets for m in w.state.slot(other.target).meters if m.window is Window.DAY] == [pacific]

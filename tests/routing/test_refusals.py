@@ -189,3 +189,49 @@ def test_cp2_what_the_ledger_explains_is_not_asked_after() -> None:
         w.later(3_601.0)
     assert explained.who() is None
     assert not_so.who() is not None
+
+
+TOKENS_A_DAY = QuotaRule(Unit.TOKENS, 200_000, Window.DAY, "account_model")
+
+
+def short_of_tokens(w: World, remaining: int, *, used_first: int) -> None:
+    """One that draws a refusal by the day's tokens, of which `remaining` are left, after `used_first` were used."""
+    demand = ask(max_output_tokens=4_000)
+    first = w.take(demand)
+    assert first is not None
+    w.state.settle(first.reservation, w.now, input_tokens=used_first, output_tokens=0, sent=True)
+    candidate = w.take(demand)
+    assert candidate is not None
+    left = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 200_000, remaining, w.now + 500.0)
+    error = err.QuotaExhausted(status=429, window=Window.DAY, scope="account_model", retry_at=w.now + 500.0, told=True)
+    error.quotas = (left,)
+    w.state.failed(candidate.facts.target, error, w.now, demand=demand, reservation=candidate.reservation)
+    w.settle(candidate, sent=False)
+
+
+def test_a_request_that_was_taken_for_too_little_holds_back_its_like_and_nobody_else() -> None:
+    """4,050 were left, it was taken for some 4,010 and was more: a smaller one may go at once, an equal one waits."""
+    w = World(target("a/m", quotas=(TOKENS_A_DAY,)))
+    short_of_tokens(w, 4_050, used_first=195_950)
+    assert w.status(w.roster.facts[0]).state == "ready"
+    assert w.who(ask(max_output_tokens=4_000)) is None
+    assert w.who(ask(max_output_tokens=2_000)) is not None
+    w.later(501.0)
+    assert w.take(ask(max_output_tokens=1_000)) is not None
+
+
+def test_a_refusal_that_names_its_unit_teaches_nothing_of_another() -> None:
+    """A prompt above the minute's input tokens: no number of requests is learned of it, for nobody."""
+    rules = (QuotaRule(Unit.REQUESTS, 30, Window.MINUTE, "account_model"),)
+    w = World(target("a/m", quotas=rules))
+    for _ in range(3):
+        w.later(70.0)
+        for _ in range(3):
+            w.who()
+        error = err.RateLimited(
+            status=429, window=Window.MINUTE, scope="account_model", retry_at=w.now + 30.0, told=True
+        )
+        error.quotas = (QuotaSeen("account_model", Unit.INPUT_TOKENS, Window.MINUTE, 15_000, None, w.now + 30.0),)
+        refused(w, error)
+    assert learned(w) == []
+    assert not [one for scope, one in w.state.windows(w.now) if scope.model is None and one.unit == "requests"]

@@ -5,7 +5,7 @@ import pytest
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import Capability, Known, PriceClass, QuotaRule
 from hermes_router.core.observations import QuotaSeen, Unit, Window
-from hermes_router.routing.standing import amounts, holds, too_small
+from hermes_router.routing.standing import amounts, dares_at, holds, too_small
 
 DAY = 86_400.0
 
@@ -133,3 +133,73 @@ def test_too_small_is_about_the_input(world, make, want) -> None:
     slot = w.state.slot(a.target)
     assert not too_small(slot, want(text_bytes=3_600, max_output_tokens=100_000))
     assert too_small(slot, want(text_bytes=9_000))
+
+
+def spent(w, a, used: int) -> None:
+    """A day of 10,000 tokens, told, of which so many are used."""
+    w.state.adopt(w.roster)
+    told = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 10_000, 10_000 - used, w.now + 9_000.0)
+    w.state.seen(a.target, (told,), w.now)
+
+
+def test_who_would_be_sent_away_may_ask_where_we_may_have_misjudged(world, make, want) -> None:
+    """A request short by a hundredth of itself may dare; one short by half of itself has to wait for the reset."""
+    a = make("a/m")
+    w = world(a)
+    spent(w, a, 7_950)
+    demand = want(max_output_tokens=2_060)
+    slot = w.state.slot(a.target)
+    assert w.take(demand) is None
+    assert dares_at(slot, demand, w.now) == w.now
+    assert dares_at(slot, want(max_output_tokens=4_000), w.now) > w.now + 100.0
+    assert w.plan(demand).dares_at == w.now
+    assert w.plan(demand).dare().why == "last resort"
+    assert w.plan(want(max_output_tokens=4_000)).dare() is None
+
+
+def test_what_nobody_answered_may_never_have_been_counted(world, make, want) -> None:
+    """A request was silent: the day is full by our count only, so one that would be sent away may ask."""
+    a = make("a/m")
+    w = world(a)
+    spent(w, a, 7_000)
+    silent = w.take(want(max_output_tokens=2_500))
+    w.state.settle(silent.reservation, w.now, input_tokens=2_400, output_tokens=0, sent=True, unheard=True)
+    again = w.take(want(max_output_tokens=500))
+    w.state.settle(again.reservation, w.now, input_tokens=601, output_tokens=0, sent=True, unheard=True)
+    demand = want(max_output_tokens=2_000)
+    assert w.take(demand) is None  # there are more than all by our count
+    assert dares_at(w.state.slot(a.target), demand, w.now) == w.now
+
+
+def test_nobody_dares_where_a_budget_or_a_cooldown_stands(world, make, want) -> None:
+    """The owner's word is exact, and so is what was told; only a first overload may be over already."""
+    a = make("a/m", quotas=(QuotaRule(Unit.TOKENS, 2_000, Window.DAY, origin="owner"),))
+    w = world(a)
+    w.state.adopt(w.roster)
+    assert w.plan(want(max_output_tokens=2_010)).dare() is None
+    used = w.take(want(max_output_tokens=1_000))
+    assert used is not None
+    demand = want(max_output_tokens=1_000)
+    assert w.take(demand) is None
+    assert dares_at(w.state.slot(a.target), demand, w.now) > w.now
+    assert w.plan(demand).dare() is None
+    b = make("b/m")
+    w = world(b)
+    w.blame(b, err.RateLimited(status=429))
+    assert w.plan(want()).dare() is None
+    w = world(b)
+    w.blame(b, err.Overloaded(status=503))
+    assert w.plan(want()).dare() is not None
+
+
+def test_a_minute_of_tokens_keeps_a_little_room_for_what_a_size_is_off(world, make, want) -> None:
+    """2,000 are left of a told minute: what is taken for 1,990 waits, for 1,900 goes; all of a whole one may be asked."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.seen(a.target, (QuotaSeen("account_model", Unit.TOKENS, Window.MINUTE, 8_000, 2_000, w.now + 40.0),), w.now)
+    sized = amounts(w.state.slot(a.target).group, want(max_output_tokens=1))[1] - 1
+    assert w.take(want(max_output_tokens=1_990 - sized)) is None
+    assert w.take(want(max_output_tokens=1_900 - sized)) is not None
+    w.later(120.0)
+    assert w.take(want(max_output_tokens=8_000 - sized)) is not None

@@ -18,7 +18,7 @@ UNKNOWN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"])
+@pytest.mark.parametrize("prefix", ["/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic", "/anthropic/v1/v1"])
 async def test_every_alias_reaches_chat_and_models(serve: Any, speak: Any, prefix: str) -> None:
     """Paths with, without and with doubled /v1, and below /anthropic, are the same routes; nothing redirects."""
     router = await serve(speak.whole())

@@ -134,6 +134,29 @@ async def test_an_unknown_model_is_404_in_the_sdks_shape(serve: Any) -> None:
     assert (answer.status, answer.error["code"], answer.error["param"]) == (404, "model_not_found", "model")
 
 
+@pytest.mark.parametrize("name", ["hermes-router", "claude-hermes-router", "groq/openai/gpt-oss-20b"])
+async def test_every_id_of_the_anthropic_list_is_found_by_it(serve: Any, name: str) -> None:
+    """The alias for Claude Code's discovery, too, under the name that was asked for (clients.md 7.10, 7.21)."""
+    router, version = await serve(), {"anthropic-version": "2026-10-21"}
+    listed = (await router.ask("GET", "/v1/models", headers=version)).json
+    assert name in [model["id"] for model in listed["data"]]
+    answer = await router.ask("GET", f"/v1/models/{name}", headers=version)
+    assert (answer.status, answer.json["type"], answer.json["id"]) == (200, "model", name)
+
+
+async def test_where_a_path_has_no_dialect_errors_are_in_that_of_the_sdk(serve: Any, speak: Any) -> None:
+    """Anthropic's SDKs name their version with everything: a missing model, a wrong key, an unknown path."""
+    router, version = await serve(), {"anthropic-version": "2023-06-01"}
+    for path, key, status, kind in (
+        ("/v1/models/nothing", speak.key, 404, "not_found_error"),
+        ("/v1/models", "wrong", 401, "authentication_error"),
+        ("/v1/messages/batches", speak.key, 404, "not_found_error"),
+    ):
+        answer = await router.ask("GET", path, headers=version, key=key)
+        assert (answer.status, answer.json["type"], answer.json["error"]["type"]) == (status, "error", kind)
+        assert answer.json["request_id"] == answer.headers["request-id"]
+
+
 async def test_status_shows_every_target_and_no_secret(serve: Any) -> None:
     """Each target has its state, why and until when; of the key, the last four characters."""
     router = await serve()

@@ -27,6 +27,7 @@ from hermes_router.core.errors import Inexpressible
 from hermes_router.wire.chat_fields import effort_of_budget, write
 from hermes_router.wire.traits import Trait
 
+HI = Turn("user", (Text("hi"),))
 LOOK = Tool("look", "d", {"type": "object", "properties": {"at": {"type": "string"}}})
 
 
@@ -74,7 +75,8 @@ def test_a_thought_goes_out_only_where_it_is_nobodys_secret() -> None:
 
 def test_a_turn_of_nothing_but_a_secret_is_no_turn() -> None:
     """An assistant message without content and calls is refused by most."""
-    assert said(Reasoning("x", Seal("openai_responses", "encrypted", "e")), role="assistant") == []
+    secret = Turn("assistant", (Reasoning("x", Seal("openai_responses", "encrypted", "e")),))
+    assert fields(Conversation(turns=(HI, secret)))["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_calls_of_free_text_tools_are_functions_with_one_field() -> None:
@@ -223,3 +225,17 @@ def test_fields_of_another_dialect_are_refused_said_or_without_meaning() -> None
     for key, value in (("mcp_servers", [{"type": "url"}]), ("container", "c")):
         with pytest.raises(Inexpressible, match=key):
             write(Conversation(extras={"anthropic_messages": {key: value}}))
+
+
+def test_who_says_nothing_asks_something() -> None:
+    """Without a message at all the request would be refused (12.2: placeholders)."""
+    for turns in ((), (Turn("user", (Text(""),)),), (Turn("assistant", ()), Turn("user", ()))):
+        assert fields(Conversation(turns=turns))["messages"] == [{"role": "user", "content": "."}]
+
+
+def test_what_a_provider_ran_itself_is_said_to_be_lost() -> None:
+    """Its results are told as text; a call that says nothing to others is named."""
+    parts = (Foreign("openai_responses", "web_search_call", {}), Foreign("x", "found", {}, "a page"), Text("so"))
+    made = write(Conversation(turns=(Turn("assistant", parts),)))
+    assert [str(note) for note in made.warnings] == ["dropped:web_search_call"]
+    assert msgspec.json.decode(made.fields["messages"]) == [{"role": "assistant", "content": "a page\n\nso"}]

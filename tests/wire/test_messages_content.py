@@ -58,7 +58,8 @@ def test_claude_codes_request_is_read_whole() -> None:
     assert conversation.tools[3].extras == {OURS: {"defer_loading": True}}
     assert (conversation.adaptive, conversation.effort, conversation.max_output_tokens) == (True, "high", 128_000)
     assert conversation.parameters["prompt_cache_key"] == "0f3c"
-    assert conversation.parameters["user"] == body["metadata"]["user_id"]
+    assert len(conversation.parameters["user"]) == 24  # the same for each request; account and device stay here
+    assert conversation.parameters["user"] not in body["metadata"]["user_id"]
     assert conversation.warnings == ()
 
 
@@ -218,9 +219,12 @@ def test_wishes_have_their_neutral_names() -> None:
             service_tier="auto",
         )
     )  # fmt: skip
+    user = conversation.parameters["user"]
     assert conversation.parameters == {
-        "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": ["a"], "user": "u", "prompt_cache_key": "u",
+        "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": ["a"], "user": user, "prompt_cache_key": "u",
     }  # fmt: skip
+    long = read(parse(metadata={"user_id": "u" * 65})).parameters
+    assert (len(user), len(long["user"]), len(long["prompt_cache_key"])) == (24, 24, 24)
     assert conversation.format == Format("json_schema", {"type": "object"})
     assert conversation.extras == {
         OURS: {"metadata": {"user_id": "u", "x": 1}, "output_config": {"y": 2}, "service_tier": "auto"}

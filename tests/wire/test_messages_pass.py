@@ -119,6 +119,10 @@ def test_more_marks_than_are_taken_lose_the_earliest() -> None:
     assert out["system"] == [text("s"), system[1]]
     assert out["messages"] == [asked(text("1")), said(call("a")), asked(result("a", [text("r", **marked)], **marked))]
     assert passed(inbound, KIMI)[0]["messages"] == turns
+    odd = {"type": "new_block", "content": [1, "x", [], {"cache_control": 1}]}
+    five = history(asked(*(text(str(number), **marked) for number in range(5)), odd), said(text("a"), odd), USER)
+    out = passed(five, HAIKU_5)[0]
+    assert out["messages"][0]["content"] == [text("0"), *(text(str(n), **marked) for n in range(1, 5)), odd]
     four = history(*turns[:2], asked(result("a")), tools=tools)
     out, rendered = passed(four, HAIKU_5)
     assert (out["tools"], out["messages"][:2], warned(rendered)) == (tools, turns[:2], set())
@@ -339,8 +343,8 @@ def test_fields_that_only_the_maker_takes() -> None:
     assert {"newest"} == set(out) - {"model", "max_tokens", "stream", "messages"}
     assert warned(rendered) == {"dropped:mcp_servers", "dropped:container"}
     out, rendered = passed(parse(**body), HAIKU_5)
-    assert {"mcp_servers", "container", "service_tier"} <= set(out)
-    assert warned(rendered) == {"dropped:newest"}
+    assert {"mcp_servers", "container", "service_tier", "newest"} <= set(out)
+    assert not warned(rendered)
 
 
 def test_a_list_of_fields_counts_only_in_the_words_of_this_dialect() -> None:

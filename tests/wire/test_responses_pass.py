@@ -42,6 +42,36 @@ def sent(*items, **more):
     return passed(parse(input=list(items)), **more)[1]["input"]
 
 
+# --- what is refused everywhere ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("items", "repair"),
+    [
+        ([RESULT, USER], "orphan_results"),
+        ([USER, CALL, USER], "missing_results"),
+        ([USER, CALL, CALL, RESULT, RESULT], "duplicate_call_ids"),
+        ([USER, {**CALL, "name": ""}, RESULT], "tool_names"),
+    ],
+)
+def test_histories_that_are_refused_everywhere_are_repaired(items, repair) -> None:
+    """Or the conversation would be wedged for good; what only this dialect has survives (contract.md, Errors)."""
+    rendered, out = passed(parse(input=[SAID | {"phase": "commentary"}, *items], truncation="auto"))
+    calls = [item for item in out["input"] if item["type"] == "function_call"]
+    outputs = [item for item in out["input"] if item["type"] == "function_call_output"]
+    assert [item["call_id"] for item in calls] == [item["call_id"] for item in outputs]
+    assert len({item["call_id"] for item in calls}) == len(calls)
+    assert all(item["name"] for item in calls)
+    assert (out["input"][0]["phase"], out["truncation"]) == ("commentary", "auto")
+    assert f"repaired:{repair}" in warnings(rendered)
+    assert rendered.altered
+
+
+def test_an_output_behind_other_words_is_in_its_place() -> None:
+    """The provider takes it there: the caller's own bytes go out."""
+    assert sent(USER, CALL, USER, RESULT) == [USER, CALL, USER, RESULT]
+
+
 # --- what is left alone -----------------------------------------------------------------------------
 
 
