@@ -7,6 +7,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import uvloop
 
@@ -20,6 +22,8 @@ from hermes_router.daemon.sources import SystemClock
 from hermes_router.daemon.start import Prepared, Refused, Teller, parse, prepare, settle_process
 from hermes_router.daemon.wiring import build
 from hermes_router.store.usage import UsageStore
+
+GATHER_S: Final = 0.05  # how long a line may wait on its way into a file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _live(prepared: Prepared) -> int:
     loop = asyncio.get_running_loop()
+    prepared.out.gather(partial(loop.call_later, GATHER_S))
+    try:
+        return await _serve(prepared, loop)
+    finally:
+        prepared.out.flush()
+
+
+async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
     clock = SystemClock()
     keeping, log = prepared.keeping, prepared.log
     usage = None

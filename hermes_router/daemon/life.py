@@ -272,6 +272,7 @@ class Life:
         if self._signals > 1:
             if self._successor is not None and self._handed is None:
                 self._successor.process.kill()
+            self._prepared.out.flush()
             os._exit(128 + number)  # the second signal: at once
         self._end(self._daemon.loaded.settings.drain_s)
 

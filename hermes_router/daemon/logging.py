@@ -28,6 +28,7 @@ from hermes_router.daemon.logfmt import Logfmt
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _HELD = 50  # lines of a LateLog
+_UNHURRIED = frozenset({"debug", "info"})  # may wait a moment for others of their kind; what went wrong is out at once
 _JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 _SECRET_KEYS = frozenset(
     {
@@ -207,6 +208,8 @@ class Direct(structlog.BoundLoggerBase):
         except structlog.DropEvent:
             return
         self._logger.write(f"{line}\n")
+        if method not in _UNHURRIED:
+            self._logger.flush()
 
 
 class LateLog:

@@ -28,13 +28,12 @@ class RotatingOutlet(Outlet):
         self._size = os.fstat(self._fd).st_size
         self._torn = _ends_within_a_line(path, self._size)  # another daemon's disk was full, or it was killed
 
-    def write(self, text: str) -> int:
-        """Write whole lines; turn to the next file after the line that fills this one."""
-        written = super().write(text)
+    def _out(self, text: str, lines: int) -> None:
+        """Turn to the next file after the line that fills this one."""
+        super()._out(text, lines)
         self._size += len(text)
         if self._size >= self._limit:
             self._turn()
-        return written
 
     def _turn(self) -> None:
         """Costs 0.1 ms, once in ten megabytes. What cannot be turned is written on: no line is lost for it."""

@@ -4,7 +4,8 @@ import contextlib
 import os
 import pty
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,60 @@ def test_a_long_line_that_does_not_fit_does_not_run_into_the_next(pipe: tuple[in
     os.read(reader, 2_000_000)
     outlet.write("after\n")
     assert os.read(reader, 100).decode().splitlines() == ["", "1 log lines were lost", "after"]
+
+
+class Later:
+    """What was put off."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+
+def test_lines_go_into_a_file_together(tmp_path: Path) -> None:
+    """A moment later, whole and in order; a flush, a full buffer or another thread's line brings them out at once."""
+    path, later = tmp_path / "log", Later()
+    outlet = Outlet(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+    outlet.write("before\n")
+    outlet.gather(later)
+    outlet.write("one\n")
+    outlet.write("two\n")
+    assert path.read_text() == "before\n"
+    assert len(later.calls) == 1
+    later.calls.pop()()
+    assert path.read_text() == "before\none\ntwo\n"
+    outlet.write("three\n")
+    thread = threading.Thread(target=outlet.write, args=("four\n",))
+    thread.start()
+    thread.join()
+    assert path.read_text().endswith("two\nthree\nfour\n")
+    later.calls.pop()()  # nothing is left
+    outlet.write("x" * 40_000 + "\n")
+    assert path.read_text().endswith("four\n" + "x" * 40_000 + "\n")
+
+
+def test_where_anybody_may_read_along_nothing_is_held(pipe: tuple[int, int]) -> None:
+    """A pipe, a terminal, the journal."""
+    reader, writer = pipe
+    outlet, later = Outlet(writer), Later()
+    outlet.gather(later)
+    outlet.write("at once\n")
+    assert os.read(reader, 100) == b"at once\n"
+    assert not later.calls
+
+
+def test_lines_that_are_lost_together_are_counted(tmp_path: Path) -> None:
+    """A file that takes nothing."""
+    path = tmp_path / "log"
+    path.touch()
+    outlet = Outlet(os.open(path, os.O_RDONLY))
+    outlet.gather(Later())
+    outlet.write("one\n")
+    outlet.write("two\n")
+    outlet.flush()
+    assert outlet.lost == 2
 
 
 def test_a_closed_reader_is_no_fault(pipe: tuple[int, int]) -> None:
