@@ -13,14 +13,13 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest
-from hermes_router.core.errors import BadRequest
 from hermes_router.wire.chat_fields import effort_of_budget
+from hermes_router.wire.fields import boolean, escaped_bytes, given, read_body, typed
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_blocks import (
     Block,
     Message,
     MessagesFields,
-    decode,
     decode_blocks,
     decode_messages,
     expect,
@@ -41,11 +40,9 @@ _SEED_MAX: Final = 4_096  # characters: enough to tell conversations apart, and 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ANY: Final = msgspec.json.Decoder()
 _STRING, _OBJECT, _LIST = b'"', b"{", b"["
-_ESCAPE: Final = b"\\u"
 _NUMBERS: Final = ("temperature", "top_p", "top_k")
 _HEADERS: Final = ("x-claude-code-session-id", "x-session-affinity", "x-session-id", "session-id")
 _SESSION_KEYS: Final = ("session_id", "sessionId", "session")
-_SAMPLES, _SAMPLE = 9, 512  # bytes
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
@@ -58,7 +55,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     thinking = _thinking(fields)
     config = _config(fields)
     last_user = _last_user(messages)
-    size = len(fields["messages"]) - _escaped(fields["messages"]) - seen.payload
+    size = len(fields["messages"]) - escaped_bytes(fields["messages"]) - seen.payload
     for key in ("system", "tools"):
         size += len(fields[key]) if key in fields and not is_null(fields[key]) else 0
     request = ChatRequest(
@@ -94,36 +91,12 @@ def parse_count(body: bytes, headers: Mapping[str, str]) -> Inbound:
 
 
 def _read(body: bytes) -> MessagesFields:
-    if not body or body.isspace():
-        raise BadRequest("the request body is empty; send a JSON object")
-    try:
-        if not body.isascii():
-            body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
-        fields = MessagesFields(_FIELDS.decode(body))
-    except msgspec.ValidationError:
-        raise BadRequest("the request body must be a JSON object") from None
-    except UnicodeError:
-        raise BadRequest("the request body is not valid UTF-8") from None
-    except RecursionError:
-        raise BadRequest("the request body is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the request body is not valid JSON: {error}") from None
+    fields = MessagesFields(read_body(body, _FIELDS.decode))
     fields.messages = decode_messages(fields.get("messages", Raw(b"")))
     return fields
 
 
 # --- messages ---------------------------------------------------------------------------------------
-
-
-def _escaped(raw: Raw) -> int:
-    """The bytes that escapes add (backslash, u, four digits), by nine places of a long text."""
-    text = memoryview(raw)
-    size = len(text)
-    if size <= _SAMPLES * _SAMPLE:
-        return bytes(text).count(_ESCAPE) * 7 // 2
-    step = (size - _SAMPLE) // (_SAMPLES - 1)
-    found = sum(bytes(text[at * step : at * step + _SAMPLE]).count(_ESCAPE) for at in range(_SAMPLES))
-    return found * size // (_SAMPLES * _SAMPLE) * 7 // 2
 
 
 def _texts(content: str | list[Block], at: str) -> list[str]:
@@ -157,36 +130,20 @@ def _digest(system: Iterable[str], messages: list[Message]) -> str:
 # --- the other fields -------------------------------------------------------------------------------
 
 
-def _given(fields: Mapping[str, Raw], key: str) -> Any:
-    raw = fields.get(key)
-    return None if raw is None else decode(raw, key)
-
-
 def _given_object(fields: Mapping[str, Raw], key: str) -> dict[str, Any]:
-    value = _given(fields, key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        fault(key, "must be an object")
-    return value
+    return typed(fields, key, dict, "an object") or {}
 
 
 def _top_string(fields: Mapping[str, Raw], key: str) -> str:
-    value = _given(fields, key)
-    if value is not None and not isinstance(value, str):
-        fault(key, "must be a string")
-    return value or ""
+    return typed(fields, key, str, "a string") or ""
 
 
 def _flag(fields: Mapping[str, Raw], key: str) -> bool:
-    value = _given(fields, key)
-    if value is not None and not isinstance(value, bool):
-        fault(key, "must be true or false")
-    return bool(value)
+    return bool(boolean(fields, key))
 
 
 def _cap(fields: Mapping[str, Raw]) -> int | None:
-    value = _given(fields, "max_tokens")
+    value = given(fields, "max_tokens")
     return None if value is None else min(_whole(value, "max_tokens", 1), 2**31)
 
 
@@ -269,7 +226,7 @@ def _config(fields: Mapping[str, Raw]) -> tuple[str | None, bool]:
         fault("output_config.effort", "must be a string")
     at = "output_config.format"
     if wanted is None and "output_format" in fields:  # its name while it was a beta
-        wanted, at = _given(fields, "output_format"), "output_format"
+        wanted, at = given(fields, "output_format"), "output_format"
     if wanted is None:
         return effort, False
     if not isinstance(wanted, dict):
@@ -283,10 +240,10 @@ def _config(fields: Mapping[str, Raw]) -> tuple[str | None, bool]:
 
 def _check_rest(fields: Mapping[str, Raw]) -> None:
     for key in _NUMBERS:
-        value = _given(fields, key)
+        value = given(fields, key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             fault(key, "must be a number")
-    stops = _given(fields, "stop_sequences")
+    stops = given(fields, "stop_sequences")
     if stops is None:
         return
     if not isinstance(stops, list):

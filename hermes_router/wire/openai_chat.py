@@ -16,6 +16,7 @@ from msgspec import Raw
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.body_split import Fields, split_body
+from hermes_router.wire.fields import boolean, decode, escaped_bytes, given, integer, number, read_body, string
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.seen_tools import see_tools, seen_tools
 from hermes_router.wire.traits import (
@@ -31,8 +32,6 @@ from hermes_router.wire.traits import (
 
 _LAST_USER_MAX = 8_000
 _SEED_MAX = 4_096  # bytes: enough to tell conversations apart, and cheap to digest
-_ESCAPE = b"\\u"
-_SAMPLES, _SAMPLE = 9, 512  # bytes
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
@@ -56,12 +55,12 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     tools, tools_bytes = _tools(fields)
     last_user = seen.last_user
     request = ChatRequest(
-        model=_string(fields, "model") or "",
-        stream="stream" in fields and _boolean(fields, "stream"),
+        model=string(fields, "model") or "",
+        stream="stream" in fields and bool(boolean(fields, "stream")),
         include_usage="stream_options" in fields and _include_usage(fields),
         max_output_tokens=_cap(fields),
         effort=_effort(fields),
-        choices=("n" in fields and _integer(fields, "n", 1, 128)) or 1,
+        choices=("n" in fields and integer(fields, "n", 1, 128)) or 1,
         tools=tools,
         tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
         images=seen.images,
@@ -69,7 +68,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
         audio=seen.audio or ("modalities" in fields and b'"audio"' in bytes(fields["modalities"])),
         files=seen.files,
         json_format=_json_format(fields) if "response_format" in fields else "text",
-        logprobs="logprobs" in fields and _boolean(fields, "logprobs"),
+        logprobs="logprobs" in fields and bool(boolean(fields, "logprobs")),
         messages=seen.count,
         assistant_turns=seen.assistant_turns,
         tool_results=seen.tool_results,
@@ -81,92 +80,33 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     )
     for name in _NUMBERS:
         if name in fields:
-            _check_number(fields, name)
+            number(fields, name)
     return Inbound(request, fields, seen.traits)
 
 
 def _read(body: bytes) -> Fields:
-    if not body or body.isspace():
-        raise BadRequest("the request body is empty; send a JSON object")
-    try:
-        if not body.isascii():
-            body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
-        split = split_body(body)
-        if split is not None:
-            return split
-        fields = Fields(_FIELDS.decode(body))
-    except msgspec.ValidationError:
-        raise BadRequest("the request body must be a JSON object") from None
-    except UnicodeError:
-        raise BadRequest("the request body is not valid UTF-8") from None
-    except RecursionError:
-        raise BadRequest("the request body is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the request body is not valid JSON: {error}") from None
+    fields = read_body(body, _taken_apart)
     raw = fields.get("messages")
     if raw is None or raw == _NULL:
         raise BadRequest("messages is required: a list of message objects", param="messages")
-    fields.messages = _decode_messages(raw)
+    if not hasattr(fields, "messages"):
+        fields.messages = _decode_messages(raw)
     return fields
 
 
-def _decode(raw: Raw, param: str) -> Any:
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        raise BadRequest(f"{param} is nested too deeply", param=param) from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
-
-
-def _given(fields: Mapping[str, Raw], name: str) -> Any:
-    """The decoded value of a field; None where it is absent or null."""
-    raw = fields.get(name)
-    return None if raw is None else _decode(raw, name)
-
-
-def _string(fields: Mapping[str, Raw], name: str) -> str | None:
-    value = _given(fields, name)
-    if value is not None and not isinstance(value, str):
-        raise BadRequest(f"{name} must be a string", param=name)
-    return value
-
-
-def _boolean(fields: Mapping[str, Raw], name: str) -> bool:
-    value = _given(fields, name)
-    if value is not None and not isinstance(value, bool):
-        raise BadRequest(f"{name} must be true or false", param=name)
-    return bool(value)
-
-
-def _integer(fields: Mapping[str, Raw], name: str, low: int, high: int) -> int | None:
-    value = _given(fields, name)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadRequest(f"{name} must be an integer", param=name)
-    if value < low:
-        raise BadRequest(f"{name} must be at least {low}", param=name)
-    return min(value, high)
+def _taken_apart(body: bytes) -> Fields:
+    return split_body(body) or Fields(_FIELDS.decode(body))
 
 
 def _cap(fields: Mapping[str, Raw]) -> int | None:
     """The caller's output cap: `max_completion_tokens` wins over `max_tokens` (providers.md 12.8)."""
-    older = _integer(fields, "max_tokens", 1, 2**31)
-    newer = _integer(fields, "max_completion_tokens", 1, 2**31)
+    older = integer(fields, "max_tokens", 1, 2**31)
+    newer = integer(fields, "max_completion_tokens", 1, 2**31)
     return newer if newer is not None else older
 
 
-def _check_number(fields: Mapping[str, Raw], name: str) -> None:
-    value = _given(fields, name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadRequest(f"{name} must be a number", param=name)
-
-
 def _include_usage(fields: Mapping[str, Raw]) -> bool:
-    options = _given(fields, "stream_options")
+    options = given(fields, "stream_options")
     if options is None:
         return False
     if not isinstance(options, dict):
@@ -179,16 +119,16 @@ def _include_usage(fields: Mapping[str, Raw]) -> bool:
 
 
 def _effort(fields: Mapping[str, Raw]) -> str | None:
-    effort = _string(fields, "reasoning_effort")
+    effort = string(fields, "reasoning_effort")
     if effort is None and "reasoning" in fields:
-        nested = _given(fields, "reasoning")
+        nested = given(fields, "reasoning")
         found = nested.get("effort") if isinstance(nested, dict) else None
         effort = found if isinstance(found, str) else None
     return effort
 
 
 def _json_format(fields: Mapping[str, Raw]) -> JsonFormat:
-    wanted = _given(fields, "response_format")
+    wanted = given(fields, "response_format")
     if wanted is None:
         return "text"
     if not isinstance(wanted, dict):
@@ -228,7 +168,7 @@ def _tools(fields: Mapping[str, Raw]) -> tuple[int, int]:
 
 
 def _forced(fields: Mapping[str, Raw]) -> bool:
-    choice = _given(fields, "tool_choice")
+    choice = given(fields, "tool_choice")
     if choice is not None and not isinstance(choice, str | dict):
         raise BadRequest("tool_choice must be a string or an object", param="tool_choice")
     return isinstance(choice, dict) or choice == "required"
@@ -236,7 +176,7 @@ def _forced(fields: Mapping[str, Raw]) -> bool:
 
 def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | None:
     """An explicit id of the conversation (clients.md 7.18), None where the caller sends none."""
-    key = _given(fields, "prompt_cache_key") if "prompt_cache_key" in fields else None
+    key = given(fields, "prompt_cache_key") if "prompt_cache_key" in fields else None
     if isinstance(key, str) and key:
         return key[:200]
     for name in ("x-session-affinity", "x-session-id", "session-id"):
@@ -267,7 +207,7 @@ def _outline(fields: Fields) -> _Seen:
     messages = fields.messages
     heads = heads_of(messages)
     raw = fields["messages"]
-    seen = _Seen(len(messages), text_bytes=len(raw) - _escaped(raw))
+    seen = _Seen(len(messages), text_bytes=len(raw) - escaped_bytes(raw))
     _check_shapes(messages, heads, seen)
     seen.traits = traits_of(messages, heads)
     roles = [message.role for message in messages]
@@ -283,20 +223,6 @@ def _outline(fields: Fields) -> _Seen:
         seed.append(_NOTHING)
     seen.conversation = _digest(seed)
     return seen
-
-
-def _escaped(raw: Raw) -> int:
-    """The bytes that escapes add (backslash, u, four digits): six bytes for one that says no more.
-
-    Of a long text nine places are looked at: a look at all of it would cost more than the rest of the outline.
-    """
-    text = memoryview(raw)
-    size = len(text)
-    if size <= _SAMPLES * _SAMPLE:
-        return bytes(text).count(_ESCAPE) * 7 // 2
-    step = (size - _SAMPLE) // (_SAMPLES - 1)
-    found = sum(bytes(text[at * step : at * step + _SAMPLE]).count(_ESCAPE) for at in range(_SAMPLES))
-    return found * size // (_SAMPLES * _SAMPLE) * 7 // 2
 
 
 def _check_shapes(messages: Messages, heads: set[tuple[int, ...]], seen: _Seen) -> None:
@@ -350,7 +276,7 @@ def _check_parts(content: Raw, index: int, seen: _Seen) -> None:
     """Name wrong parts; count images without their payload."""
     for position, raw in enumerate(_RAWS.decode(content)):
         path = f"messages[{index}].content[{position}]"
-        part = _decode(raw, path)
+        part = decode(raw, path)
         if not isinstance(part, dict):
             raise BadRequest(f"{path} must be an object with a type", param=path)
         kind = part.get("type")

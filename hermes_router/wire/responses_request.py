@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import boolean, escaped_bytes, given, integer, number, read_body, string, typed
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.responses_items import (
     OUTPUTS,
@@ -32,24 +33,22 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _LAST_USER_MAX: Final = 8_000
 _SEED_MAX: Final = 4_096  # characters: enough to tell conversations apart, and cheap to digest
 _SESSIONS: Final = ("x-session-affinity", "x-session-id", "session-id")
-_ESCAPE: Final = b"\\u"
-_SAMPLES, _SAMPLE = 9, 512  # bytes
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     """Parse a Responses body. Raises BadRequest with the path of the field that is wrong."""
-    fields = _read(body)
+    fields = read_body(body, _FIELDS.decode)
     refuse_state(fields)
     _check(fields)
     items = open_items(fields.get("input"))
-    seen = _outline(items, _string(fields, "instructions") or "")
+    seen = _outline(items, string(fields, "instructions") or "")
     tools, tools_bytes = _tools(fields, items)
     last_user = "\n".join(seen.last_user)
     request = ChatRequest(
-        model=_string(fields, "model") or "",
-        stream=bool(_flag(fields, "stream")),
+        model=string(fields, "model") or "",
+        stream=bool(boolean(fields, "stream")),
         include_usage=True,
-        max_output_tokens=_integer(fields, "max_output_tokens", 1, 2**31),
+        max_output_tokens=integer(fields, "max_output_tokens", 1, 2**31),
         effort=_effort(fields),
         tools=tools,
         tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
@@ -90,77 +89,21 @@ _STATE: Final[Mapping[str, str]] = {
 # --- top-level fields -------------------------------------------------------------------------------
 
 
-def _read(body: bytes) -> dict[str, Raw]:
-    if not body or body.isspace():
-        raise BadRequest("the request body is empty; send a JSON object")
-    try:
-        if not body.isascii():
-            body.decode()  # what stays raw is not decoded, yet it goes to providers: all of it must be UTF-8
-        return _FIELDS.decode(body)
-    except msgspec.ValidationError:
-        raise BadRequest("the request body must be a JSON object") from None
-    except UnicodeError:
-        raise BadRequest("the request body is not valid UTF-8") from None
-    except RecursionError:
-        raise BadRequest("the request body is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the request body is not valid JSON: {error}") from None
-
-
-def _given(fields: Mapping[str, Raw], name: str) -> Any:
-    """The decoded value of a field; None where it is absent or null."""
-    raw = fields.get(name)
-    return None if raw is None else decode(raw, name)
-
-
-def _typed(fields: Mapping[str, Raw], name: str, wanted: type, what: str) -> Any:
-    value = _given(fields, name)
-    if value is not None and not isinstance(value, wanted):
-        raise BadRequest(f"{name} must be {what}", param=name)
-    return value
-
-
-def _string(fields: Mapping[str, Raw], name: str) -> str | None:
-    value: str | None = _typed(fields, name, str, "a string")
-    return value
-
-
-def _flag(fields: Mapping[str, Raw], name: str) -> bool | None:
-    value: bool | None = _typed(fields, name, bool, "true or false")
-    return value
-
-
 def _object(fields: Mapping[str, Raw], name: str) -> dict[str, Any]:
-    value: dict[str, Any] | None = _typed(fields, name, dict, "an object")
-    return value or {}
-
-
-def _integer(fields: Mapping[str, Raw], name: str, low: int, high: int) -> int | None:
-    value = _given(fields, name)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadRequest(f"{name} must be an integer", param=name)
-    if value < low:
-        raise BadRequest(f"{name} must be at least {low}", param=name)
-    return min(value, high)
+    return typed(fields, name, dict, "an object") or {}
 
 
 def _check(fields: Mapping[str, Raw]) -> None:
     """Name wrong types of what is read later, or goes on to providers that would answer less plainly."""
     for name in ("temperature", "top_p"):
-        value = _given(fields, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise BadRequest(f"{name} must be a number", param=name)
+        number(fields, name)
     for name in ("parallel_tool_calls", "store"):
-        _flag(fields, name)
+        boolean(fields, name)
     for name in ("user", "prompt_cache_key", "safety_identifier", "service_tier", "truncation"):
-        _string(fields, name)
+        string(fields, name)
     _object(fields, "metadata")
-    _integer(fields, "top_logprobs", 0, 20)
-    for index, word in enumerate(_typed(fields, "include", list, "a list of strings") or ()):
+    integer(fields, "top_logprobs", 0, 20)
+    for index, word in enumerate(typed(fields, "include", list, "a list of strings") or ()):
         if not isinstance(word, str):
             raise BadRequest(f"include[{index}] must be a string", param=f"include[{index}]")
 
@@ -212,7 +155,7 @@ def _tools(fields: Mapping[str, Raw], items: list[Item]) -> tuple[int, int]:
 
 
 def _forced(fields: Mapping[str, Raw]) -> bool:
-    choice = _given(fields, "tool_choice")
+    choice = given(fields, "tool_choice")
     if choice is None or isinstance(choice, str):
         return choice == "required"
     if not isinstance(choice, dict):
@@ -239,7 +182,7 @@ def _check_allowed(tools: Any) -> None:
 
 def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | None:
     """An explicit id of the conversation (clients.md 7.18), None where the caller sends none."""
-    key = _string(fields, "prompt_cache_key")
+    key = string(fields, "prompt_cache_key")
     if key:
         return key[:200]
     return next((value[:200] for name in _SESSIONS if (value := headers.get(name))), None)
@@ -312,18 +255,7 @@ def _look(parts: list[dict[str, Any]], seen: _Seen) -> None:
 
 def _text_bytes(fields: Mapping[str, Raw]) -> int:
     raws = [raw for name in ("instructions", "input") if (raw := fields.get(name)) is not None]
-    return sum(len(raw) - _escaped(raw) for raw in raws)
-
-
-def _escaped(raw: Raw) -> int:
-    """The bytes that escapes add (backslash, u, four digits), by a look at nine places of a long text."""
-    text = memoryview(raw)
-    size = len(text)
-    if size <= _SAMPLES * _SAMPLE:
-        return bytes(text).count(_ESCAPE) * 7 // 2
-    step = (size - _SAMPLE) // (_SAMPLES - 1)
-    found = sum(bytes(text[at * step : at * step + _SAMPLE]).count(_ESCAPE) for at in range(_SAMPLES))
-    return found * size // (_SAMPLES * _SAMPLE) * 7 // 2
+    return sum(len(raw) - escaped_bytes(raw) for raw in raws)
 
 
 def _digest(texts: list[str]) -> str:
