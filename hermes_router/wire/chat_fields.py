@@ -31,7 +31,7 @@ from hermes_router.wire.body_split import Fields
 from hermes_router.wire.quirks_parameters import SILENT
 from hermes_router.wire.traits import decode_messages, traits_of
 
-__all__ = ["ChatBody", "effort_of_budget", "write"]
+__all__ = ["ChatBody", "effort_of_budget", "response_format", "write"]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -228,7 +228,7 @@ class _Draft:
         if effort is not None:
             out["reasoning_effort"] = effort
         if conversation.format is not None:
-            out["response_format"] = _format(conversation.format)
+            out["response_format"] = response_format(conversation.format)
         out |= {key: value for key, value in conversation.parameters.items() if key not in _OURS_ALONE}
         for dialect, own in conversation.extras.items():
             if dialect == _CHAT:
@@ -309,7 +309,8 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return said
 
 
-def _format(wanted: Format) -> dict[str, Any]:
+def response_format(wanted: Format) -> dict[str, Any]:
+    """The Chat word for the shape that an answer must have."""
     if wanted.kind == "json_object":
         return {"type": "json_object"}
     inner: dict[str, Any] = {"name": wanted.name or "output", "schema": wanted.schema or {"type": "object"}}

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from hermes_router.core.catalog import Quirk, TargetFacts
-from hermes_router.core.content import Choice, Conversation, Format, Text, Tool
+from hermes_router.core.content import Choice, Conversation, Text, Tool
 from hermes_router.core.errors import BadRequest, Inexpressible
-from hermes_router.wire.chat_fields import effort_of_budget
+from hermes_router.wire.chat_fields import effort_of_budget, response_format
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.pairing import pair
 from hermes_router.wire.quirks_parameters import NEUTRAL, SILENT
@@ -290,18 +290,7 @@ def _parameters(conversation: Conversation) -> dict[str, Any]:
     if effort is not None:
         params["reasoning_effort"] = effort
     if conversation.format is not None:
-        params["response_format"] = _format(conversation.format)
+        params["response_format"] = response_format(conversation.format)
     if conversation.parallel is not None:
         params["parallel_tool_calls"] = conversation.parallel
     return params
-
-
-def _format(wanted: Format) -> dict[str, Any]:
-    if wanted.kind == "json_object":
-        return {"type": "json_object"}
-    inner: dict[str, Any] = {"name": wanted.name or "output", "schema": wanted.schema or {"type": "object"}}
-    if wanted.strict is not None:
-        inner["strict"] = wanted.strict
-    if wanted.description:
-        inner["description"] = wanted.description
-    return {"type": "json_schema", "json_schema": inner}
