@@ -26,12 +26,12 @@ from hermes_router.core.content import (
     ToolResult,
     Turn,
 )
-from hermes_router.core.errors import Inexpressible
+from hermes_router.core.errors import BadRequest, Inexpressible
 from hermes_router.wire.body_split import Fields
 from hermes_router.wire.quirks_parameters import SILENT
 from hermes_router.wire.traits import decode_messages, traits_of
 
-__all__ = ["ChatBody", "effort_of_budget", "response_format", "write"]
+__all__ = ["ChatBody", "effort_of_budget", "not_offered", "response_format", "write"]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -263,7 +263,7 @@ class _Draft:
         if choice.mode == "tool":
             name = choice.names[0] if choice.names else ""
             if all(tool.name != name for tool in conversation.tools):
-                raise Inexpressible(f"the tool {name[:64]} is run by a provider", param="tool_choice")
+                raise not_offered(name, conversation)
             out["tool_choice"] = {"type": "function", "function": {"name": name}}
         elif any_tools:
             out["tool_choice"] = choice.mode
@@ -307,6 +307,14 @@ def _call(call: ToolCall) -> dict[str, Any]:
     said["function"] = {"name": call.name, "arguments": arguments}
     said.update(call.extras.get(_CHAT, {}))
     return said
+
+
+def not_offered(name: str, conversation: Conversation) -> BadRequest | Inexpressible:
+    """What to raise where a tool is demanded that is none of the caller's: a provider's own, or nobody's."""
+    hosted = [tool for _dialect, tool in conversation.hosted if isinstance(tool, dict)]
+    if any(name in (tool.get("name"), tool.get("type")) for tool in hosted):
+        return Inexpressible(f"the tool {name[:64]} is run by a provider", param="tool_choice")
+    return BadRequest(f"tool_choice names {name[:64]!r}, which is none of the tools", param="tool_choice")
 
 
 def response_format(wanted: Format) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import msgspec
 from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.content import Choice, Conversation, Text, Tool
 from hermes_router.core.errors import BadRequest, Inexpressible
-from hermes_router.wire.chat_fields import effort_of_budget, response_format
+from hermes_router.wire.chat_fields import effort_of_budget, not_offered, response_format
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.pairing import pair
 from hermes_router.wire.quirks_parameters import NEUTRAL, SILENT
@@ -156,7 +156,12 @@ class _Writer:
     def _tools(self) -> list[dict[str, Any]]:
         out: list[dict[str, Any]] = []
         groups: dict[str, dict[str, Any]] = {}
+        names: set[str] = set()
         for tool in self._offered():
+            if tool.name in names:
+                self.draft.warn("dropped", "tools.duplicate")
+                continue
+            names.add(tool.name)
             written = self._tool(tool)
             if self.plain or not tool.namespace:
                 out.append(written)
@@ -241,7 +246,7 @@ class _Writer:
             return self._named(found)
         demanded = self.own.get("tool_choice")
         if not isinstance(demanded, dict) or self.plain:
-            raise Inexpressible(f"the tool {name[:64]} is run by a provider", param="tool_choice")
+            raise not_offered(name, self.said)
         return demanded
 
     def _named(self, tool: Tool) -> dict[str, Any]:

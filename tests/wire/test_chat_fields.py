@@ -23,7 +23,7 @@ from hermes_router.core.content import (
     ToolResult,
     Turn,
 )
-from hermes_router.core.errors import Inexpressible
+from hermes_router.core.errors import BadRequest, Inexpressible
 from hermes_router.wire.chat_fields import effort_of_budget, write
 from hermes_router.wire.traits import Trait
 
@@ -239,3 +239,10 @@ def test_what_a_provider_ran_itself_is_said_to_be_lost() -> None:
     made = write(Conversation(turns=(Turn("assistant", parts),)))
     assert [str(note) for note in made.warnings] == ["dropped:web_search_call"]
     assert msgspec.json.decode(made.fields["messages"]) == [{"role": "assistant", "content": "a page\n\nso"}]
+
+
+def test_a_demanded_tool_that_nobody_has_is_the_callers_mistake() -> None:
+    """It is told so, instead of that no target could."""
+    with pytest.raises(BadRequest, match="none of the tools") as raised:
+        write(Conversation(turns=(Turn("user", (Text("x"),)),), tools=(LOOK,), choice=Choice("tool", ("lok",))))
+    assert raised.value.param == "tool_choice"

@@ -453,3 +453,10 @@ def test_a_whole_chat_request_survives_the_way_over_here() -> None:
     assert warnings(rendered) == ["dropped:stop", "dropped:messages.name"]
     assert parse(body)
     assert STREAM.stream
+
+
+def test_a_tool_that_is_there_twice_goes_out_once() -> None:
+    """Two of a name are a 400."""
+    rendered, body = composed(said(tools=(Tool("f", "one"), Tool("f", "two"), Tool("g"))))
+    assert [tool["name"] for tool in body["tools"]] == ["f", "g"]
+    assert warnings(rendered) == ["dropped:tools.duplicate"]
