@@ -436,5 +436,9 @@ def test_a_frame_that_no_sdk_could_read_is_mended(data: bytes, usage: dict[str, 
     assert json.loads(decoder.mend(data))["usage"] == usage
     start = json.loads(decoder.mend(b'{"type":"message_start","message":{"id":"msg_1"}}'))
     assert start["message"] == {"id": "msg_1", "usage": {"input_tokens": 0, "output_tokens": 0}}
-    for other in (b'{"type":"message_start"}', b'{"type":"ping"}', b'{"type":"message_delta","usage":{"output_tokens":3}}'):
+    for other in (
+        b'{"type":"message_start"}',
+        b'{"type":"ping"}',
+        b'{"type":"message_delta","usage":{"output_tokens":3}}',
+    ):
         assert decoder.mend(other) == other
