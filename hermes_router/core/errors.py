@@ -225,11 +225,16 @@ class UpstreamError(HermesError):
 
 
 class RateLimited(UpstreamError):
-    """A short window (second, minute, concurrency) is used up."""
+    """A short window (second, minute, concurrency) is used up.
+
+    `said_at` is the instant that the provider itself named, in epoch seconds, where `retry_at` is later by what is
+    known of its windows; None otherwise; set after construction.
+    """
 
     blames = Blames.QUOTA
     wire_class = "limited"
     default_scope = "account_model"
+    said_at: float | None = None
 
 
 class QuotaExhausted(UpstreamError):

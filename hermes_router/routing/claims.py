@@ -48,11 +48,11 @@ class Reservation:
         return next(((amount, mark) for one, amount, mark in self.entries if one is meter), None)
 
 
-def doubt(entries: Sequence[Entry], actual: Amounts) -> None:
+def doubt(entries: Sequence[Entry], actual: Amounts, now: float) -> None:
     """Nobody has answered a request: what it is taken to have used of windows by size may never have been counted."""
     for meter, reserved, mark in entries:
         if meter.code in BY_SIZE and meter.code != MONEY and meter.sliding:
-            meter.doubt(reserved if actual[meter.code] < 0 else actual[meter.code], mark)
+            meter.doubt(reserved if actual[meter.code] < 0 else actual[meter.code], mark, now)
 
 
 def settle(

@@ -7,7 +7,7 @@ inferred is short and ends with the first success; a refusal of ours changes not
 from typing import Literal
 
 from hermes_router.core.clocks import next_reset
-from hermes_router.core.errors import AttemptClass, Overloaded, QuotaExhausted, UpstreamError
+from hermes_router.core.errors import AttemptClass, Overloaded, QuotaExhausted, RateLimited, UpstreamError
 from hermes_router.core.observations import WINDOW_SECONDS, Window
 
 Source = Literal["told", "inferred"]
@@ -22,6 +22,7 @@ DAY_S = 86400.0
 PAUSE_TRY_S = 600.0
 REVOKED_AFTER_S = DAY_S
 MONTH_S = 31 * DAY_S  # nobody is told to wait longer: such an instant is a mistake
+BELIED_S = 60.0  # whoever refuses this soon after its own instant, and let nobody in since, was wrong about it
 SHORT_MOST_S = 3600.0  # nor for longer than this by a limit that names a second or a minute
 DOUBTED_S = (0.0, 0.0, 0.0, 0.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 2_400.0, 3600.0)
 BLIND_DAY_S = 3600.0  # a day's quota is spent and nobody said when it returns: ask once an hour
@@ -97,6 +98,8 @@ def cooled(
     `explained` = a window of the ledger is full that says the same: then nobody need be sent to ask whether it is so.
     """
     until, every_s = _deadline(error, now, resets)
+    if isinstance(error, RateLimited) and error.said_at is not None and not _belied(old, now):
+        until = error.said_at  # what is known of its windows is a guess beside that
     standing = old if old is not None and old.active(now) else None
     if until is not None:
         # A clock of the row's is a guess beside the provider's word: it may lengthen that, and gives way to it.
@@ -124,6 +127,11 @@ def cooled(
         block.in_a_row = old.in_a_row + 1
     block.until = now + steps[block.step]
     return block
+
+
+def _belied(old: Block | None, now: float) -> bool:
+    """Whether an instant that was told has just come, and nobody was let in."""
+    return old is not None and old.source == "told" and old.until <= now <= old.until + BELIED_S
 
 
 def benched(error: UpstreamError, now: float) -> Block:

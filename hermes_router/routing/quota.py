@@ -30,6 +30,8 @@ DAY_S = 86_400.0
 TRIAL_FIRST_S = DAY_S  # a learned number is doubted by one request after this, then after twice as long each time
 TRIAL_LAST_S = 8 * DAY_S
 TOLD_STALE_S = DAY_S  # what was told longer ago than this, and than its window, is no more than learned
+DOUBT_S = 45.0  # for so long what nobody has answered binds as if it had been counted; then it only ranks, but
+DOUBTED_FROM_S = 60.0  # in a window no longer than this it binds until it leaves
 
 _NEVER = float("inf")
 _expiry = itemgetter(0)
@@ -44,8 +46,8 @@ class Meter:
     largest count seen to succeed beyond what was believed; `guess` a number that does not pace, but would explain a
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
     much more that is than we expect of it (`extra_seen` was said last). `denied` = the claim that was refused last, at
-    `denied_at`; `doubted` = claims that nobody has answered, mark and amount. `drains` = it refills evenly, as a
-    bucket does (its resets say so).
+    `denied_at`; `doubted` = claims that nobody has answered: mark, amount, and until when they bind. `drains` = it
+    refills evenly, as a bucket does (its resets say so).
     `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
@@ -88,7 +90,7 @@ class Meter:
         self.told_mark = -1
         self.denied_at = -_NEVER
         self.denied = 0
-        self.doubted: list[tuple[int, int]] = []
+        self.doubted: list[tuple[int, int, float]] = []
         self.log: deque[list[Any]] = deque()
         self.closed = self.closed_mark = 0
         self.slice_until = self.touched_at = 0.0
@@ -280,20 +282,35 @@ class Meter:
             if mark <= self.closed_mark:
                 self.amend(mark, change)
 
-    def doubt(self, amount: int, mark: int) -> None:
+    def doubt(self, amount: int, mark: int, now: float) -> None:
         """So much of what it holds may never have been counted: nothing was heard of the request."""
         self.doubted = [one for one in self.doubted if one[0] > self.gone]
-        self.doubted.append((mark, amount))
+        # A minute's window forgets it soon enough.
+        self.doubted.append((mark, amount, now + DOUBT_S if self.span_s > DOUBTED_FROM_S else _NEVER))
 
     @property
     def doubts(self) -> int:
         """How much of what it holds nobody has answered."""
-        return sum(amount for mark, amount in self.doubted if mark > self.gone)
+        return sum(amount for mark, amount, _ in self.doubted if mark > self.gone)
+
+    def lapsed(self, now: float) -> int:
+        """How much of that binds no more: it is a guess of ours, and the provider has had its time to say otherwise."""
+        return sum(amount for mark, amount, until in self.doubted if mark > self.gone and until <= now)
+
+    def _lapses_at(self, amount: int, now: float) -> float:
+        """When there is room for `amount` because what nobody has answered binds no more; it may be never."""
+        if self.doubted and self.limit is not None:
+            over = self.total - self.base + amount - self.limit
+            for mark, doubted, until in self.doubted:
+                over -= doubted if mark > self.gone else 0
+                if over <= 0:
+                    return max(until, now)
+        return _NEVER
 
     def take_doubted(self, amount: int) -> int:
         """Take up to so much from what nobody has answered; how much that was. All that is left is certain."""
         taken = 0
-        for mark, doubted in self.doubted:
+        for mark, doubted, _ in self.doubted:
             one = min(doubted, amount - taken) if mark > self.gone else 0
             if one:
                 self.amend(mark, -one)
@@ -345,7 +362,9 @@ class Meter:
         if limit is None:
             return True
         used = self.total - self.base
-        return used + amount <= limit or (not used and self.origin == "learned")
+        if used + amount <= limit or (not used and self.origin == "learned"):
+            return True
+        return bool(self.doubted) and used - self.lapsed(now) + amount <= limit
 
     def short(self, amount: int, now: float) -> int:
         """How much of `amount` does not fit, in units; 0 where it all does."""
@@ -376,8 +395,13 @@ class Meter:
             return now + 1.0  # nobody knows when one ends
         if not self.sliding:
             return max(self.reset_at, now)
-        over = self.total - self.base + amount - self.limit
-        if self.drains and amount <= self.limit:
+        until = min(self._leaves_at(amount, now), self._lapses_at(amount, now))
+        return min(until, max(self.reset_at, now)) if self.once else until  # the limit itself ends then
+
+    def _leaves_at(self, amount: int, now: float) -> float:
+        """When enough has left a window that rolls."""
+        over = self.total - self.base + amount - (self.limit or 0)
+        if self.drains and self.limit and amount <= self.limit:
             return max(now, self.drained_at + over * self.span_s / self.limit)
         for leaves_at, freed, _ in self.log:
             over -= freed
@@ -401,7 +425,7 @@ class Meter:
         used = self.count(now)
         if self.level or self.limit is None or used < self.limit:
             return 0.0
-        until = self.room_at(1, now)
+        until = self.room_at(1, now)  # now, where only what nobody has answered fills it
         if self.origin == "learned" and self.trial_at < until:
             until = self.trial_at
         return until if until > now else 0.0
@@ -457,6 +481,7 @@ class Meter:
         """A refusal has taught the limit: it binds in later windows, until a larger count succeeds."""
         if self.origin != "learned":
             self.trial_s = 0.0
+        self.doubted.clear()  # it was refused beside them
         self.learned_at = now
         self.suspect = 0
         self.trial_s = self.trial_s or TRIAL_FIRST_S
@@ -527,6 +552,7 @@ class Meter:
         """The clock was set back by `-by` seconds: what was to last an hour still does."""
         for entry in (*self.log, *self.former):
             entry[0] += by
+        self.doubted = [(mark, amount, until + by) for mark, amount, until in self.doubted]
         instants = ("slice_until", "touched_at", "drained_at", "rolled_at", "suspect_at", "learned_at", "trial_at")
         for name in (*instants, "reset_at"):
             at = getattr(self, name)

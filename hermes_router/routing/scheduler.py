@@ -544,7 +544,7 @@ class Plan:
     def _look_at(self, group: Group) -> Outlook | None:
         """The outlook of one group; None where none of it fits. It is kept where no request's size decides it."""
         now, known = self._now, group.outlook
-        if known is not None and now < known.until and known.changes == group.changes:
+        if known is not None and now < min(known.until, known.returns_at) and known.changes == group.changes:
             return known
         returns_at, limited, until, any_fit = NEVER, True, NEVER, False
         by_size = group.spends

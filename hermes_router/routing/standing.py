@@ -18,7 +18,8 @@ from hermes_router.routing.units import BY_SIZE, INPUT, MONEY, OUTPUT, REQUESTS,
 
 CLAIMED_S = 0.5  # some request under way has ended after this, and nobody knows which
 SOON_S = 0.05  # what is due now is looked at again after this
-MISSIZED = 0.02  # of a request: it may be so much smaller than we take it for
+MISSIZED = 0.02  # of a request: it may be so much smaller than we take it for, or
+MISREAD = 0.1  # by so much of its input, which is estimated from its bytes
 SHORT_S = 3_600.0
 ASKED_AGAIN_S = 60.0  # after a refusal nobody of the same size asks sooner because it may have been misjudged
 EXPECTED_OUTPUT = 1_024  # reserved where the caller set no cap
@@ -142,8 +143,8 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 -
                     if meter.used >= meter.limit:
                         slot.refresh(now)  # it is full again: until when, every plan can read
                     return SPENT
-            elif not meter.binds:
-                rank = max(rank, meter.rank(now))
+            else:
+                rank = max(rank, _rank(meter, wanted, now))
         else:
             rank = max(rank, meter.rank(now))
         if slot.spread and rank < BEYOND and ahead(meter, now):
@@ -153,6 +154,14 @@ def readiness(slot: Slot, demand: Demand, now: float) -> int:  # noqa: PLR0912 -
     if rank == 0 and not slot.strict and (slot.marked or not slot.sized):
         slot.refresh(now)  # nothing left to look at: the next plan passes by
     return rank
+
+
+def _rank(meter: Meter, wanted: Amounts, now: float) -> int:
+    """How a window in which there is room ranks its targets."""
+    if not meter.binds:
+        return meter.rank(now)
+    # What nobody has answered binds no more here, but may have been counted after all.
+    return 2 if meter.doubted and meter.short(wanted[meter.code], now) else 0
 
 
 def paced_until(slot: Slot, demand: Demand, now: float) -> float:
@@ -225,12 +234,16 @@ def dares_at(slot: Slot, demand: Demand, now: float) -> float | None:
     for meter in slot.meters:
         amount = wanted[meter.code] + meter.extra
         if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
-            slack = _slack(meter, amount, now)
-            least = max(0, amount - slack)
-            if meter.limit is not None and least > meter.limit:
+            doubts, missized = _slack(meter, amount, wanted[INPUT])
+            if meter.limit is not None and amount - doubts - missized > meter.limit:
                 return None
-            if meter.short(amount, now) > slack:
-                at = max(at, meter.room_at(least, now))
+            if meter.short(amount, now) > doubts:
+                at = max(
+                    at,
+                    min(
+                        meter.room_at(max(0, amount - doubts), now), _misjudged_at(meter, amount, doubts, missized, now)
+                    ),
+                )
     return at
 
 
@@ -243,16 +256,19 @@ def _only_stumbled(slot: Slot, now: float) -> bool:
     )
 
 
-def _slack(meter: Meter, amount: int, now: float) -> int:
-    """By how many units a window may be emptier, or a request smaller, than we believe."""
-    limit = meter.limit
-    if meter.code not in SIZES or not meter.sliding or limit is None or meter.origin == "owner":
-        return 0
-    slack = meter.doubts
-    since_s = now - meter.denied_at
-    if since_s > ASKED_AGAIN_S or amount <= meter.denied * (1.0 - MISSIZED):
-        slack += int(amount * MISSIZED)
-    return slack
+def _slack(meter: Meter, amount: int, inputs: int) -> tuple[int, int]:
+    """By how many units a window may be emptier than we believe, and by how many a request may be smaller."""
+    if meter.code not in SIZES or not meter.sliding or meter.limit is None or meter.origin == "owner":
+        return 0, 0
+    return meter.doubts, max(int(amount * MISSIZED), 0 if meter.code == OUTPUT else int(inputs * MISREAD))
+
+
+def _misjudged_at(meter: Meter, amount: int, doubts: int, missized: int, now: float) -> float:
+    """When a request may ask as one that is smaller by `missized`: not soon after one of its size was refused."""
+    at = meter.denied_at + ASKED_AGAIN_S if amount > meter.denied - missized else now
+    if meter.short(amount, now) > doubts + missized:
+        at = max(at, meter.room_at(max(0, amount - doubts - missized), now))
+    return at
 
 
 def _returns(meter: Meter, amount: int, now: float) -> float:

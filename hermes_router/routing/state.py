@@ -187,7 +187,7 @@ class RoutingState:
                 money = cost(group, inputs, outputs)
             actual = (1, both, inputs, outputs, money, 1)
             if unheard:
-                claims.doubt(reservation.entries, actual)
+                claims.doubt(reservation.entries, actual, now)
         turned = claims.settle(
             reservation.entries,
             actual,

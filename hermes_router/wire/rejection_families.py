@@ -78,9 +78,13 @@ def _gemini_limit(said: Said) -> UpstreamError:
         return limited(said, scope=scope)
     told = told_at(said)
     at = max(told or 0.0, next_reset("utc", Window.MINUTE, said.now))
-    quotas = _gemini_quotas(violated, scope, at)
+    # Its minutes roll (3.1), and then the delay is true; where it was not, the minute is waited for.
+    quotas = _gemini_quotas(violated, scope, told or at)
     marks = told is not None
-    return fail(RateLimited, said, scope=scope, retry_at=at, told=marks, window=Window.MINUTE, quotas=quotas)
+    error = fail(RateLimited, said, scope=scope, retry_at=at, told=marks, window=Window.MINUTE, quotas=quotas)
+    if isinstance(error, RateLimited) and told is not None and told < at:
+        error.said_at = told
+    return error
 
 
 def _gemini_quotas(violated: list[tuple[str, str]], scope: ScopeKind, reset_at: float) -> list[QuotaSeen]:

@@ -49,6 +49,19 @@ def test_an_old_inferred_cooldown_is_forgotten() -> None:
     assert cooled(first, limited(), first.until + 601, None).until - (first.until + 601) == 5.0
 
 
+def test_a_delay_that_was_named_goes_before_the_rest_of_the_minute() -> None:
+    """It said 3 s where its minute may have 40: after 3 s one may ask; who is refused then waits for the minute."""
+    error = limited(40.0)
+    error.said_at = 3.0
+    block = cooled(None, error, 0.0, None)
+    assert (block.until, block.source) == (3.0, "told")
+    again = limited(40.0)
+    again.said_at = 6.5
+    assert cooled(block, again, 3.5, None).until == 40.0
+    assert cooled(None, again, 3.5, None).until == 6.5  # somebody was let in since
+    assert cooled(Block("limited", "inferred", 0.0), again, 3.5, None).until == 6.5
+
+
 def test_ll4_a_told_instant_is_never_shortened() -> None:
     """An earlier instant, or none, told later leaves the deadline; a later one moves it."""
     block = cooled(None, limited(500.0), 0.0, None)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hermes_router.core import errors as err
@@ -160,6 +160,7 @@ def choices(w: World) -> list[str | None]:
 
 @settings(max_examples=60)
 @given(STEPS, st.sampled_from([0.0, 1.0, 70.0, 4_000.0, 100_000.0]))
+@example([*[("hold", 0, 0)] * 6, ("told", 0, 2), *[("hold", 0, 0)] * 7], 4_000.0)  # blocked longer than its limit held
 def test_a_ledger_read_back_is_the_same_ledger(steps, later: float) -> None:
     """Status of all targets, every plan's partition with its reasons, the next choices, and the dump itself."""
     w = lived(steps)

@@ -271,6 +271,28 @@ def test_a_telling_keeps_the_shape_of_what_we_know() -> None:
     assert one.count(126_400.0) == 0
 
 
+def test_a_limit_for_one_window_only_holds_no_longer_than_that() -> None:
+    """Two are left for a quarter of an hour, of a day that rolls: then nothing is known of it, and nobody waits."""
+    one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)
+    one.told(QuotaSeen("provider", Unit.REQUESTS, Window.DAY, None, 2, 1_900.0), 1_000.0)
+    for _ in range(2):
+        charge(one, 1, 1_000.0)
+    assert not one.fits(1, 1_001.0)
+    assert (one.full_until(1_001.0), one.room_at(1, 1_001.0)) == (1_900.0, 1_900.0)
+    assert one.full_until(1_900.0) == 0.0
+
+
+def test_the_clock_set_back_prolongs_no_doubt() -> None:
+    """What binds for 45 s does so by the clock that runs, also when that was an hour ahead."""
+    one = Meter(SCOPE, Unit.TOKENS, Window.DAY)
+    one.rule(10_000, "told")
+    one.doubt(9_000, one.charge(9_000, 3_600.0), 3_600.0)
+    one.shift(-3_600.0, 0.0)
+    assert one.room_at(5_000, 1.0) == 45.0
+    assert one.fits(5_000, 45.0)
+    assert not one.fits(10_001, 45.0)
+
+
 def test_what_was_told_long_ago_may_be_doubted() -> None:
     """A limit told the day before yesterday, and never since, binds as a learned one does: one request may ask."""
     one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)

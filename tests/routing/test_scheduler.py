@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hermes_router.core import errors as err
@@ -604,7 +604,8 @@ ERRORS = [
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10**9), st.sampled_from(["round-robin", "sequential"]))
+@given(seed=st.integers(0, 10**9), policy=st.sampled_from(["round-robin", "sequential"]))
+@example(seed=840_720, policy="round-robin")  # what was kept of a group named a return that had passed
 def test_plan_explain_and_take_agree(world, make, want, seed: int, policy: str) -> None:
     """After any history: explain partitions the targets, its choices are the candidates, the first is taken."""
     rng = random.Random(seed)

@@ -5,7 +5,7 @@ import pytest
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import Capability, Known, PriceClass, QuotaRule
 from hermes_router.core.observations import QuotaSeen, Unit, Window
-from hermes_router.routing.standing import amounts, dares_at, holds, too_small
+from hermes_router.routing.standing import amounts, dares_at, holds, readiness, too_small
 
 DAY = 86_400.0
 
@@ -155,6 +155,85 @@ def test_who_would_be_sent_away_may_ask_where_we_may_have_misjudged(world, make,
     assert w.plan(demand).dares_at == w.now
     assert w.plan(demand).dare().why == "last resort"
     assert w.plan(want(max_output_tokens=4_000)).dare() is None
+
+
+def test_the_input_may_be_misread_by_a_tenth(world, make, want) -> None:
+    """8,000 estimated tokens short by 700 may dare, short by 900 not: bytes tell the size within a tenth."""
+    a = make("a/m")
+    demand = want(text_bytes=28_800, max_output_tokens=1)
+    for left_over, dares in ((700, True), (900, False)):
+        w = world(a)
+        w.state.adopt(w.roster)
+        slot = w.state.slot(a.target)
+        spent(w, a, 10_000 - amounts(slot.group, demand)[1] + left_over)
+        assert w.take(demand) is None
+        assert (dares_at(slot, demand, w.now) == w.now) is dares
+
+
+def test_after_a_refusal_the_like_of_it_dares_a_minute_later(world, make, want) -> None:
+    """One short by a hundredth was refused: another of its size asks after 60 s, one that is a tenth smaller at once."""
+    a = make("a/m")
+    w = world(a)
+    spent(w, a, 7_950)
+    demand, began = want(max_output_tokens=2_060), w.now
+    first = w.plan(demand).dare()
+    told = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 10_000, 2_050, w.now + 9_000.0)
+    error = err.QuotaExhausted(status=429, window=Window.DAY, retry_at=w.now + 1.0, told=True, quotas=(told,))
+    w.state.failed(a.target, error, w.now, demand=demand, reservation=first.reservation)
+    w.state.settle(first.reservation, w.now, input_tokens=None, output_tokens=None, sent=False)
+    w.later(5.0)
+    slot = w.state.slot(a.target)
+    assert dares_at(slot, demand, w.now) == began + 60.0
+    assert dares_at(slot, want(max_output_tokens=1_800), w.now) == w.now
+    w.later(55.0)
+    assert w.plan(demand).dare() is not None
+
+
+def test_what_nobody_answered_binds_a_day_for_a_while_only(world, make, want) -> None:
+    """A silent request fills the day by our count: for 45 s it binds, then its target ranks behind its equals."""
+    a, b = make("a/m"), make("b/m")
+    w = world(a, b)
+    spent(w, a, 7_000)
+    silent = w.take(want(max_output_tokens=2_500), tried=frozenset({b.target}))
+    w.state.settle(silent.reservation, w.now, input_tokens=2_900, output_tokens=100, sent=True, unheard=True)
+    slot, demand = w.state.slot(a.target), want(max_output_tokens=1_000)
+    assert slot.blocked_until == w.now + 45.0
+    assert w.take(demand, tried=frozenset({b.target})) is None
+    assert [hold.until for hold in holds(slot, demand, w.now)] == [w.now + 45.0]
+    w.later(46.0)
+    assert list(holds(slot, demand, w.now)) == []
+    assert readiness(slot, demand, w.now) == 2
+    assert [one.provider.name for one in w.plan(demand).candidates] == ["b", "a"]
+
+
+def test_what_nobody_answered_binds_a_minute_until_it_leaves(world, make, want) -> None:
+    """A minute forgets it soon enough: nobody has to be refused to find that out."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.seen(a.target, (QuotaSeen("account_model", Unit.TOKENS, Window.MINUTE, 8_000, 7_000, w.now + 40.0),), w.now)
+    silent = w.take(want(max_output_tokens=2_500))
+    w.state.settle(silent.reservation, w.now, input_tokens=6_900, output_tokens=100, sent=True, unheard=True)
+    w.later(50.0)
+    assert w.take(want(max_output_tokens=4_000)) is None
+
+
+def test_a_refusal_makes_certain_what_nobody_had_answered(world, make, want) -> None:
+    """After one more request was refused beside them, silent claims bind like all others."""
+    a = make("a/m")
+    w = world(a)
+    spent(w, a, 7_000)
+    silent = w.take(want(max_output_tokens=2_500))
+    w.state.settle(silent.reservation, w.now, input_tokens=2_900, output_tokens=100, sent=True, unheard=True)
+    w.later(46.0)
+    demand = want(max_output_tokens=1_000)
+    again = w.take(demand)
+    told = QuotaSeen("account_model", Unit.TOKENS, Window.DAY, 10_000, 0, w.now + 600.0)
+    error = err.QuotaExhausted(status=429, window=Window.DAY, retry_at=w.now + 600.0, told=True, quotas=(told,))
+    w.state.failed(a.target, error, w.now, demand=demand, reservation=again.reservation)
+    w.state.settle(again.reservation, w.now, input_tokens=None, output_tokens=None, sent=False)
+    w.later(300.0)
+    assert w.take(want(max_output_tokens=10)) is None
 
 
 def test_what_nobody_answered_may_never_have_been_counted(world, make, want) -> None:

@@ -110,7 +110,7 @@ def test_what_nobody_answered_is_taken_out_where_the_count_that_is_told_lacks_it
     for n in range(19):
         one.charge(10_000, 1_000.0 + n * 100.0)
     _, mark = asked(one, 1_500, 10_000.0)
-    one.doubt(1_500, mark)
+    one.doubt(1_500, mark, 10_000.0)
     assert one.doubts == 1_500
     claim = asked(one, 11_000, 50_000.0)
     one.told(said(190_000, limit=200_000, reset_at=90_000.0, window=Window.DAY), 50_000.3, claim, refused=True)

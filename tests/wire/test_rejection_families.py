@@ -53,6 +53,19 @@ def test_gemini_of_several_windows_the_day_counts():
     ]
 
 
+def test_gemini_of_a_minute_names_its_own_delay_beside_the_rest_of_the_minute():
+    """Its minutes roll: the window is told to return after the delay; the rest of the minute is what is safe."""
+    named = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
+    error = gemini((named, "5"), delay="20s", now=NOW + 10.0)
+    assert (error.retry_at, error.said_at, error.told) == (NOW + 60.0, NOW + 30.0, True)
+    assert [(one.remaining, one.reset_at) for one in error.quotas] == [(0, NOW + 30.0)]
+    error = gemini((named, "5"), delay="70s", now=NOW + 10.0)
+    assert (error.retry_at, error.said_at) == (NOW + 80.0, None)
+    error = gemini((named, "5"), delay="soon", now=NOW + 10.0)
+    assert (error.retry_at, error.said_at, error.told) == (NOW + 60.0, None, False)
+    assert [one.reset_at for one in error.quotas] == [NOW + 60.0]
+
+
 def test_gemini_scope_follows_the_quota_id():
     """A quota per project alone is the account's, one per model the pair's; a zero takes the model away."""
     assert gemini(("GenerateRequestsPerMinutePerProject", "5")).scope == "account"
