@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
 
 from hermes_router.core.content import (
     NO_EXTRAS,
@@ -28,11 +27,11 @@ from hermes_router.core.content import (
     Turn,
 )
 from hermes_router.core.errors import BadRequest, Inexpressible
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
 
 __all__ = ["read"]
 
-_ANY: Final = msgspec.json.Decoder()
 _DIALECT: Final = "openai_chat"
 _MESSAGES: Final = "anthropic_messages"
 _ELSEWHERE: Final = frozenset({
@@ -50,7 +49,7 @@ _SHARED: Final = frozenset({
 
 def read(inbound: Inbound) -> Conversation:
     """The whole request. Raises BadRequest with the path of what is wrong, Inexpressible for a file kept elsewhere."""
-    given = {key: _decode(raw, key) for key, raw in inbound.fields.items()}
+    given = {key: decode(raw, key) for key, raw in inbound.fields.items()}
     given = {key: value for key, value in given.items() if value is not None}
     system, turns = _turns(given.get("messages") or [])
     parameters: dict[str, Any] = {key: given[key] for key in given if key in _SHARED}
@@ -72,15 +71,6 @@ def read(inbound: Inbound) -> Conversation:
         parameters=parameters or NO_EXTRAS,
         extras={_DIALECT: rest} if rest else NO_EXTRAS,
     )
-
-
-def _decode(raw: Raw, param: str) -> Any:
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        raise BadRequest(f"{param} is nested too deeply", param=param) from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
 
 
 # --- turns ------------------------------------------------------------------------------------------
