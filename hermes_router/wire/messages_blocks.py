@@ -5,7 +5,7 @@ blocks stay raw, so that what nobody looks at goes on as it came. It must never 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Raw
@@ -13,7 +13,7 @@ from msgspec import Raw
 from hermes_router.core.errors import BadRequest
 
 __all__ = [
-    "Block", "Message", "MessagesFields", "decode", "decode_blocks", "decode_messages", "expect", "fault", "is_null",
+    "Block", "Message", "MessagesFields", "decode_blocks", "decode_messages", "expect", "fault", "is_null",
     "kind_of", "messages_of", "rest_of", "string",
 ]  # fmt: skip
 
@@ -42,7 +42,6 @@ class MessagesFields(dict[str, Raw]):
     messages: list[Message]
 
 
-_ANY: Final = msgspec.json.Decoder()
 _STR: Final = msgspec.json.Decoder(str)
 _STRICT: Final = msgspec.json.Decoder(list[Message])
 _LOOSE: Final = msgspec.json.Decoder(list[dict[str, Raw]])
@@ -63,16 +62,6 @@ _KINDS: Final = {
 def fault(path: str, what: str) -> NoReturn:
     """Raise BadRequest for the field at this path."""
     raise BadRequest(f"{path} {what}", param=path)
-
-
-def decode(raw: Raw, path: str) -> Any:
-    """Any JSON value. Raises BadRequest with the path."""
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        fault(path, "is nested too deeply")
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        fault(path, f"cannot be read: {error}")
 
 
 def is_null(raw: Raw | None) -> bool:

@@ -12,11 +12,11 @@ from typing import Any, Final
 from msgspec import Raw
 
 from hermes_router.core.content import NO_EXTRAS, Choice, Conversation, Extras, Format, Text, Tool, Turn
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_blocks import (
     Block,
     Message,
-    decode,
     decode_blocks,
     is_null,
     messages_of,

@@ -24,7 +24,8 @@ from hermes_router.core.content import (
     ToolCall,
     ToolResult,
 )
-from hermes_router.wire.messages_blocks import Block, decode, decode_blocks, fault, is_null, kind_of, string
+from hermes_router.wire.fields import decode
+from hermes_router.wire.messages_blocks import Block, decode_blocks, fault, is_null, kind_of, string
 from hermes_router.wire.seals import unwrap
 
 __all__ = ["DIALECT", "FILE_ID", "compact", "extras_of", "read_parts", "seal_of"]

@@ -14,8 +14,9 @@ from msgspec import Raw
 from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.content import Conversation, Text
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.messages_blocks import decode, decode_blocks, is_null, messages_of
+from hermes_router.wire.messages_blocks import decode_blocks, is_null, messages_of
 from hermes_router.wire.messages_compose import sampling, system_blocks
 from hermes_router.wire.messages_content import read_choice, read_system, read_thinking, read_tools, read_turns
 from hermes_router.wire.messages_marks import spare_marks

@@ -31,8 +31,9 @@ from hermes_router.core.content import (
     Turn,
 )
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.responses_items import CALLS, OUTPUTS, TEXTS, Item, decode, is_assistants, open_items
+from hermes_router.wire.responses_items import CALLS, OUTPUTS, TEXTS, Item, is_assistants, open_items
 from hermes_router.wire.responses_tools import Declared, FlatNames, carried, flatten
 from hermes_router.wire.seals import unwrap
 

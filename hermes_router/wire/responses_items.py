@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import decode
 from hermes_router.wire.responses_tools import flatten
 
-__all__ = ["CALLS", "OUTPUTS", "TEXTS", "Item", "decode", "is_assistants", "open_items", "payload_of", "texts_of"]
+__all__ = ["CALLS", "OUTPUTS", "TEXTS", "Item", "is_assistants", "open_items", "payload_of", "texts_of"]
 
 Item = dict[str, Any]
 """One item: `type` is a str, and what its type's check names is of the right type."""
@@ -22,7 +23,6 @@ CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
-_ANY: Final = msgspec.json.Decoder()
 _REFERENCE = "items kept by a provider cannot be referred to here: send the item itself"
 
 
@@ -40,16 +40,6 @@ def open_items(raw: Raw | None) -> list[Item]:
     for index, item in enumerate(items):
         _open(item, index)
     return items
-
-
-def decode(raw: Raw, param: str) -> Any:
-    """Decode a raw value whole. Raises BadRequest naming `param`."""
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        raise BadRequest(f"{param} is nested too deeply", param=param) from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
 
 
 def is_assistants(item: Item) -> bool:

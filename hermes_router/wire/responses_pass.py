@@ -15,6 +15,7 @@ from msgspec import Raw
 from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.quirks_draft import Draft
@@ -22,7 +23,7 @@ from hermes_router.wire.quirks_parameters import is_silent
 from hermes_router.wire.responses_compose import compose
 from hermes_router.wire.responses_content import DIALECT, read
 from hermes_router.wire.responses_history import goes_back
-from hermes_router.wire.responses_items import CALLS, OUTPUTS, decode, is_assistants
+from hermes_router.wire.responses_items import CALLS, OUTPUTS, is_assistants
 from hermes_router.wire.responses_parameters import ENCRYPTED, fit, reasons, taken
 from hermes_router.wire.responses_tools import toolset
 from hermes_router.wire.seals import unwrap

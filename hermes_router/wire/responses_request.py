@@ -14,12 +14,11 @@ from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
-from hermes_router.wire.fields import boolean, escaped_bytes, given, integer, number, read_body, string, typed
+from hermes_router.wire.fields import boolean, decode, escaped_bytes, given, integer, number, read_body, string, typed
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.responses_items import (
     OUTPUTS,
     Item,
-    decode,
     is_assistants,
     open_items,
     payload_of,
