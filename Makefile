@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROVEN := $(VENV)/.ready-proof
 QUICK ?=
+FAULTS ?=
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type fmt bench show sim docs proof clean
+.PHONY: help setup run test lint type fmt bench show sim chaos docs proof clean
 
 help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
@@ -15,6 +17,7 @@ help:
 	@echo "make bench  CPU and memory beside a minimal proxy (QUICK=1: under a minute)"
 	@echo "make show   what hr promises: keys, kills, canaries, restarts, quotas, with their numbers"
 	@echo "make sim    a simulated week beside two other policies: how many 429s are drawn"
+	@echo "make chaos  10,000 faults against streams: how many answers are finished, and true (FAULTS=1000 SEED=7)"
 	@echo "make fmt docs proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
@@ -81,6 +84,10 @@ show: $(READY)
 sim: $(READY)
 	@$(BIN)/python -m tests.sim.seeds
 	@HYPOTHESIS_PROFILE=nightly SIM_STEPS=2000000 $(BIN)/python -m pytest tests/sim
+
+# Streams that are cut, stalled and poisoned, and the bars; at full length also what health costs beside an earlier commit.
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS),--cost) $(if $(SEED),--seed $(SEED))
 
 docs: $(READY)
 	@if [ -f docs/generate.py ]; then $(BIN)/python docs/generate.py; \

@@ -398,11 +398,11 @@ class World:
         self._timers.append((self.clock.mono() + delay_s, call))
         return object()
 
-    async def later(self, seconds: float) -> None:
+    async def later(self, seconds: float, step_s: float = STEP_S) -> None:
         """Let time pass, sweep by sweep."""
         until = self.clock.mono() + seconds
         while self.clock.mono() < until:
-            self.clock.advance(min(STEP_S, until - self.clock.mono()))
+            self.clock.advance(min(step_s, until - self.clock.mono()))
             due = [timer for timer in self._timers if timer[0] <= self.clock.mono()]
             self._timers = [timer for timer in self._timers if timer not in due]
             for _, call in due:

@@ -112,6 +112,9 @@ def trail(found: t.Trail, now: float, width: int | None) -> list[str]:
     good = found.outcome == "answered"
     outcome = found.outcome.replace("_", " ")
     head = f"{outcome} after {words.lapse(found.duration_s)}, {words.some(len(found.attempts), 'attempt')}"
+    costs = [one.cost_microusd for one in found.attempts if one.cost_microusd]
+    if len(costs) > 1:
+        head += f", {words.money(sum(costs))} in all"
     facts = [
         words.when(found.at, now),
         f"key {found.router_key}" if found.router_key else "",
@@ -130,21 +133,27 @@ def trail(found: t.Trail, now: float, width: int | None) -> list[str]:
         Column("", right=True),
         Column("TARGET", least=16),
         Column("OUTCOME"),
-        Column("HTTP", right=True, drop=5),
-        Column("TIME", right=True, drop=2),
-        Column("FIRST", right=True, drop=6),
-        Column("IN", right=True, drop=3),
-        Column("OUT", right=True, drop=3),
-        Column("COST", right=True, drop=4),
+        Column("HTTP", right=True, drop=6),
+        Column("TIME", right=True, drop=3),
+        Column("FIRST", right=True, drop=7),
+        Column("SHOWN", right=True, drop=2),
+        Column("IN", right=True, drop=4),
+        Column("OUT", right=True, drop=4),
+        Column("COST", right=True, drop=5),
         Column("WHY", least=14, wrap=True, drop=1),
     )
-    rows = [_attempt(number, one, now) for number, one in enumerate(found.attempts, 1)]
+    rows, shown_chars = [], 0
+    for number, one in enumerate(found.attempts, 1):
+        rows.append(_attempt(number, one, now, shown_chars))
+        shown_chars += one.shown_chars
     return [*lines, "", *render.table(columns, rows, width)] if rows else lines
 
 
-def _attempt(number: int, one: t.AttemptRow, now: float) -> tuple[Cell | str, ...]:
+def _attempt(number: int, one: t.AttemptRow, now: float, shown_chars: int) -> tuple[Cell | str, ...]:
+    """A line of the table; `shown_chars` had been shown when the attempt began."""
     about = "~" if one.estimated else ""
-    said = [one.why, one.said, f"back {words.when(one.retry_at, now)}" if one.retry_at else ""]
+    back = f"back {words.when(one.retry_at, now)}" if one.retry_at else ""
+    said = [_joined(one, shown_chars), one.why, one.said, back]
     used = bool(one.input_tokens or one.output_tokens)
     return (
         str(number),
@@ -153,8 +162,17 @@ def _attempt(number: int, one: t.AttemptRow, now: float) -> tuple[Cell | str, ..
         "" if one.status is None else str(one.status),
         words.lapse(one.duration_s),
         "" if one.ttft_s is None else words.lapse(one.ttft_s),
+        words.some(one.shown_chars, "char") if one.shown_chars else "",
         about + words.count(one.input_tokens) if used else "",
         about + words.count(one.output_tokens) if used else "",
         words.money(one.cost_microusd) if one.cost_microusd else "",
         ": ".join(filter(None, said)),
     )
+
+
+def _joined(one: t.AttemptRow, shown_chars: int) -> str:
+    """How an attempt took up what had been shown before it."""
+    if one.by in {"", "anew"}:
+        return "began anew" if one.by else ""
+    done = "went on" if one.outcome == "ok" or one.shown_chars else "was to go on"
+    return f"{done} after {words.some(shown_chars, 'character')} by {one.by}"

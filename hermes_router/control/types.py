@@ -536,6 +536,8 @@ class AttemptRow(Type, frozen=True):
     output_tokens: int = 0
     estimated: bool = False
     cost_microusd: int = 0
+    shown_chars: int = 0
+    by: str = ""
 
 
 class Trail(Type, frozen=True):

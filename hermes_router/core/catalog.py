@@ -102,6 +102,11 @@ class Quirk(enum.StrEnum):
     REPLAY_REASONING = "replay_reasoning"  # Kimi: reasoning_content with tool calls, note on a miss
     REPLAY_REASONING_IF_KNOWN = "replay_reasoning_if_known"  # Z.ai, DeepSeek: sent where we have it
     REPLAY_DETAILS = "replay_details"  # OpenRouter: reasoning_details unmodified
+    # How a last assistant message is gone on with, where it is.
+    PREFILL_PREFIX = "prefill_prefix"  # Mistral: where it says "prefix": true
+    PREFILL_PARTIAL = "prefill_partial"  # Kimi: where it says "partial": true
+    PREFILL_ECHOED = "prefill_echoed"  # Mistral: the answer repeats it first
+    BARE_END = "bare_end"  # NVIDIA: a stream of calls ends without a finish reason or mark (cases.md PI-1)
     # What Messages upstreams take (providers.md 3.15, 12).
     BETAS = "betas"  # the maker of the dialect: takes anthropic-beta, fields that need it, Claude Code's billing line
     HOSTED_TOOLS = "hosted_tools"  # runs the tools that have a type of their own, and takes their blocks back
@@ -201,6 +206,7 @@ class ProviderSpec:
         retired: why it gets no traffic, None while it lives; an overridden base URL revives it.
         open_catalogue: any model id may be pinned (the list is too long to carry).
         charges_cap: admission counts the output cap that is sent, not what comes of it (Groq, Cerebras).
+        whole_calls: whether tool calls come in one piece, so that silence before them is the model writing.
         free_only: only ids ending so may be picked by the router itself (`:free`), None = all.
         concurrency: requests in flight per account that are sane, None = unlimited.
         checked, source: when and where the facts were read.
@@ -258,6 +264,7 @@ class ProviderSpec:
     list_auth: ListAuth = ""
     list_whole: bool = True
     id_routes: bool = False
+    whole_calls: bool = False
     quota_url: str = ""
     charges_cap: bool = False
     worse: Mapping[DialectName, Worse] = field(default_factory=dict)

@@ -323,6 +323,15 @@ class EmptyReply(UpstreamError):
     breaker = True
 
 
+class Unjoined(UpstreamError):
+    """A continuation that did not begin where the answer broke off: none of it was shown.
+
+    It says nothing of the provider's health, and the provider bills it as any answer.
+    """
+
+    blames = Blames.NOBODY
+
+
 class ModelGone(UpstreamError):
     """The model is retired or not offered to this account: it is benched, its key is not."""
 

@@ -61,12 +61,20 @@ class Secret:
 
 def scrubber(secrets: Iterable[Secret]) -> Callable[[str], str]:
     """A function that replaces every one of these secrets in a text by `***`; short ones are left, being words."""
-    values = sorted({secret._value for secret in secrets if len(secret._value) >= 8}, key=len, reverse=True)  # noqa: SLF001
+    values = sorted({secret._value for secret in secrets if len(secret._value) >= 8}, key=len)  # noqa: SLF001
+    sized = [(len(value), value) for value in values]
 
     def scrub(text: str) -> str:
-        for value in values:  # a look for each is 20 times as fast as one regular expression of them all
+        size = len(text)
+        for least, value in sized:  # a look for each is 20 times as fast as one regular expression of them all
+            if least > size:  # most texts are shorter than any key
+                return text
             if value in text:
-                text = text.replace(value, "***")
+                break
+        else:
+            return text
+        for value in reversed(values):  # one may hold another
+            text = text.replace(value, "***")
         return text
 
     return scrub

@@ -5,9 +5,11 @@ made for every request are named tuples: a frozen dataclass takes three times as
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["AttemptRecord", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
+__all__ = ["AttemptRecord", "By", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
+
+By = Literal["", "anew", "prefill", "anchor"]
 
 GOOD_ENDS = frozenset({"ok", "abandoned"})
 """Outcomes of an attempt that blame nobody."""
@@ -20,6 +22,10 @@ class AttemptRecord(NamedTuple):
     `billed` = the provider may bill it: the body went out and a good head came back. Tokens are as reported, or
     estimated where `estimated`; `cost_microusd` follows the row's price, and `unpriced` = it is paid for, and no row
     says how much. `sent_at` in epoch seconds, other times in seconds.
+
+    `shown_chars` is how much of its own the caller has been shown: text, thoughts and calls. `by` is how it took up
+    what the ones before it had shown: "" = it is the first, `anew` = nothing of them is part of the answer, `prefill`
+    or `anchor` = it goes on behind their text (design.md 2.14).
     """
 
     provider: str
@@ -41,6 +47,8 @@ class AttemptRecord(NamedTuple):
     cost_microusd: int = 0
     unpriced: bool = False
     sent_at: float = 0.0
+    shown_chars: int = 0
+    by: By = ""
 
     @property
     def target(self) -> str:

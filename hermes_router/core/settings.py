@@ -69,6 +69,7 @@ class Settings:
     patience_s: float = 60.0
     first_token_s: float = 45.0
     stall_s: float = 30.0
+    stream_tool_args: Literal["whole", "live"] = "whole"
     drain_s: float = 60.0
     local_is_private: bool = False
     fetch_images: bool = False

@@ -25,6 +25,7 @@ _MODES: Final = {
 }
 _LEVELS: Final = {level: level for level in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"}
 _STORES: Final = {"auto": "auto", "keyring": "keyring", "file": "file"}
+_TOOL_ARGS: Final = {"whole": "whole", "live": "live"}
 _PACING: Final = {"off": "off", "even": "even"}
 _PRIVACY: Final = {"any": "any", "no-training": "no-training"}
 
@@ -101,6 +102,13 @@ GLOBALS: Final = (
         "FIRST_TOKEN_SECONDS", "first_token_s", read.seconds(zero=False), "Silence allowed before the first token."
     ),
     Variable("STALL_SECONDS", "stall_s", read.seconds(zero=False), "Silence allowed between tokens."),
+    Variable(
+        "STREAM_TOOL_ARGS",
+        "stream_tool_args",
+        read.word(_TOOL_ARGS),
+        "whole: tool calls are shown once the answer has ended well; live: as they come, so that a failure behind one "
+        "is an error.",
+    ),
     Variable("DRAIN_SECONDS", "drain_s", read.seconds(zero=True), "How long a stop waits for answers under way."),
     Variable(
         "FETCH_IMAGES", "fetch_images", read.boolean, "1 = image URLs are fetched for providers that want them inline."

@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+if __name__ == "__main__":
+    from hermes_router.daemon.haste import hurry
+
+    hurry()
+
 import uvloop
 
 from hermes_router import __version__

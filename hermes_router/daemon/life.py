@@ -471,6 +471,6 @@ class Life:
 
 
 def _settle_memory() -> None:
-    gc.collect()
-    gc.freeze()  # what lives for ever is not looked at again: it is most of what there is
+    gc.freeze()  # what lives for ever is not looked at again: it is most of what there is, and next to none is garbage
     gc.set_threshold(_GC_THRESHOLD)
+    gc.enable()  # off while the program was imported (haste.py)

@@ -42,8 +42,9 @@ _SHAPES = re.compile(
 )
 
 
-# What each shape holds: looking for these first costs 0.5 µs a line, the expression alone 5.
-_HINTS = ("sk-", "bearer", "eyj", "aiza", "gsk_", "hf_", "nvapi-", "csk-")
+# What each shape holds: looking for these first costs 0.5 µs a line, the expression alone 5. `csk-` holds `sk-`.
+_HINTS = ("sk-", "bearer", "eyj", "aiza", "gsk_", "hf_", "nvapi-")
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1_000)]  # a third of what the format costs, line by line
 
 
 class Redactor:
@@ -103,7 +104,7 @@ class Stamp:
         if second != self._second:
             self._second = second
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        event["timestamp"] = f"{self._text}.{int((now - second) * 1_000):03d}Z"
+        event["timestamp"] = self._text + _MILLISECONDS[int((now - second) * 1_000)]
         return event
 
 

@@ -368,4 +368,6 @@ def _attempt(one: AttemptRecord) -> t.AttemptRow:
         output_tokens=one.output_tokens,
         estimated=one.estimated,
         cost_microusd=one.cost_microusd,
+        shown_chars=one.shown_chars,
+        by=one.by,
     )

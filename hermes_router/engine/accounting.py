@@ -14,7 +14,7 @@ from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceCla
 from hermes_router.core.errors import Blames, TimedOut, Unreachable, UpstreamError
 from hermes_router.core.events import Usage
 from hermes_router.core.ports import Recorder
-from hermes_router.core.records import AttemptRecord, ExchangeRecord, FailedAttempt, failed_attempts
+from hermes_router.core.records import AttemptRecord, By, ExchangeRecord, FailedAttempt, failed_attempts
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.context import Engine
 from hermes_router.routing.demand import Demand
@@ -58,13 +58,15 @@ def owners_money(model: ModelSpec, microusd: int) -> int:
 def consumed(reported: Usage | None, prompt_tokens: int, chars: int) -> Usage:
     """What an attempt without a good end has used, as far as it is known.
 
-    What the provider reported, unless that leaves out the answer, of which `chars` characters came; then an estimate:
-    the prompt as it was sized, the answer as it was shown.
+    What the provider reported, unless that leaves out the answer, of which `chars` characters came (Messages counts one
+    token before it has said a word: providers.md 12.7); then an estimate: the prompt as it was sized, the answer as it
+    came. Nobody's tokens are twice as long as those of the estimate.
     """
-    if reported is not None and (reported.output_tokens or (reported.input_tokens and not chars)):
+    said = -(-chars // _CHARS_PER_TOKEN)
+    if reported is not None and reported != _NOTHING and reported.output_tokens * 2 >= said:
         return reported
     prompt = reported.input_tokens if reported is not None and reported.input_tokens else prompt_tokens
-    return Usage(prompt, -(-chars // _CHARS_PER_TOKEN), estimated=True)
+    return Usage(prompt, said, estimated=True)
 
 
 class Trail:
@@ -83,10 +85,14 @@ class Trail:
         self._words: list[str] = []
         self.used: Usage | None = None
 
-    def answered(self, candidate: Candidate, attempt: Attempt, usage: Usage) -> int:
+    def answered(
+        self, candidate: Candidate, attempt: Attempt, usage: Usage, *, shown_chars: int = 0, by: By = ""
+    ) -> int:
         """The attempt gave the answer, and this is its usage. Returns what it cost, in micro-US-dollars."""
         # A caller that is slow to take the end is not the provider's time.
-        return self._add(candidate, attempt, "ok", usage, ended_mono=attempt.last_data_mono)
+        return self._add(
+            candidate, attempt, "ok", usage, ended_mono=attempt.last_data_mono, shown_chars=shown_chars, by=by
+        )
 
     def failed(
         self,
@@ -97,6 +103,8 @@ class Trail:
         reported: Usage | None,
         prompt_tokens: int,
         chars: int,
+        shown_chars: int = 0,
+        by: By = "",
     ) -> int | None:
         """The attempt failed; None for an error = the caller left, for an attempt = nothing was sent.
 
@@ -111,7 +119,10 @@ class Trail:
         self.used = consumed(reported, prompt_tokens, chars) if taken or unheard else None
         usage = self.used if taken else None
         outcome = error.wire_class if error is not None else "abandoned"
-        cost = self._add(candidate, attempt, outcome, usage, ended_mono=self._engine.clock.mono(), error=error)
+        ended_mono = self._engine.clock.mono()
+        cost = self._add(
+            candidate, attempt, outcome, usage, ended_mono=ended_mono, error=error, shown_chars=shown_chars, by=by
+        )
         return None if unheard else cost
 
     def _add(
@@ -123,6 +134,8 @@ class Trail:
         *,
         ended_mono: float,
         error: UpstreamError | None = None,
+        shown_chars: int = 0,
+        by: By = "",
     ) -> int:
         facts = candidate.facts
         model = facts.model
@@ -148,7 +161,7 @@ class Trail:
                 target.provider, target.model, target.credential, facts.credential.tail, outcome, candidate.why,
                 status, said, retry_at, ended_mono - sent_mono, ttft_s, usage.input_tokens, usage.cached_tokens,
                 usage.output_tokens, usage.estimated, billed, 0 if unpriced else cost, unpriced,
-                self._arrived_at + sent_mono - self._arrived_mono,
+                self._arrived_at + sent_mono - self._arrived_mono, shown_chars, by,
             )
         )  # fmt: skip
         return cost

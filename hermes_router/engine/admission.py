@@ -16,6 +16,7 @@ __all__ = ["Admission", "Caller", "keys_in_force"]
 
 _ID_LENGTH = 12  # of the digest: an identity that tells nothing of the key
 _VARIABLE = "PROXY_API_KEYS"
+_MOST_KNOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,28 @@ class Admission:
     def __init__(self, settings: Settings, keys: Sequence[RouterKey] = ()) -> None:
         self.keys = keys_in_force(settings, keys)
         self._callers = {key.digest: _caller(key, settings) for key in self.keys}
+        self._known: dict[str, Caller] = {}  # by an `authorization` whose own key was found good: digested once
 
     def admit(self, headers: Mapping[str, str]) -> Caller:
         """The caller of these request headers. Raises Unauthorized."""
-        sent = _keys(headers)
-        if not sent:
+        authorization = headers.get("authorization", "")
+        known = self._known.get(authorization)
+        if known is not None:
+            return known
+        bearer, other = _keys(headers)
+        if not bearer and not other:
             raise Unauthorized(
                 "No router key was sent. Send one (of PROXY_API_KEYS, or made by 'hr key add') as "
                 "'Authorization: Bearer …' or 'x-api-key'.",
                 code="invalid_api_key",
                 should_retry=False,
             )
-        caller = next((found for key in sent if (found := self._callers.get(digest_of(key))) is not None), None)
+        caller = self._callers.get(digest_of(bearer)) if bearer else None
+        if caller is not None:
+            if len(self._known) < _MOST_KNOWN:
+                self._known[authorization] = caller
+        elif other:
+            caller = self._callers.get(digest_of(other))
         if caller is None:
             raise Unauthorized(
                 "This router key is not known. Use one of PROXY_API_KEYS, or make one with 'hr key add'.",
@@ -91,9 +102,9 @@ def _caller(key: RouterKey, settings: Settings) -> Caller:
     )
 
 
-def _keys(headers: Mapping[str, str]) -> list[str]:
+def _keys(headers: Mapping[str, str]) -> tuple[str, str]:
     """What was sent as a key. Some clients send a placeholder in one header and the key in the other."""
     presented = headers.get("authorization", "").strip()
     scheme, _, rest = presented.partition(" ")
     bearer = rest.strip() if scheme.lower() == "bearer" else presented
-    return [key for key in (bearer, headers.get("x-api-key", "").strip()) if key]
+    return bearer, headers.get("x-api-key", "").strip()

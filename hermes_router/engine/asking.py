@@ -7,8 +7,9 @@ became of it.
 
 from typing import NamedTuple
 
-from hermes_router.core.catalog import DialectName, TargetFacts
+from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
+from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.outgoing import Options, Recall, Rendered
@@ -40,13 +41,35 @@ class Asking:
         Raises BadRequest where the caller's own fields cannot be read, Inexpressible where the target cannot be told.
         """
         inbound = self._inbound
-        name = facts.asked_in(inbound.dialect, tools=inbound.request.tools > 0)
+        name = self._name(facts)
         dialect = DIALECTS[name]
         same = name == inbound.dialect
         if same:
             rendered = dialect.pass_on(inbound, facts, options, recall)
         else:
-            if self._conversation is None:
-                self._conversation = DIALECTS[inbound.dialect].read(inbound)
-            rendered = dialect.compose(self._conversation, facts, options, recall)
+            rendered = dialect.compose(self._read(), facts, options, recall)
         return Asked(name, facts.url_of(name) + dialect.path, rendered, not (same and rendered.straight))
+
+    def going_on(
+        self, facts: TargetFacts, options: Options, recall: Recall, shown: str, *, prefill: Known, ended: bool
+    ) -> tuple[Asked, Continuation]:
+        """The request to go on behind the text `shown`, for this target, and where its answer joins.
+
+        `prefill` is what has been learnt of the target's taking one, `ended` = the text is known to be whole.
+        Raises BadRequest, Inexpressible.
+        """
+        name, conversation = self._name(facts), self._read()
+        dialect = DIALECTS[name]
+        by_prefill = takes_prefill(facts, name, conversation, learned=prefill)
+        echoed = Quirk.PREFILL_ECHOED in facts.quirks
+        went_on = go_on(conversation, shown, prefill=by_prefill, echoed=echoed, ended=ended)
+        rendered = dialect.compose(went_on.conversation, facts, options, recall)
+        return Asked(name, facts.url_of(name) + dialect.path, rendered, translated=True), went_on
+
+    def _name(self, facts: TargetFacts) -> DialectName:
+        return facts.asked_in(self._inbound.dialect, tools=self._inbound.request.tools > 0)
+
+    def _read(self) -> Conversation:
+        if self._conversation is None:
+            self._conversation = DIALECTS[self._inbound.dialect].read(self._inbound)
+        return self._conversation

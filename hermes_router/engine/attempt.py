@@ -17,6 +17,7 @@ from hermes_router.wire.passthrough import Lane
 
 _MAX_ERROR_BODY = 65_536
 _MAX_WHOLE_BODY = 64 * 1024 * 1024
+WORDLESS_S = 600.0  # pings are life, but not for ever: silence of the model itself
 _LOOK_AGAIN_S = 5.0  # how often a silent target without a rival is compared with the pool
 
 
@@ -65,6 +66,8 @@ class Attempt:
         "_lane",
         "_owner",
         "_paused",
+        "_said",
+        "_said_mono",
         "_size",
         "_status",
         "_sweeper",
@@ -110,7 +113,8 @@ class Attempt:
         self.answered = False
         self.error: UpstreamError | None = None
         self.ttft_s: float | None = None
-        self.sent_mono = self.last_data_mono = clock.mono()
+        self._said = 0  # characters, at the last look
+        self.sent_mono = self.last_data_mono = self._said_mono = clock.mono()
 
     @property
     def over(self) -> bool:
@@ -265,9 +269,15 @@ class Attempt:
         if lane is None or self.ttft_s is None:
             if mono - self.sent_mono > self.first_token_limit_s:
                 self._too_late(mono)
-        elif not self._paused and mono - self.last_data_mono > self.stall_s:
+        elif not self._paused and (mono - self.last_data_mono > self.stall_s or self._is_wordless(lane, mono)):
             self.abort()
             self._end_lane(lane, TimedOut("stall"), clean=False)
+
+    def _is_wordless(self, lane: Lane, mono: float) -> bool:
+        """Whether nothing but signs of life has come for so long that nothing will."""
+        if lane.said_chars != self._said:
+            self._said, self._said_mono = lane.said_chars, mono
+        return mono - self._said_mono > max(WORDLESS_S, self.stall_s)
 
     def _too_late(self, mono: float) -> None:
         if self._status >= 300:
@@ -287,6 +297,6 @@ class Attempt:
     def resume(self) -> None:
         """Read on."""
         self._paused = False
-        self.last_data_mono = self._clock.mono()
+        self.last_data_mono = self._said_mono = self._clock.mono()
         if self._flight is not None and not self._ended:
             self._flight.resume()

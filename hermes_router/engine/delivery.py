@@ -7,6 +7,7 @@ pressure of a slow caller, the late comment. It must never know who answers, bey
 from hermes_router.core.errors import HermesError
 from hermes_router.core.events import Usage
 from hermes_router.core.ports import Clock, Ids, ReplyStream
+from hermes_router.engine.resumption import may_go_on
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.splice import Splice
@@ -20,12 +21,22 @@ RELIEF_BYTES = 65_536
 class Delivery:
     """One caller's stream. `splice` decides what is seen; everything here is about when."""
 
-    def __init__(self, inbound: Inbound, prompt_tokens: int, reply: ReplyStream, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        inbound: Inbound,
+        prompt_tokens: int,
+        reply: ReplyStream,
+        clock: Clock,
+        ids: Ids,
+        *,
+        live_calls: bool = False,
+    ) -> None:
         self._inbound = inbound
         self._prompt_tokens = prompt_tokens
         self._reply = reply
         self._clock = clock
         self._ids = ids
+        self._live_calls = live_calls
         self._arrived_mono = self._wrote_mono = clock.mono()
         self._pending: list[bytes] = []
         self._head: dict[str, str] = {}  # what the head told of the answer
@@ -38,7 +49,7 @@ class Delivery:
         make = DIALECTS[self._inbound.dialect].encoder
         now = int(self._clock.now())
         self._encoder = make(self._inbound, prompt_tokens=self._prompt_tokens, new_id=self._ids.new, now=now)
-        self.splice = Splice(self._encoder)
+        self.splice = Splice(self._encoder, live_calls=self._live_calls, continues=may_go_on(self._inbound))
 
     @property
     def committed(self) -> bool:

@@ -31,8 +31,9 @@ from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.reading import Reading
+from hermes_router.engine.resumption import Resumption
 from hermes_router.engine.search import Search
-from hermes_router.engine.settlement import Settlement
+from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
@@ -42,6 +43,7 @@ from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.openai_errors import Rendered
 from hermes_router.wire.outgoing import Options
 from hermes_router.wire.passthrough import Lane
+from hermes_router.wire.seam import Seam
 
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
@@ -72,8 +74,8 @@ class Exchange:
 
     __slots__ = (
         "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
-        "_engine", "_notices", "_patience_s", "_paused", "_q", "_reading", "_search", "_settings", "_settlement",
-        "_shown_before", "_standby", "_wake",
+        "_engine", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q", "_reading", "_resumption", "_seam",
+        "_search", "_settings", "_settlement", "_standby", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -91,10 +93,13 @@ class Exchange:
         self._delivery: Delivery | None = None
         if reply is not None:
             tokens = question.demand.input_tokens
-            self._delivery = Delivery(question.inbound, tokens, reply, engine.clock, engine.ids)
+            live = settings.stream_tool_args == "live"
+            self._delivery = Delivery(question.inbound, tokens, reply, engine.clock, engine.ids, live_calls=live)
+        self._resumption = Resumption(engine)
+        self._seam: Seam | None = None  # of the attempt under way
+        self._prompt_tokens = 0  # of the caller's own prompt, as the first attempt that showed something reported it
         self._attempt: Attempt | None = None
         self._reading: Reading | None = None
-        self._shown_before = 0  # characters that the caller had seen when the attempt began
         self._dropped: frozenset[str] = frozenset()
         self._empty: set[str] = set()  # providers that had nothing to say to this request
         self._altered = False
@@ -151,15 +156,32 @@ class Exchange:
             error, rendered = await self._try(candidate)
             if error is None:
                 return rendered
-            self._settlement.failed(candidate.facts, error, self._attempt, reported=self._reported, chars=self._chars)
-            delivery = self._delivery
-            if delivery is not None:
-                delivery.start_over()
-                if not delivery.splice.may_restart:
-                    raise error
+            self._settlement.failed(candidate.facts, error, self._attempt, self._spoken())
+            other_way = self._take_stock(candidate.facts, error)
             if not self._committed and self._engine.clock.mono() >= self._deadline_mono:
                 raise DeadlinePassed(self._settlement.reports)
-            self._follow(candidate.facts, error)
+            if self._resumption.is_refusal(error):
+                self._settlement.refusal = None  # what was refused is ours, not the caller's
+                self._search.refused(candidate.facts, error, again=other_way)
+            else:
+                self._follow(candidate.facts, error)
+
+    def _take_stock(self, facts: TargetFacts, error: UpstreamError) -> bool:
+        """What a failed attempt leaves behind. Returns whether the same target should be asked in another way.
+
+        Raises the error where no other attempt may join what is shown.
+        """
+        delivery = self._delivery
+        if delivery is None:
+            return False
+        other_way = self._resumption.failed(facts, error, delivery.splice)
+        reported = self._reported
+        if delivery.live and delivery.splice.shown_chars and not self._prompt_tokens and reported is not None:
+            self._prompt_tokens = reported.input_tokens
+        delivery.start_over()
+        if delivery.splice.way == "stop" or self._resumption.spent:
+            raise error
+        return other_way
 
     def _follow(self, facts: TargetFacts, error: UpstreamError) -> None:
         """Take the step that the failover table says. Raises the error where that is to stop.
@@ -239,9 +261,8 @@ class Exchange:
         )
         lane: Lane | None = None
         if delivery is not None:
-            delivery.splice.begin(self._cap_tokens)
+            delivery.splice.begin(self._cap_tokens, self._seam)
             delivery.answered_by(facts.target.name)
-            self._shown_before = delivery.splice.shown.chars
             lane = reading.lane(delivery.splice)
         attempt = self._attempt = Attempt(
             facts,
@@ -250,8 +271,8 @@ class Exchange:
             clock=engine.clock,
             border=engine.border,
             sweeper=engine.sweeper,
-            first_token_limit_s=self._first_token_limit(facts),
-            stall_s=self._settings.stall_s,
+            first_token_limit_s=(limit_s := self._first_token_limit(facts)),
+            stall_s=self._stall_limit(facts, limit_s),
         )
         attempt.send(engine.transport, request)
         while not attempt.over:
@@ -263,7 +284,7 @@ class Exchange:
         except UpstreamError as error:
             attempt.overrule(error)
             return error, None
-        self._settlement.succeeded(facts, attempt)
+        self._settlement.succeeded(facts, attempt, self._spoken())
         self._teach(facts, attempt.body)
         return None, rendered
 
@@ -295,7 +316,10 @@ class Exchange:
             betas=inbound.betas,
             strip_thoughts=THOUGHTS in self._dropped,
         )
-        asked = self._asking.of(facts, options, engine.memory.recall_for(facts, self._q.caller.key))
+        splice = None if self._delivery is None else self._delivery.splice
+        recall = engine.memory.recall_for(facts, self._q.caller.key)
+        first = not self._settlement.reports
+        asked, self._seam = self._resumption.ask(self._asking, facts, options, recall, splice, first=first)
         rendered = asked.rendered
         self._altered = rendered.altered or asked.translated
         for notice in rendered.warnings:
@@ -317,6 +341,11 @@ class Exchange:
             limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
         return limit
 
+    def _stall_limit(self, facts: TargetFacts, first_token_limit_s: float) -> float:
+        """Seconds of silence between tokens: more where a whole tool call may be written in it."""
+        whole_calls = facts.provider.whole_calls and self._q.inbound.request.tools > 0
+        return max(self._settings.stall_s, first_token_limit_s) if whole_calls else self._settings.stall_s
+
     # -- the answer ------------------------------------------------------------------------------------
 
     async def _deliver(self, reading: Reading, attempt: Attempt, lane: Lane | None) -> Rendered | None:
@@ -334,8 +363,13 @@ class Exchange:
         headers = self._headers(facts)
         await delivery.open(headers)
         counted = usage is not None and usage.output_tokens > 0
-        usage = usage if usage and counted else reading.estimate(prompt, delivery.splice.shown.chars)
+        splice = delivery.splice
+        sent = prompt + self._resumption.resent_tokens
+        usage = usage if usage and counted else reading.estimate(sent, splice.said_chars)
         self._settlement.usage = usage
+        if self._resumption.went_on:
+            # Of more than one attempt: the prompt once, the completion as it was shown (contract.md, Answers).
+            usage = reading.estimate(self._prompt_tokens or prompt, splice.shown.chars + splice.shown.beside)
         await delivery.finish(headers, usage)
         if lane is not None:
             reading.remember(lane)
@@ -387,8 +421,17 @@ class Exchange:
             self._engine.waiters.wake()
 
     def alone(self) -> bool:
-        """Whether nobody but the target under way could serve; asked only when its time for a first token is up."""
-        return self._attempt is not None and self._search.alone(self._attempt.facts)
+        """Whether nobody but the target under way could serve; asked only when its time for a first token is up.
+
+        Once the caller sees something there is no deadline, and silence of that length is an end all the same.
+        """
+        attempt = self._attempt
+        if attempt is None:
+            return False
+        silent_s = self._engine.clock.mono() - attempt.sent_mono
+        if self._committed and silent_s >= self._settings.request_deadline_s:
+            return False
+        return self._search.alone(attempt.facts)
 
     async def _wait(self, headers: dict[str, str] | None) -> None:
         """Until something changed; then open the reply, where that is what is needed.
@@ -431,10 +474,12 @@ class Exchange:
         """What the provider has said of the usage of the attempt under way."""
         return self._reading.usage if self._reading is not None else None
 
-    @property
-    def _chars(self) -> int:
-        """How much of the attempt under way the caller has been shown."""
-        return self._delivery.splice.shown.chars - self._shown_before if self._delivery is not None else 0
+    def _spoken(self) -> Spoken:
+        """What the attempt under way has said so far."""
+        delivery, resumption = self._delivery, self._resumption
+        said = 0 if delivery is None else delivery.splice.said_chars
+        shown = delivery.splice.shown_chars if delivery is not None and delivery.live else 0
+        return Spoken(self._reported, said, shown, resumption.by, resumption.resent_tokens)
 
     def _leave(self) -> None:
         """The caller left, or all is done: close what is still open; nobody is blamed."""
@@ -444,7 +489,7 @@ class Exchange:
         if self._standby is not None:
             self._standby.end()
         if self._settlement.candidate is not None:
-            self._settlement.left(attempt, reported=self._reported, chars=self._chars)
+            self._settlement.left(attempt, self._spoken())
 
     async def _refuse(self, error: HermesError) -> Rendered | None:
         """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""

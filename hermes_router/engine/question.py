@@ -5,13 +5,14 @@ Owns the joining of names, difficulty and what the caller may use. It must never
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Question
 from hermes_router.routing.demand import Constraint, affinity_key, assess
-from hermes_router.routing.names import Resolved, resolve
+from hermes_router.routing.names import Pin, Resolved, resolve
 from hermes_router.wire.inbound import Inbound
 
 __all__ = ["make_question"]
@@ -39,12 +40,12 @@ def make_question(
         profile=resolved.profile,
         floor_difficulty=engine.state.difficulty_floor(key) if key else 1,
     )
-    constraint = Constraint(
-        pin=resolved.pin,
-        providers=caller.providers,
-        local_only=resolved.profile == "local",
-        min_tier=caller.min_tier,
-        no_training=settings.privacy == "no-training",
+    constraint = _constraint(
+        resolved.pin,
+        caller.providers,
+        resolved.profile == "local",
+        caller.min_tier,
+        settings.privacy == "no-training",
     )
     notices = (Notice(*resolved.warning.split(":", 1)),) if resolved.warning else ()
     max_wait_s = None
@@ -54,19 +55,27 @@ def make_question(
         max_wait_s = float(asked_s) if _SECONDS.fullmatch(asked_s := asked_s.strip()) else None
         if max_wait_s is None:
             notices = (*notices, Notice("ignored", _MAX_WAIT))
-    return Question(
+    return Question(  # by position: it is made for every request, and names cost
         inbound,
         demand,
         constraint,
         caller,
-        caller_agent=_plain(headers.get("user-agent", "")),
-        notices=notices,
-        request_id=request_id,
-        fallback_any=headers.get(_FALLBACK_ANY, "").lower() == "any",
-        max_wait_s=max_wait_s,
+        _plain(headers.get("user-agent", "")[:200]),
+        notices,
+        request_id,
+        headers.get(_FALLBACK_ANY, "").lower() == "any",
+        max_wait_s,
     )
 
 
+@lru_cache(maxsize=64)
+def _constraint(
+    pin: Pin | None, providers: frozenset[str] | None, local_only: bool, min_tier: int, no_training: bool
+) -> Constraint:
+    """The few that there are of a router's keys and names are shared."""
+    return Constraint(pin, providers, local_only=local_only, min_tier=min_tier, no_training=no_training)
+
+
 def _plain(agent: str) -> str:
-    """A User-Agent that can be sent on: printable ASCII, not endless."""
-    return "".join(c for c in agent[:200] if " " <= c <= "~")
+    """A User-Agent that can be sent on: printable ASCII alone."""
+    return agent if agent.isascii() and agent.isprintable() else "".join(c for c in agent if " " <= c <= "~")

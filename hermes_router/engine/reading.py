@@ -7,6 +7,7 @@ from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
 from hermes_router.core.errors import Malformed, UpstreamError
 from hermes_router.core.events import Usage, fold
 from hermes_router.engine.context import Engine
+from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.dialects import DIALECTS
@@ -74,6 +75,7 @@ class Reading:
             now=int(engine.clock.now()),
             think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
             model=facts.model.id,
+            bare_end=Quirk.BARE_END in facts.quirks,
         )
         return decoder
 
@@ -90,6 +92,8 @@ class Reading:
     def lane(self, splice: Splice) -> Lane:
         """The lane of a stream. Log probabilities survive only where whole frames go through."""
         request = self._inbound.request
+        if splice.goes_on:
+            return TranslatedLane(splice, self.decoder(), tap=self._replays)
         if not self._is_chat:
             make = TranslatedLane if self._translated else RawLane
             return make(splice, self.decoder(), tap=self._replays)
@@ -123,7 +127,8 @@ class Reading:
         """An answer that is written anew for the caller, or of its own dialect as it came."""
         decoder, engine, name = self.decoder(), self._engine, self._facts.target.name
         answer = fold(decoder.whole(body))
-        cut = cap(answer, cap_chars)
+        cut = drop_broken_calls(answer)
+        cut = cap(answer, cap_chars) or cut
         usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
         if self._replays:
             engine.memory.keep_answer(self._facts, answer, self._scope)

@@ -142,6 +142,14 @@ class Search:
         elif error.blames in _RESTS:
             self._resting |= {facts.target}
 
+    def refused(self, facts: TargetFacts, error: UpstreamError, *, again: bool) -> None:
+        """It refused what we made of the request: ask it `again`, in another way, or not any more."""
+        constraint = self.constraint._replace(again=facts.target if again else None)
+        if not again:
+            out = {facts.target}
+            constraint = constraint._replace(tried=constraint.tried | out, last=constraint.last - out)
+        self.failed(facts, error, constraint)
+
     def alone(self, facts: TargetFacts) -> bool:
         """Whether nobody but this target could serve."""
         others = self.constraint._replace(tried=self.constraint.tried | {facts.target})

@@ -4,6 +4,8 @@ Owns the order of these steps: a failure or a success is learnt from, then accou
 whoever ends it. It must never decide what is tried next, or touch the caller's connection.
 """
 
+from typing import NamedTuple
+
 from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.errors import (
     AttemptReport,
@@ -19,6 +21,7 @@ from hermes_router.core.errors import (
     UpstreamError,
 )
 from hermes_router.core.events import Usage
+from hermes_router.core.records import By
 from hermes_router.engine.accounting import Trail, owners_money
 from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.caller_limits import Lease
@@ -29,6 +32,19 @@ from hermes_router.routing.scheduler import Candidate
 
 _ABILITIES = frozenset({Capability.TOOLS, Capability.IMAGES, Capability.AUDIO})
 _NOTHING = Usage()
+
+
+class Spoken(NamedTuple):
+    """What an attempt has said: `reported` of it, `said_chars` decoded, `shown_chars` seen by the caller.
+
+    `by` is how it took up what was shown before it, for which `resent_tokens` of that went out again.
+    """
+
+    reported: Usage | None = None
+    said_chars: int = 0
+    shown_chars: int = 0
+    by: By = ""
+    resent_tokens: int = 0
 
 
 class Settlement:
@@ -60,29 +76,27 @@ class Settlement:
         self.candidate = candidate
         self.passage = passage
 
-    def succeeded(self, facts: TargetFacts, attempt: Attempt) -> None:
+    def succeeded(self, facts: TargetFacts, attempt: Attempt, spoken: Spoken) -> None:
         """The attempt gave the answer."""
         engine, usage, candidate = self._engine, self.usage, self.candidate
         now = engine.clock.now()
         target = facts.target
         cost: int | None = None
         if candidate is not None:
-            cost = self.trail.answered(candidate, attempt, usage)
+            cost = self.trail.answered(candidate, attempt, usage, shown_chars=spoken.shown_chars, by=spoken.by)
             if engine.waiters.waiting and candidate.reservation.slot.marked:
                 engine.waiters.wake()  # what stood against it is about to end
         engine.state.succeeded(target, now, ttft_s=attempt.ttft_s, demand=self._demand)
-        if not usage.estimated and usage.input_tokens:
+        if not usage.estimated and usage.input_tokens and not spoken.resent_tokens:
             engine.state.calibrate(target.provider, target.model, self._demand.input_tokens, usage.input_tokens)
         self._settle(cost, usage, sent=True)
 
-    def failed(
-        self, facts: TargetFacts, error: UpstreamError, attempt: Attempt | None, *, reported: Usage | None, chars: int
-    ) -> None:
-        """The attempt failed, after it had shown `chars` characters."""
+    def failed(self, facts: TargetFacts, error: UpstreamError, attempt: Attempt | None, spoken: Spoken) -> None:
+        """The attempt failed, after it had said this much."""
         engine = self._engine
         self._learn(facts, error)
         self.reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
-        cost = self._account(error, attempt, reported=reported, chars=chars)
+        cost = self._account(error, attempt, spoken)
         engine.log.warning(
             "attempt.failed",
             request_id=self._request_id,
@@ -90,6 +104,7 @@ class Settlement:
             error=type(error).__name__,
             status=error.status,
             said=error.excerpt[:200],
+            **({"shown_chars": spoken.shown_chars} if spoken.shown_chars else {}),
         )
         if self.passage is not None and error.blames is not Blames.REQUEST:
             self.passage.over(refused=True)
@@ -121,19 +136,17 @@ class Settlement:
     def not_sent(self, facts: TargetFacts, error: UpstreamError) -> None:
         """The request could not be made: the quota comes back, and the failure is told like others (`failed`)."""
         error.target = facts.target
-        self._settle(self._account(error, None, reported=None, chars=0), _NOTHING, sent=False)
+        self._settle(self._account(error, None, Spoken()), _NOTHING, sent=False)
 
-    def left(self, attempt: Attempt | None, *, reported: Usage | None, chars: int) -> None:
+    def left(self, attempt: Attempt | None, spoken: Spoken) -> None:
         """The caller left, or all is done: what is still open is closed, and nobody is blamed."""
         if self.candidate is not None:
             self._engine.state.abandoned(self.candidate.facts.target, self._engine.clock.now())
-            cost = self._account(None, attempt, reported=reported, chars=chars)
+            cost = self._account(None, attempt, spoken)
             used = self.usage if self.usage.input_tokens else self.trail.used or _NOTHING
             self._settle(cost, used, sent=attempt is not None)
 
-    def _account(
-        self, error: UpstreamError | None, attempt: Attempt | None, *, reported: Usage | None, chars: int
-    ) -> int | None:
+    def _account(self, error: UpstreamError | None, attempt: Attempt | None, spoken: Spoken) -> int | None:
         """Note the attempt that failed, before it is settled; None for an error = the caller left.
 
         Returns what it cost, in micro-US-dollars, None where nobody knows.
@@ -144,9 +157,11 @@ class Settlement:
             self.candidate,
             attempt,
             error,
-            reported=reported,
-            prompt_tokens=self._demand.input_tokens,
-            chars=chars,
+            reported=spoken.reported,
+            prompt_tokens=self._demand.input_tokens + spoken.resent_tokens,
+            chars=spoken.said_chars,
+            shown_chars=spoken.shown_chars,
+            by=spoken.by,
         )
 
     def _settle(self, cost_microusd: int | None, usage: Usage, *, sent: bool, unheard: bool = False) -> None:

@@ -4,6 +4,7 @@ Owns the pure step from a request's outline to a `Demand`, and the `Constraint` 
 attempts put on it. It must never know a provider, a target or the time: the same request always demands the same.
 """
 
+import re
 from typing import Literal, NamedTuple
 
 from hermes_router.core.catalog import Capability
@@ -20,6 +21,7 @@ HARD_EFFORT = {"high": 4, "xhigh": 5, "max": 5}
 EASY_EFFORT = frozenset({"none", "minimal", "low"})
 
 _CODE_SIGNS = "{};=<>"
+_A_SIGN = re.compile(f"[{_CODE_SIGNS}]").search  # most questions hold none, and a look for each costs
 _ITEMS = ("\n- ", "\n* ", "\n1", "\n2", "\n3")
 _NEED_BITS = tuple(Capability)
 _needs_seen: dict[int, frozenset[Capability]] = {}
@@ -108,7 +110,7 @@ def difficulty(request: ChatRequest) -> int:
     if request.effort in EASY_EFFORT:
         score -= 1
     floor = HARD_EFFORT.get(request.effort or "", 1)
-    return max(floor, min(5, max(1, score)))
+    return max(floor, min(5, score))
 
 
 def assess(
@@ -125,40 +127,35 @@ def assess(
     if binds and floor_difficulty > hard:
         hard = min(5, floor_difficulty)
     tokens = estimate_tokens(request)
-    return Demand(
-        operation=operation,
-        needs=_needs(request),
-        input_tokens=tokens,
-        max_output=request.max_output_tokens or 0,
-        difficulty=hard,
-        profile=profile,
-        tools=request.tools > 0,
-        inline_images=request.images > request.image_urls,
-        effort=request.effort,
-        affinity_key=affinity_key(request, caller),
-        binds=binds,
-        light=tokens <= LIGHT_TOKENS and hard <= LIGHT_DIFFICULTY,
-        image_urls=request.image_urls,
+    return Demand(  # by position: it is made for every request, and names cost
+        operation,
+        _needs(request),
+        tokens,
+        request.max_output_tokens or 0,
+        hard,
+        profile,
+        request.tools > 0,
+        request.images > request.image_urls,
+        request.effort,
+        affinity_key(request, caller),
+        binds,
+        tokens <= LIGHT_TOKENS and hard <= LIGHT_DIFFICULTY,
+        request.image_urls,
     )
 
 
 def _needs(request: ChatRequest) -> frozenset[Capability]:
     """The needed capabilities, as one of few shared sets: plans are cached by them, and a shared set hashes once."""
-    flags = (
-        request.tools > 0,  # in the order of Capability
-        request.images > 0,
-        False,  # reasoning is a wish, never a need
-        request.json_format == "json_object",
-        request.json_format == "json_schema",
-        request.logprobs,
-        request.choices > 1,
-        request.audio,
-        request.files,
+    bits = (  # places as in Capability; reasoning, the third, is a wish and never a need
+        (request.tools > 0)
+        | (request.images > 0) << 1
+        | (request.json_format == "json_object") << 3
+        | (request.json_format == "json_schema") << 4
+        | request.logprobs << 5
+        | (request.choices > 1) << 6
+        | request.audio << 7
+        | request.files << 8
     )
-    bits = 0
-    for place, wanted in enumerate(flags):
-        if wanted:
-            bits |= 1 << place
     known = _needs_seen.get(bits)
     if known is None:
         known = frozenset(cap for place, cap in enumerate(_NEED_BITS) if bits >> place & 1)
@@ -170,6 +167,8 @@ def _has_code(text: str) -> bool:
     """Whether the text holds code: a fence, or more of code's signs than prose ever has."""
     if "```" in text:
         return True
+    if _A_SIGN(text) is None:
+        return False
     signs = sum(map(text.count, _CODE_SIGNS))
     return signs >= 6 and signs * 40 >= len(text)
 

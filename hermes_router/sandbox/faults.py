@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hermes_router.sandbox.refusals import ANTHROPIC, Sayings
-from hermes_router.sandbox.values import FakeModel, Frame, Hit, Refusal, Reply, WindowName
+from hermes_router.sandbox.values import CONTENT_KINDS, FakeModel, Frame, Hit, Refusal, Reply, WindowName
 
 Ending = Literal["abrupt", "clean", "reset"]
 Early = Callable[[Sayings, FakeModel, float], Refusal]
 Edit = Callable[[list[Frame]], list[Frame]]
 EditWhole = Callable[[dict[str, Any]], dict[str, Any] | bytes]
+_NEVER = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,22 @@ def garbage() -> Behaviour:
 def cut(after: int, ending: Ending = "abrupt") -> Behaviour:
     """The answer ends after so many chunks of content, with neither finish reason nor terminator."""
     return Behaviour(f"cut after {after} {ending}", delivery=Delivery(ends_after=after, ending=ending))
+
+
+def cut_halfway(ending: Ending = "abrupt") -> Behaviour:
+    """The answer ends halfway through what comes last in it: in mid-call where it calls tools, else in mid-sentence."""
+
+    def edit(frames: list[Frame]) -> list[Frame]:
+        at = [number for number, frame in enumerate(frames) if frame.kind in CONTENT_KINDS]
+        last = [number for number in at if frames[number].kind == frames[at[-1]].kind]
+        return frames[: last[halfway(len(last)) - 1] + 1] if at else frames
+
+    return Behaviour("cut halfway", edit=edit, delivery=Delivery(ends_after=_NEVER, ending=ending))
+
+
+def halfway(pieces: int) -> int:
+    """How many of so many pieces `cut_halfway` sends: one at least."""
+    return max(1, pieces // 2)
 
 
 def stall(after: int) -> Behaviour:

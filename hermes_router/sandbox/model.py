@@ -6,8 +6,8 @@ writes an answer down.
 
 What it obeys, in the text of the last user message: `say N words` gives w1 to wN; `call all tools` calls
 each tool once; any other text that names a tool, or says `tool`, calls that tool or the first one; `think`
-gives visible reasoning, `think in secret` redacted one; `decline this` a refusal. After tool results it quotes the
-last one. Anything else is echoed.
+gives visible reasoning, `think in secret` redacted one; `decline this` a refusal; `first say` text before calls.
+After tool results it quotes the last one. Anything else is echoed.
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ _PIECES = re.compile(r"\s*\S+|\s+$")
 _MAX_DEPTH = 8
 _REDACT = "think in secret"
 _DECLINE = "decline this"
+_BEFORE_CALLS = "first say"
 
 NewCallId = Callable[[str], str]
 
@@ -101,14 +102,15 @@ def answer(asked: Asked, new_call_id: NewCallId, compose: Callable[[str], str] |
     calls = _calls(asked, asked_text, new_call_id) if last.get("role") == "user" else []
     thought = _thought(asked, asked_text)
     if calls:
-        return dataclasses.replace(thought, calls=calls, finish="tool_calls")
+        before = _text(asked_text, asked.body, compose) if _BEFORE_CALLS in asked_text.lower() else ""
+        return dataclasses.replace(thought, text=before, calls=calls, finish="tool_calls")
     if last.get("role") == "tool":
         text = f"The tool said: {text_of(last.get('content'))}"
     elif _DECLINE in asked_text.lower():
         return dataclasses.replace(thought, text="I cannot help with that.", finish="refusal")
     else:
         text = _text(asked_text, asked.body, compose)
-    return _capped(asked, text, thought)
+    return capped(asked, text, thought)
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:
@@ -177,7 +179,7 @@ def _hiding(asked: Asked, reply: Reply) -> Reply:
     return dataclasses.replace(reply, reasoning="", hidden_tokens=count(reply.reasoning))
 
 
-def _capped(asked: Asked, text: str, thought: Reply) -> Reply:
+def capped(asked: Asked, text: str, thought: Reply) -> Reply:
     """Stop strings first, then the cap, which reasoning uses up before any text (all reasoning models)."""
     stops = asked.body.get("stop") or []
     stopped_by = None

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hermes_router.sandbox import faults
+from hermes_router.sandbox import continuing, faults
+from hermes_router.sandbox.continuing import Manner
 from hermes_router.sandbox.faults import Behaviour
 from hermes_router.sandbox.frames import Written
 from hermes_router.sandbox.memory import Memory
-from hermes_router.sandbox.model import answer, prompt_tokens
+from hermes_router.sandbox.model import prompt_tokens
 from hermes_router.sandbox.quotas import Charge, Meter, Quotas, gauges
 from hermes_router.sandbox.rules import Rule
 from hermes_router.sandbox.speeches import SPEECHES, Speech
 from hermes_router.sandbox.styles import STYLES, Style
-from hermes_router.sandbox.values import Asked, FakeModel, Refusal, Reply, SpeechName
+from hermes_router.sandbox.values import Asked, Breach, FakeModel, Obedience, Prefill, Refusal, Reply, SpeechName
 
 Route = Literal["chat", "models", "embeddings"]
 
@@ -83,6 +84,9 @@ class FakeProvider:
         offline_models: ids that `/models` lists though they answer as unknown.
         embeds: ids that `/embeddings` knows.
         speaks: the dialects that it serves, the style's where not given.
+        prefill: what a last turn of the assistant's is to it, as the style has it where not given.
+        order: how it follows an order to go on with what another has begun.
+        fresh: how it behaves, nothing else being queued, where the answer is its own from the beginning.
     """
 
     name: str
@@ -99,6 +103,9 @@ class FakeProvider:
     script: list[Scripted] = field(default_factory=list)
     issued: dict[str, str] = field(default_factory=dict)
     speaks: tuple[SpeechName, ...] = ()
+    prefill: Prefill | None = None
+    order: Obedience = "exact"
+    fresh: Behaviour | None = None
     memory: Memory = field(init=False)
     row: Style = field(init=False)
     _meters: dict[tuple[str, str], Meter] = field(init=False, default_factory=dict)
@@ -166,7 +173,7 @@ class FakeProvider:
         if not isinstance(charge, Charge):
             return Refused(words.limited(charge))
         scripted = self._next("chat", body, key)
-        behaviour = self._use(scripted) if scripted else faults.ok()
+        behaviour = self._use(scripted) if scripted else self._usual(asked)
         reply = self._reply(asked)
         if behaviour.reply:
             reply = behaviour.reply(reply)
@@ -210,6 +217,8 @@ class FakeProvider:
             if breach := rule(said):
                 return Refused(words.breach(breach))
         asked = speech.hear(said)
+        if continuing.refuses(asked, self.manner):
+            return Refused(words.breach(Breach("The last message must be the user's.", "messages")))
         in_parts = sum(tokens for _, tokens, _ in speech.segments(said))
         asked = replace(asked, prompt_tokens=max(prompt_tokens(asked.body), in_parts))
         if asked.prompt_tokens > model.context:
@@ -247,8 +256,20 @@ class FakeProvider:
         refusal = behaviour.early(speech.sayings(self.row), model or FakeModel("unknown"), now)
         return Refused(refusal, self._use(scripted))
 
+    @property
+    def manner(self) -> Manner:
+        """How it goes on with what another has begun."""
+        return Manner(self.prefill or self.row.prefill, "" if self.prefill else self.row.prefill_flag, self.order)
+
+    def _usual(self, asked: Asked) -> Behaviour:
+        if self.fresh is not None and continuing.begun(asked) is None:
+            return self.fresh
+        return faults.ok()
+
     def _reply(self, asked: Asked) -> Reply:
-        reply = answer(asked, lambda name: self.row.new_call_id(self.number(), name), self.compose)
+        reply = continuing.reply(
+            asked, self.manner, lambda name: self.row.new_call_id(self.number(), name), self.compose
+        )
         if not (asked.model.signs and reply.calls):
             return reply
         first, *rest = reply.calls

@@ -15,7 +15,7 @@ from hermes_router.sandbox.quotas import Headers, Quotas
 from hermes_router.sandbox.refusals import KIMI, SAYINGS, Sayings, anthropic
 from hermes_router.sandbox.rules import Rule
 from hermes_router.sandbox.strictness import STRICTNESS
-from hermes_router.sandbox.values import FakeModel, Refusal, SpeechName
+from hermes_router.sandbox.values import FakeModel, Prefill, Refusal, SpeechName
 
 NewId = Callable[[int, str], str]
 Gate = Callable[[Mapping[str, str]], Refusal | None]
@@ -117,6 +117,7 @@ class Style:
         new_call_id: ids of tool calls, from a number and the function's name.
         quotas: published limits of the free tier (facts section 3), unless the test gives others.
         model_prefix: also taken before a model id.
+        prefill, prefill_flag: what a last turn of the assistant's is to it, in Chat only where the turn bears the flag.
     """
 
     name: str
@@ -133,6 +134,8 @@ class Style:
     model_prefix: str = ""
     speaks: tuple[SpeechName, ...] = ("chat",)
     more_paths: tuple[str, ...] = ()
+    prefill: Prefill = "anew"
+    prefill_flag: str = ""
 
     @property
     def sayings(self) -> Sayings:
@@ -166,7 +169,7 @@ _ROWS = (
     ),
     Style(
         "anthropic", "/v1", headers=limits.anthropic_headers, gate=_named_key, speaks=("messages",),
-        model_row=_anthropic_row, model_list=_anthropic_list, quotas=Quotas(rpm=50, tpm=450_000),
+        model_row=_anthropic_row, model_list=_anthropic_list, quotas=Quotas(rpm=50, tpm=450_000), prefill="continues",
         new_call_id=lambda number, name: f"toolu_01{_digest(number, name)[:22]}",
         models=(
             FakeModel("claude-haiku-5-5", 1_000_000, 128_000, sees=True, current=True, efforts=_CLAUDE_EFFORTS,
@@ -221,6 +224,7 @@ _ROWS = (
     ),
     Style(
         "mistral", "/v1", headers=limits.mistral_headers, model_row=_mistral_row,
+        prefill="echoes", prefill_flag="prefix",
         new_call_id=lambda number, name: _digest(number, name)[:9], quotas=Quotas(rpm=60, tpm=500_000),
         models=(
             FakeModel("mistral-medium-latest", 262_144, 262_144, sees=True, efforts=("none", "high")),
@@ -257,6 +261,7 @@ _ROWS = (
     ),
     Style(
         "kimi", "/coding/v1", gate=_agents_only, speaks=("chat", "messages"), model_row=_context_row,
+        prefill="continues", prefill_flag="partial",
         models=(
             FakeModel("kimi-for-coding", 1_000_000, 32_768, thinks=10, replays=True, sees=True,
                       efforts=("low", "high", "max")),
@@ -286,7 +291,7 @@ _ROWS = (
     ),
     Style("generic", "/v1", models=(FakeModel("generic-model"),)),
     Style(
-        "local", "/v1", keyless=True, speaks=_ALL, model_row=_local_row,
+        "local", "/v1", keyless=True, speaks=_ALL, model_row=_local_row, prefill="continues",
         models=(FakeModel("llama3.1", 8_192, 8_192),),
     ),
 )  # fmt: skip

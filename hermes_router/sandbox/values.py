@@ -12,6 +12,10 @@ WindowName = Literal["rpm", "rpd", "tpm", "tph", "tpd", "month", "concurrency"]
 FrameKind = Literal["comment", "role", "reasoning", "text", "call", "mark", "finish", "usage", "done", "error"]
 """`mark` frames say where blocks and items begin and end, in the dialects that do."""
 SpeechName = Literal["chat", "messages", "responses"]
+Prefill = Literal["anew", "continues", "echoes", "refuses"]
+"""What a last turn of the assistant's is to a provider: nothing; what it goes on from, said again or not; a mistake."""
+Obedience = Literal["exact", "chatty", "more", "anew", "summary"]
+"""How an order to go on is followed: to the letter, behind a preamble, from further back; or not: anew, in short."""
 Thinking = Literal["enabled", "adaptive", "between_tools", "disabled"]
 
 

@@ -18,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from hermes_router.core.errors import BadRequest, HermesError
 from hermes_router.core.ports import Ids
 from hermes_router.server.arrival import Handler
-from hermes_router.server.head import Head, read_head, write_head
+from hermes_router.server.head import Head, HeadReader, write_head
 from hermes_router.server.hot import Hot
 from hermes_router.server.through import respond
 from hermes_router.wire.openai_errors import Rendered, render_error
@@ -115,12 +115,13 @@ class Front(_Envelope):
     """A connection. At any time it is between two messages, or answers a hot request, or is aiohttp's."""
 
     __slots__ = (
-        "_began_at", "_drained", "_foreign", "_halted", "_held",
-        "_held_bytes", "_hot", "_idle_at", "_linger", "_spoken",
+        "_began_at", "_drained", "_foreign", "_halted", "_heads",
+        "_held", "_held_bytes", "_hot", "_idle_at", "_linger", "_spoken",
     )  # fmt: skip
 
     def __init__(self, server: FrontServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
+        self._heads = HeadReader()
         self._foreign = False  # aiohttp's parser may stand within a message
         self._hot: Hot | None = None
         self._held: list[bytes] = []  # what came behind the request under way
@@ -155,7 +156,7 @@ class Front(_Envelope):
 
     def _between(self, data: bytes) -> None:
         """Bytes that begin a message: whose are they?"""
-        head = read_head(data) if self._idle() else None
+        head = self._heads.read(data) if self._idle() else None
         if head is not None:
             if head.method == "POST" and head.length is not None:
                 path = head.target.partition("?")[0]

@@ -1,7 +1,8 @@
 """HTTP/1.1 heads: the ordinary request's, read whole and strictly, and the answer's, written in one piece.
 
 Owns what counts as ordinary. Anything that two readers could read in two ways (a length given twice, a bare LF, a
-folded line, a coding) is not: None, and aiohttp decides about it (request smuggling). It must never know a route.
+folded line, a coding) is not: None, and aiohttp decides about it (request smuggling). A head that differs from the one
+before it on its connection by nothing but the length is not taken apart again. It must never know a route.
 """
 
 import re
@@ -19,6 +20,8 @@ _HEAD: Final = re.compile(
     rb"(POST|GET|HEAD|OPTIONS) (/[!-~]*+) HTTP/1\.1\r\n((?:" + _TOKEN + rb":[\t -~]*+\r\n)++)\r\n",
 )
 _LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
+_LENGTH_FIELD: Final = re.compile(rb"\r\ncontent-length:[\t ]*+([0-9]++)\r", re.IGNORECASE)
+_MOST_DIGITS: Final = 15
 # Each of these changes where the message ends or who answers it: not ordinary, but for the two harmless values.
 _ODD: Final = frozenset(
     {
@@ -65,16 +68,48 @@ def read_head(data: bytes) -> Head | None:
     return Head(method.decode(), target.decode(), headers, int(length), found.end())
 
 
+class HeadReader:
+    """Reads the heads of one connection: a caller's requests mostly differ in their length alone.
+
+    What is remembered holds the caller's key, and lives as long as the connection.
+    """
+
+    __slots__ = ("_after", "_before", "_head")
+
+    def __init__(self) -> None:
+        self._head: Head | None = None
+        self._before = self._after = b""  # all of that head but its length
+
+    def read(self, data: bytes) -> Head | None:
+        """What `read_head` gives."""
+        known = self._head
+        if known is not None and data.startswith(self._before):
+            start = len(self._before)
+            stop = data.find(b"\r", start, start + _MOST_DIGITS + 1)
+            if stop > start and data.startswith(self._after, stop):
+                length = data[start:stop].decode("latin-1")
+                end = stop + len(self._after)
+                if end <= _LONGEST and _LENGTH.fullmatch(length) is not None:
+                    return Head(
+                        known.method, known.target, {**known.headers, "content-length": length}, int(length), end
+                    )
+        head = read_head(data)
+        if head is not None and head.length is not None and (found := _LENGTH_FIELD.search(data, 0, head.end)):
+            self._head = head
+            self._before, self._after = data[: found.start(1)], data[found.end(1) : head.end]
+        return head
+
+
 def _harmless(headers: Mapping[str, str]) -> bool:
     return all(_HARMLESS.get(name) == headers[name].lower() for name in _ODD.intersection(headers))
 
 
 def write_head(status: int, headers: Mapping[str, str], framing: str) -> bytes:
     """The head of an answer; `framing` is the line that says where its body ends."""
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\ndate: {rfc822_formatted_time()}\r\n{framing}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in clean(headers).items()]
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\ndate: {rfc822_formatted_time()}\r\n{framing}"]
+    lines += map(": ".join, clean(headers).items())
     lines.append("\r\n")
-    return "".join(lines).encode(errors="replace")
+    return "\r\n".join(lines).encode(errors="replace")
 
 
 def clean(headers: Mapping[str, str]) -> Mapping[str, str]:

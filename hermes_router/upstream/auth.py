@@ -11,6 +11,7 @@ from hermes_router import __version__
 from hermes_router.core.catalog import ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.ids import Credential, Secret
 from hermes_router.core.ports import Vault
+from hermes_router.upstream.lasting import LastingHeaders
 
 OUR_AGENT = f"hermes-router/{__version__}"
 
@@ -20,13 +21,13 @@ class HeaderAuthorizer:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._ready: WeakKeyDictionary[TargetFacts, Mapping[str, str]] = WeakKeyDictionary()
+        self._ready: WeakKeyDictionary[TargetFacts, LastingHeaders] = WeakKeyDictionary()
 
     def headers(self, facts: TargetFacts, *, caller_agent: str) -> Mapping[str, str]:
         """Request headers with the secret. Raises KeyError where it is gone."""
         ready = self._ready.get(facts)
         if ready is None:
-            ready = self._ready[facts] = self._make(facts)
+            ready = self._ready[facts] = LastingHeaders(self._make(facts))
         if caller_agent and Quirk.CALLER_AGENT in facts.quirks:
             # Kimi's endpoint is for coding agents and looks at who calls (providers.md 3.13): we say who it is.
             return {**ready, "user-agent": caller_agent}

@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -18,6 +18,7 @@ from hermes_router.core.errors import NetworkDown, Unreachable, UpstreamError
 from hermes_router.core.ports import Flight, Outbound, Sink
 from hermes_router.upstream.connection import Connection, HttpFlight
 from hermes_router.upstream.dial import dial
+from hermes_router.upstream.lasting import LastingHeaders
 from hermes_router.upstream.pool import Origin, Pool, Sweep
 from hermes_router.upstream.proxy import is_direct, parse_proxy
 
@@ -42,6 +43,15 @@ class _Form:
     pool: Pool
     bare: bool  # a method that takes no body
     head_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The head of a request with lasting headers, up to the number of the length."""
+
+    transport: "HttpTransport"
+    form: _Form
+    head: bytes = field(repr=False)  # the secret is in it
 
 
 class HttpTransport:
@@ -83,18 +93,18 @@ class HttpTransport:
 
         Raises ValueError for a URL or header that cannot be sent; its text names no value.
         """
-        form = self._forms.get((request.method, request.url, *request.headers)) or self._add_form(request)
         body = request.body
-        if body and form.bare:
-            raise ValueError("GET and HEAD take no body")
-        head = form.template % (*request.headers.values(), len(body))
-        # each line of ours has one CR and one LF: any other came in with a value
-        if head.count("\r") != form.lines or head.count("\n") != form.lines or "\0" in head:
-            raise ValueError("a header value holds CR, LF or NUL")
-        try:
-            wire_head = head.encode("latin-1")
-        except UnicodeEncodeError:
-            raise ValueError("a header value is not Latin-1") from None
+        headers = request.headers
+        lasting = headers if type(headers) is LastingHeaders else None
+        begun: _Begun | None = None if lasting is None else lasting.made(request.method, request.url)
+        if begun is not None and begun.transport is self:
+            form = begun.form
+            wire_head = b"%b%d\r\n\r\n" % (begun.head, len(body))
+        else:
+            form, wire_head = self._written(request)
+            if lasting is not None and not form.bare:
+                head = wire_head[: -len(b"%d\r\n\r\n" % len(body))]
+                lasting.keep(request.method, request.url, _Begun(self, form, head))
         flight = HttpFlight(sink, wire_head, body, request.connect_timeout_s, form.head_only)
         connection = form.pool.take()
         if connection is None:
@@ -139,6 +149,20 @@ class HttpTransport:
             await asyncio.sleep(0)
 
     # --- request heads -------------------------------------------------------------------------------
+
+    def _written(self, request: Outbound) -> tuple[_Form, bytes]:
+        """The request's head; raises ValueError for what cannot be sent."""
+        form = self._forms.get((request.method, request.url, *request.headers)) or self._add_form(request)
+        if request.body and form.bare:
+            raise ValueError("GET and HEAD take no body")
+        head = form.template % (*request.headers.values(), len(request.body))
+        # each line of ours has one CR and one LF: any other came in with a value
+        if head.count("\r") != form.lines or head.count("\n") != form.lines or "\0" in head:
+            raise ValueError("a header value holds CR, LF or NUL")
+        try:
+            return form, head.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError("a header value is not Latin-1") from None
 
     def _add_form(self, request: Outbound) -> _Form:
         method, url, names = request.method, request.url, tuple(request.headers)

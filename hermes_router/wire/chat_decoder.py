@@ -49,7 +49,7 @@ class ChatDecoder:
     """One upstream answer, chunk by chunk.
 
     `think_tags` is the (open, close) pair that wraps reasoning in the content; `model` the name to show where the
-    upstream gives none; `now` epoch seconds.
+    upstream gives none; `now` epoch seconds; `bare_end` = a clean end of the body is as good as `[DONE]` behind calls.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class ChatDecoder:
         now: int,
         think_tags: tuple[str, str] | None = None,
         model: str = "",
+        bare_end: bool = False,
     ) -> None:
         self._in_band = in_band
         self._new_id = new_id
@@ -71,6 +72,7 @@ class ChatDecoder:
         self._blank_end = False  # the last thing said was `finish_reason: ""` with nothing beside it
         self.started = False
         self.over = False
+        self.marked = bare_end  # the provider has said that this is all of it
         self.finish: str | None = None
         self.usage: Usage | None = None
         self.has_text = False
@@ -285,6 +287,7 @@ class ChatDecoder:
         if not data:
             return []
         if data.startswith(b"[DONE]"):
+            self.marked = True
             return self.finish_stream(clean=True)
         if frame.name == b"error":
             raise self.named_error(data)
@@ -303,6 +306,7 @@ class ChatDecoder:
         chunk = self.parse(body)
         if not chunk.choices:
             raise EmptyReply("an answer without choices") if chunk.choices == [] else Malformed("not a chat completion")
+        self.marked = True
         events = [*self.events(chunk), *self.finish_stream(clean=True)]
         if isinstance(events[-1], Failed):
             raise events[-1].error
@@ -354,7 +358,8 @@ class ChatDecoder:
         calls = self._calls.count
         if self.finish is None:
             # NVIDIA NIM closes a tool-call stream without a reason (cases.md PI-1): whole calls are an end.
-            if clean and calls and self._calls.complete:
+            # Elsewhere only behind the mark, or one call of two would pass for all.
+            if clean and self.marked and calls and self._calls.complete:
                 return None
             return Truncated("the stream ended without a finish reason")
         reason = FINISH.get(self.finish, Finish.STOP)

@@ -149,6 +149,12 @@ class ChatEncoder:
     def join(self, frame: bytes) -> None:
         """Nothing of a chunk depends on those before it."""
 
+    def follow(self, frame: bytes) -> None:
+        """Every chunk but plain text is written here, so there is nothing to keep step with."""
+
+    def resume(self, text: str) -> None:
+        """A chunk goes on with the text before it whoever wrote that."""
+
     def fail(self, error: HermesError, *, now: float) -> bytes:
         """A frame with `error`, on which the SDKs raise; no `[DONE]`."""
         return error_event(error, now=now)

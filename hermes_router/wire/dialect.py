@@ -100,6 +100,22 @@ class Encoder(Protocol):
         """
         ...
 
+    def follow(self, frame: bytes) -> None:
+        """Keep step with a whole event of the provider's own that is shown: any but plain text of the open block.
+
+        In the order in which they are shown, each once. Never raises.
+        """
+        ...
+
+    def resume(self, text: str) -> None:
+        """The provider's own frames end here, in mid-block, and `encode` goes on; `join` was called before.
+
+        `text` is what the events of the open block (text or a thought) have said. What is encoded next belongs to that
+        block until Closed or another Opened comes; `end` writes a whole end; a later `join` is nothing. Where no block
+        is open, the next Delta begins one of text.
+        """
+        ...
+
     def end(self, usage: Usage) -> bytes:
         """The good end, after Finished was encoded."""
         ...

@@ -99,10 +99,10 @@ def escaped_bytes(raw: Raw) -> int:
 
     Of a long text nine places are looked at: a look at all of it would cost more than the rest of an outline.
     """
-    text = memoryview(raw)
-    size = len(text)
+    size = len(raw)
     if size <= _SAMPLES * _SAMPLE:
-        return bytes(text).count(_ESCAPE) * 7 // 2
+        return bytes(raw).count(_ESCAPE) * 7 // 2
+    text = memoryview(raw)
     step = (size - _SAMPLE) // (_SAMPLES - 1)
     found = sum(bytes(text[at * step : at * step + _SAMPLE]).count(_ESCAPE) for at in range(_SAMPLES))
     return found * size // (_SAMPLES * _SAMPLE) * 7 // 2

@@ -187,10 +187,10 @@ class MessagesDecoder:
         return self._in_band(value)
 
     def _start_message(self, message: MessageFrame, out: list[ChatEvent]) -> None:
-        if self._finish is not None:
-            return
         if self.started and message.id != self._upstream_id and self._blocks.began:
             raise Malformed("a second message inside the first")
+        if self._finish is not None:
+            return
         self._begin(message, out)
         self._usage(message.usage, out)
 

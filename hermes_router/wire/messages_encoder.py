@@ -32,6 +32,7 @@ from hermes_router.wire.dialect import NewId
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_arguments import ObjectScan, is_object
 from hermes_router.wire.messages_errors import error_event
+from hermes_router.wire.messages_follow import BlockFollower
 from hermes_router.wire.messages_object import PREFIX, ending, goes_on, message_id, stand_in, usage_object
 from hermes_router.wire.seals import wrap
 
@@ -44,6 +45,11 @@ _TAIL = b"}}\n\n"
 
 _JSON = msgspec.json.Encoder()
 _TEXT = _JSON.encode
+_SLOTS = {
+    BlockKind.TEXT: (b"text_delta", b"text"),
+    BlockKind.REASONING: (b"thinking_delta", b"thinking"),
+    BlockKind.TOOL_CALL: (b"input_json_delta", b"partial_json"),
+}
 _PLAIN_SLOTS = frozenset({b"text", b"thinking"})
 
 
@@ -56,9 +62,15 @@ class MessagesEncoder:
         self._now = now
         self._started = False
         self._joined = False  # what the caller sees was written by the provider
-        self._index = -1
+        self._follower = BlockFollower()
+        self._resumed = False
+        self._owed = b""  # the ends of blocks that a provider left open
+        self._index = -1  # of the open block
+        self._next_index = 0
         self._calls = 0
         self._opened: Opened | None = None
+        self._maker = ""  # the origin of the open block
+        self._signed = False  # the provider has signed the open thought
         self._shown = False  # the open block has a content_block_start
         self._head = b""  # what a delta of the open block is before its text
         self._more = False  # the open block is text or a thought that has been shown: deltas follow as they come
@@ -88,7 +100,7 @@ class MessagesEncoder:
             event = events[0]
             if type(event) is Delta:
                 return self._head + _TEXT(event.text) + _TAIL
-        out: list[bytes] = []
+        out: list[bytes] = self._settle()
         for event in events:
             match event:
                 case Delta(text=text):
@@ -139,7 +151,7 @@ class MessagesEncoder:
             self._lingers, self._more = False, True
             return
         self._close(None, out)
-        self._opened = event
+        self._opened, self._maker = event, self.origin
         self._held = ""
         self._scan = ObjectScan()
         if event.kind is BlockKind.TOOL_CALL:
@@ -175,26 +187,32 @@ class MessagesEncoder:
             return
         match opened.kind:
             case BlockKind.TEXT:
-                self._show({"type": "text", "text": ""}, b"text_delta", b"text", out)
+                self._show({"type": "text", "text": ""}, *_SLOTS[opened.kind], out)
             case BlockKind.REASONING:
                 block = {"type": "thinking", "thinking": "", "signature": ""}
-                self._show(block, b"thinking_delta", b"thinking", out)
+                self._show(block, *_SLOTS[opened.kind], out)
             case BlockKind.TOOL_CALL:
                 self._calls += 1
                 call = {"type": "tool_use", "id": opened.call_id, "name": opened.name, "input": {}}
-                self._show(call, b"input_json_delta", b"partial_json", out)
+                self._show(call, *_SLOTS[opened.kind], out)
             case _:
                 assert_never(opened.kind)
 
     def _show(self, block: dict[str, Any], delta: bytes, slot: bytes, out: list[bytes]) -> None:
-        self._index += 1
-        self._shown = True
+        index = self._next_index
+        self._next_index += 1
         out.append(
-            _event("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
+            _event("content_block_start", {"type": "content_block_start", "index": index, "content_block": block})
         )
+        self._carry_on(index, delta, slot)
+
+    def _carry_on(self, index: int, delta: bytes, slot: bytes) -> None:
+        """The block of that number is open, and shown."""
+        self._index = index
+        self._shown = True
         self._head = (
             b"event: content_block_delta\ndata: "
-            b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":' % (self._index, delta, slot)
+            b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":' % (index, delta, slot)
         )
         self._more = slot in _PLAIN_SLOTS
 
@@ -209,31 +227,63 @@ class MessagesEncoder:
         if self._shown:
             out.append(_BLOCK_END % self._index)
         self._opened = None
-        self._shown = self._more = self._lingers = False
+        self._shown = self._more = self._lingers = self._signed = False
 
     def _sign(self, seal: Seal | None, out: list[bytes]) -> None:
-        """The mark of a thought: the last delta of its block, or all of a thought that nobody may read."""
+        """The mark of a thought: the last delta of its block, or all of a thought that nobody may read.
+
+        It names who began the thought: another may have ended it.
+        """
+        if self._signed:
+            return
         if not self._shown:
             if seal is None:
                 return  # nothing was said
             if seal.kind == "redacted":
-                block = {"type": "redacted_thinking", "data": wrap(seal, origin=self.origin)}
+                block = {"type": "redacted_thinking", "data": wrap(seal, origin=self._maker)}
                 self._show(block, b"", b"", out)
                 return
             self._begin(out)
-        delta = {"type": "signature_delta", "signature": wrap(seal, origin=self.origin)}
+        delta = {"type": "signature_delta", "signature": wrap(seal, origin=self._maker)}
         frame = {"type": "content_block_delta", "index": self._index, "delta": delta}
         out.append(_event("content_block_delta", frame))
 
     def join(self, frame: bytes) -> None:  # noqa: ARG002 - events have no numbers here
         """All but `message_stop` comes from the provider."""
-        self._joined = True
+        self._joined = not self._resumed
+
+    def follow(self, frame: bytes) -> None:
+        """Know which block the provider's own frames have opened, and who made it."""
+        self._follower.feed(frame)
+        self._maker = self.origin
+
+    def resume(self, text: str) -> None:  # noqa: ARG002 - no event repeats what was said
+        """Go on in the block that is open; where none is, in one of text that begins with its first word."""
+        self._resumed = self._started = True
+        self._joined = False
+        follower = self._follower
+        block, left = follower.leave()
+        self._owed = b"".join(_BLOCK_END % index for index in left)
+        self._next_index, self._calls = follower.next_index, follower.calls
+        if block is None or block.kind is None:
+            self._opened = Opened(BlockKind.TEXT)
+            return
+        self._opened, self._signed = Opened(block.kind), block.signed
+        self._carry_on(block.index, *_SLOTS[block.kind])
+        self._more = not self._owed
+
+    def _settle(self) -> list[bytes]:
+        """What must be said before anything else is."""
+        if not self._owed:
+            return []
+        owed, self._owed = self._owed, b""
+        return [owed]
 
     def end(self, usage: Usage) -> bytes:
         """The stop reason with the usage, and `message_stop`."""
         if self._joined:
             return _STOP
-        out: list[bytes] = []
+        out = self._settle()
         if not self._started:
             self.identify("", self.model, self._now)
             self._start(usage, out)

@@ -7,7 +7,6 @@ target.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -54,29 +53,29 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
     seen = _outline(fields)
     tools, tools_bytes = _tools(fields)
     last_user = seen.last_user
-    request = ChatRequest(
-        model=string(fields, "model") or "",
-        stream="stream" in fields and bool(boolean(fields, "stream")),
-        include_usage="stream_options" in fields and _include_usage(fields),
-        max_output_tokens=_cap(fields),
-        effort=_effort(fields),
-        choices=("n" in fields and integer(fields, "n", 1, 128)) or 1,
-        tools=tools,
-        tool_forced="tool_choice" in fields and _forced(fields) and tools > 0,
-        images=seen.images,
-        image_urls=seen.image_urls,
-        audio=seen.audio or ("modalities" in fields and b'"audio"' in bytes(fields["modalities"])),
-        files=seen.files,
-        json_format=_json_format(fields) if "response_format" in fields else "text",
-        logprobs="logprobs" in fields and bool(boolean(fields, "logprobs")),
-        messages=seen.count,
-        assistant_turns=seen.assistant_turns,
-        tool_results=seen.tool_results,
-        text_bytes=max(0, seen.text_bytes) + tools_bytes,
-        last_user=last_user[:_LAST_USER_MAX],
-        last_user_chars=len(last_user),
-        conversation=seen.conversation,
-        session=_session(fields, headers),
+    request = ChatRequest(  # by position: it is made for every request, and names cost
+        string(fields, "model") or "",
+        "stream" in fields and bool(boolean(fields, "stream")),
+        "stream_options" in fields and _include_usage(fields),
+        _cap(fields),
+        _effort(fields),
+        ("n" in fields and integer(fields, "n", 1, 128)) or 1,
+        tools,
+        "tool_choice" in fields and _forced(fields) and tools > 0,
+        seen.images,
+        seen.image_urls,
+        seen.audio or ("modalities" in fields and b'"audio"' in bytes(fields["modalities"])),
+        seen.files,
+        _json_format(fields) if "response_format" in fields else "text",
+        "logprobs" in fields and bool(boolean(fields, "logprobs")),
+        seen.count,
+        seen.assistant_turns,
+        seen.tool_results,
+        max(0, seen.text_bytes) + tools_bytes,
+        last_user[:_LAST_USER_MAX],
+        len(last_user),
+        seen.conversation,
+        _session(fields, headers),
     )
     for name in _NUMBERS:
         if name in fields:
@@ -100,8 +99,8 @@ def _taken_apart(body: bytes) -> Fields:
 
 def _cap(fields: Mapping[str, Raw]) -> int | None:
     """The caller's output cap: `max_completion_tokens` wins over `max_tokens` (providers.md 12.8)."""
-    older = integer(fields, "max_tokens", 1, 2**31)
-    newer = integer(fields, "max_completion_tokens", 1, 2**31)
+    older = integer(fields, "max_tokens", 1, 2**31) if "max_tokens" in fields else None
+    newer = integer(fields, "max_completion_tokens", 1, 2**31) if "max_completion_tokens" in fields else None
     return newer if newer is not None else older
 
 
@@ -119,7 +118,7 @@ def _include_usage(fields: Mapping[str, Raw]) -> bool:
 
 
 def _effort(fields: Mapping[str, Raw]) -> str | None:
-    effort = string(fields, "reasoning_effort")
+    effort = string(fields, "reasoning_effort") if "reasoning_effort" in fields else None
     if effort is None and "reasoning" in fields:
         nested = given(fields, "reasoning")
         found = nested.get("effort") if isinstance(nested, dict) else None
@@ -186,42 +185,42 @@ def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | Non
     return None
 
 
-@dataclass(slots=True)
 class _Seen:
     """What one pass over the messages collects."""
 
-    count: int = 0
-    assistant_turns: int = 0
-    tool_results: int = 0
-    text_bytes: int = 0
-    images: int = 0
-    image_urls: int = 0
-    audio: bool = False
-    files: bool = False
-    last_user: str = ""
-    conversation: str = ""
-    traits: int = NOTHING
+    __slots__ = (
+        "assistant_turns", "audio", "conversation", "count", "files", "image_urls", "images", "last_user", "text_bytes",
+        "tool_results", "traits",
+    )  # fmt: skip
+
+    def __init__(self, text_bytes: int) -> None:
+        self.text_bytes = text_bytes
+        self.count = self.assistant_turns = self.tool_results = self.images = self.image_urls = 0
+        self.audio = self.files = False
+        self.last_user = self.conversation = ""
+        self.traits = NOTHING
 
 
 def _outline(fields: Fields) -> _Seen:
     messages = fields.messages
     heads = heads_of(messages)
     raw = fields["messages"]
-    seen = _Seen(len(messages), text_bytes=len(raw) - escaped_bytes(raw))
+    seen = _Seen(len(raw) - escaped_bytes(raw))
     _check_shapes(messages, heads, seen)
     seen.traits = traits_of(messages, heads)
     roles = [message.role for message in messages]
+    seen.count = len(roles)
     seen.assistant_turns = roles.count("assistant")
     seen.tool_results = roles.count("tool") + roles.count("function")
-    first_user = roles.index("user") if "user" in roles else len(roles)
-    seed = [messages[at].content for at in range(first_user) if roles[at] in _SYSTEM]
-    if first_user < len(roles):
+    if "user" in roles:
+        first_user = roles.index("user")
         last_user = len(roles) - 1 - roles[::-1].index("user")
         seen.last_user = _text_of(messages[last_user].content)
-        seed.append(messages[first_user].content)
+        first = messages[first_user].content
     else:
-        seed.append(_NOTHING)
-    seen.conversation = _digest(seed)
+        first_user, first = len(roles), _NOTHING
+    seed = [messages[at].content for at in range(first_user) if roles[at] in _SYSTEM]
+    seen.conversation = _digest((*seed, first))
     return seen
 
 
@@ -313,8 +312,5 @@ def _text_of(content: Raw) -> str:
 
 
 def _digest(parts: Sequence[Raw]) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        digest.update(memoryview(part)[:_SEED_MAX])
-        digest.update(b"\0")
-    return digest.hexdigest()
+    seed = b"\0".join([*[memoryview(part)[:_SEED_MAX] for part in parts], b""])
+    return hashlib.blake2b(seed, digest_size=12).hexdigest()

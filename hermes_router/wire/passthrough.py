@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Usage
+from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Started, Usage
+from hermes_router.wire.calls import CallAssembler
 from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.chat_frames import ChunkFrame, DeltaFrame, finish_word
+from hermes_router.wire.chat_frames import ChoiceFrame, ChunkFrame, DeltaFrame, finish_word
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
 
@@ -31,6 +32,11 @@ class Lane(Protocol):
     @property
     def began(self) -> bool:
         """Whether the model has said anything, shown or not: what the first-token limit waits for."""
+        ...
+
+    @property
+    def said_chars(self) -> int:
+        """How many characters of the answer have come: a stream of which nothing but comments comes is a silent one."""
         ...
 
     @property
@@ -64,8 +70,13 @@ class _Framed:
 
     @property
     def began(self) -> bool:
-        """Whether the model has said anything; text and calls that are shown are this attempt's, or it would not be."""
-        return self.decoder.has_reasoning or not self._splice.shown.only_reasoning
+        """Whether the model has said anything, shown or not."""
+        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
+
+    @property
+    def said_chars(self) -> int:
+        """How many characters it has said, as far as they were decoded."""
+        return self._splice.said_chars
 
     @property
     def committed(self) -> bool:
@@ -99,6 +110,7 @@ class _Framed:
             if not data:
                 continue
             if data.startswith(b"[DONE]"):
+                self.decoder.marked = True
                 out.append(self._finish(clean=True))
                 break
             try:
@@ -244,13 +256,16 @@ def _only_content(delta: DeltaFrame) -> bool:
 class ManyLane(_Framed):
     """The lane of `n` > 1, or of anything that lies beside the text (logprobs): choices go through as they came.
 
-    They are held until the first content, under one identity and without usage; every choice must finish.
+    They are held until the first content, under one identity and without usage; every choice must finish. From the
+    first tool call on they are held until then, and the calls must be whole.
     """
 
     def __init__(self, splice: Splice, decoder: ChatDecoder, choices: int) -> None:
         super().__init__(splice, decoder)
         self._unfinished = set(range(choices))
+        self._begun = Started("", "", 0)
         self._held: list[dict[str, Any]] = []
+        self._calls: dict[object, CallAssembler] = {}
 
     def _frame(self, data: bytes, out: list[bytes]) -> None:
         chunk = self.decoder.parse(data)
@@ -261,24 +276,37 @@ class ManyLane(_Framed):
         for choice in chunk.choices:
             if finish_word(choice.finish_reason) and type(choice.index) is int:
                 self._unfinished.discard(choice.index)
-            content = self._note(choice.delta) or content
+            content = self._note(choice) or content
         self._held.append(_FIELDS.decode(data))
-        if not self.committed:
-            if not content:
-                return
-            self._splice.commit(self.decoder.start(chunk))
-        out.extend(map(self._render, self._held))
-        self._held.clear()
+        if content and not self.decoder.started:
+            self._begun = self.decoder.start(chunk)
+        if self._calls and not self._splice.live_calls:
+            return
+        if content or self.committed:
+            out.append(self._let_go())
 
-    def _note(self, delta: DeltaFrame | None) -> bool:
-        """Whether a delta shows something; text is counted."""
+    def _let_go(self) -> bytes:
+        if not self.committed:
+            self._splice.commit(self._begun)
+        held, self._held = self._held, []
+        return b"".join(map(self._render, held))
+
+    def _note(self, choice: ChoiceFrame) -> bool:
+        """Whether a choice shows something; text is counted. Raises Malformed."""
+        delta = choice.delta
         if delta is None:
             return False
-        if isinstance(delta.content, str):
-            self._splice.shown.add(delta.content)
-            if delta.content.strip():
-                return True
-        return bool(delta.tool_calls or delta.reasoning_content or delta.reasoning)
+        calls = delta.tool_calls
+        if calls:
+            if not isinstance(calls, list):
+                raise Malformed("tool_calls is not a list")
+            index = choice.index if type(choice.index) is int else 0
+            self._calls.setdefault(index, CallAssembler(str)).add(calls, None)
+        text = delta.content if isinstance(delta.content, str) else ""
+        self._splice.shown.add(text)
+        shows = bool(text.strip() or calls or delta.reasoning_content or delta.reasoning)
+        self._splice.spoke = self._splice.spoke or shows
+        return shows
 
     def _render(self, fields: dict[str, Any]) -> bytes:
         encoder = self._splice.encoder
@@ -289,8 +317,11 @@ class ManyLane(_Framed):
     def _finish(self, *, clean: bool) -> bytes:  # noqa: ARG002 - what counts is every choice's finish
         if self._unfinished:
             self.error = Truncated(f"choices {sorted(self._unfinished)} never finished")
-        elif not self.committed:
+        elif not self.decoder.started:
             self.error = EmptyReply("no choice had content")
+        elif not all(calls.whole for calls in self._calls.values()):
+            self.error = Truncated("a tool call that is not whole")
         else:
             self.over = True
+            return self._let_go()
         return b""

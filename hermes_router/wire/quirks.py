@@ -71,6 +71,8 @@ QUIRKS: dict[Quirk, Rule] = {
     ),
     Quirk.CONTENT_NEVER_NULL: Rule(messages=messages.content_never_null, when=Trait.NULL_CONTENT),
     Quirk.USER_AFTER_TOOL_BRIDGE: Rule(messages=calls.user_after_tool_bridge, when=Trait.USER_AFTER_TOOL),
+    Quirk.PREFILL_PREFIX: Rule(messages=calls.prefill_prefix, when=Trait.OPEN_END),
+    Quirk.PREFILL_PARTIAL: Rule(messages=calls.prefill_partial, when=Trait.OPEN_END),
     Quirk.LAST_NOT_ASSISTANT: Rule(messages=calls.last_not_assistant, when=Trait.OPEN_END),
     Quirk.CALL_IDS_9: Rule(messages=calls.call_ids_9, when=Trait.ODD_IDS),
     # tools
@@ -96,8 +98,8 @@ QUIRKS: dict[Quirk, Rule] = {
 }  # fmt: skip
 
 ELSEWHERE = frozenset({
-    Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS, Quirk.BETAS, Quirk.HOSTED_TOOLS, Quirk.CACHE_MARKS,
-    Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
-    Quirk.NATIVE_RESPONSES,
+    Quirk.BARE_END, Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS, Quirk.BETAS, Quirk.HOSTED_TOOLS,
+    Quirk.CACHE_MARKS, Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
+    Quirk.NATIVE_RESPONSES, Quirk.PREFILL_ECHOED,
 })  # fmt: skip
 """Quirks of the transport, of the answer, and of upstreams of other dialects: a Chat request shows none."""

@@ -9,7 +9,7 @@ import hashlib
 import re
 from functools import lru_cache
 
-from hermes_router.wire.quirks_draft import Draft, Message, calls_of
+from hermes_router.wire.quirks_draft import Draft, Message, calls_of, text_of
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")
@@ -104,9 +104,39 @@ def user_after_tool_bridge(draft: Draft) -> None:
     draft.messages = out
 
 
+def prefill_prefix(draft: Draft) -> None:
+    """A last assistant turn is gone on with where it says `"prefix": true` (Mistral, providers.md 3.7).
+
+    Not beside a call that is forced: "Cannot set an assistant prefix with function calling".
+    """
+    choice = draft.value("tool_choice")
+    _mark_last(draft, "prefix", unless=isinstance(choice, dict) or choice in ("any", "required"))
+
+
+def prefill_partial(draft: Draft) -> None:
+    """A last assistant turn is gone on with where it says `"partial": true` (Kimi), in no demanded format."""
+    _mark_last(draft, "partial", unless=draft.value("response_format") is not None)
+
+
+def _mark_last(draft: Draft, mark: str, *, unless: bool) -> None:
+    """Mark a last turn of text as one to go on with; others, which the caller may have marked, are not."""
+    for message in draft.messages[:-1]:
+        if message.pop(mark, None) is not None:
+            draft.edited()
+    last = draft.messages[-1] if draft.messages else None
+    if last is None:
+        return
+    text = text_of(last, len(draft.messages) - 1) if last["role"] == "assistant" and not calls_of(last) else None
+    if text is not None and text.strip() and not unless:
+        last[mark] = True
+        draft.edited()
+    elif last.pop(mark, None) is not None:
+        draft.edited()
+
+
 def last_not_assistant(draft: Draft) -> None:
-    """The last message is a user's or a tool's: a trailing assistant turn is asked to go on."""
-    if draft.messages and draft.messages[-1]["role"] not in ("user", "tool"):
+    """The last message is a user's or a tool's: a trailing assistant turn is asked to go on, unless it is a prefill."""
+    if draft.messages and draft.messages[-1]["role"] not in ("user", "tool") and not draft.messages[-1].get("prefix"):
         draft.messages.append({"role": "user", "content": CONTINUE})
         draft.edited()
         draft.warn("approx", "messages.last")

@@ -25,6 +25,7 @@ from hermes_router.wire.quirks_draft import (
 
 _SYSTEM = ("system", "developer")
 _PLAIN_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+_PREFILL_MARKS = {Quirk.PREFILL_PREFIX: "prefix", Quirk.PREFILL_PARTIAL: "partial"}
 _SILENT_KEYS = frozenset({
     "refusal", "parsed", "annotations", "audio", "reasoning", "reasoning_content", "reasoning_details",
     "extra_content", "cache_control", "function_call", "provider_specific_fields", "index", "phase", "id", "type",
@@ -144,13 +145,14 @@ def drop_message_names(draft: Draft) -> None:
 def strict_message_keys(draft: Draft) -> None:
     """Only the keys that every provider knows; what carries replayed reasoning stays where the row replays it."""
     replayed, in_calls = _replayed(draft.quirks)
+    kept = _PLAIN_KEYS | {mark for quirk, mark in _PREFILL_MARKS.items() if quirk in draft.quirks}
     out: list[Message] = []
     for index, message in enumerate(draft.messages):
         if is_plain_text(message):
             out.append(message)
             continue
         _refusal_to_text(draft, message)
-        for key in [key for key, value in message.items() if not _kept(message, key, value, replayed)]:
+        for key in [key for key, value in message.items() if not _kept(message, key, value, kept, replayed)]:
             value = message.pop(key)
             draft.edited()
             if key not in _SILENT_KEYS and not is_null(value):
@@ -176,10 +178,10 @@ def _replayed(quirks: frozenset[Quirk]) -> tuple[frozenset[str], frozenset[str]]
     return frozenset(keys), frozenset({"extra_content"} if Quirk.REPLAY_SIGNATURE in quirks else ())
 
 
-def _kept(message: Message, key: str, value: Any, replayed: frozenset[str]) -> bool:
+def _kept(message: Message, key: str, value: Any, kept: frozenset[str], replayed: frozenset[str]) -> bool:
     if key in replayed:
         return bool(calls_of(message)) and not is_null(value)
-    return key in _PLAIN_KEYS and (key == "content" or not is_null(value))
+    return key in kept and (key == "content" or not is_null(value))
 
 
 def _refusal_to_text(draft: Draft, message: Message) -> None:

@@ -150,6 +150,8 @@ class ResponsesDecoder:
         self._check(response)
         if not self.started:
             self._start(response, out)
+        elif event.type == "response.created" and response.id != self.id:
+            raise Malformed("another answer begins within this one")
         self._usage(response.usage, out)
 
     def _start(self, response: ResponseFrame, out: list[ChatEvent]) -> None:

@@ -29,6 +29,7 @@ from hermes_router.core.events import (
 from hermes_router.wire.dialect import NewId
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.responses_errors import failure
+from hermes_router.wire.responses_follow import ItemFollower
 from hermes_router.wire.responses_object import INCOMPLETE, ResponseObject, wants_encrypted
 from hermes_router.wire.responses_output import (
     CustomItem,
@@ -67,9 +68,13 @@ class ResponsesEncoder:
         self._restore: Restore | None = None
         self._begun = False
         self._joined = False  # what the caller sees was written by the provider
+        self._follower = ItemFollower()
+        self._resumed = False
         self._number = 0
-        self._output: list[bytes] = []
+        self._output: list[tuple[int, bytes]] = []  # by their place
+        self._next_index = 0
         self._item: Item | None = None
+        self._maker = ""  # the origin of the open item
         self._closed: Closed | None = None  # the open item is over, and not yet ended
         self._reason = Finish.STOP
 
@@ -121,10 +126,25 @@ class ResponsesEncoder:
 
     def join(self, frame: bytes) -> None:
         """The provider's own `response.created` has been shown, and its numbers go on behind what is said here."""
+        if self._resumed:
+            return
         self._begun = self._joined = True
         found = _NUMBER.search(frame)
         if found is not None:
             self._number = int(found[1]) + 1
+
+    def follow(self, frame: bytes) -> None:
+        """Keep the items of the provider's own frames, and know who made them."""
+        self._follower.feed(frame)
+        self._maker = self.origin
+
+    def resume(self, text: str) -> None:
+        """Go on in the item that is open; where none is, in a message that begins with its first word."""
+        self._begun = self._resumed = True
+        self._joined = False
+        follower = self._follower
+        self._output, self._next_index = follower.output, follower.next_index
+        self._item = follower.leave(text) or MessageItem(self._new_id("msg_"), self._next_index)
 
     def end(self, usage: Usage) -> bytes:
         """The last event, with everything that was said."""
@@ -134,6 +154,8 @@ class ResponsesEncoder:
 
     def fail(self, error: HermesError, *, now: float) -> bytes:
         """`response.failed`. Of the output it shows what was whole."""
+        if self._joined:
+            self._output = self._follower.output
         out = [] if self._begun else [self._begin()]
         return b"".join([*out, self._lifecycle("response.failed", "failed", error=failure(error, now=now))])
 
@@ -146,7 +168,8 @@ class ResponsesEncoder:
                 self._restore = restorer(self._inbound)
             shape = self._restore.call(event.name)
         block = Block(event.kind, call_id=event.call_id, custom=event.custom)
-        self._item = item = _new_item(block, shape, len(self._output), self._new_id)
+        self._item = item = _new_item(block, shape, self._next_index, self._new_id)
+        self._maker = self.origin
         if not item.lazy:
             self._say(item.take(), out)
 
@@ -166,12 +189,13 @@ class ResponsesEncoder:
             return
         self._item = self._closed = None
         seal = closed.seal if closed is not None else None
-        mark = wrap(seal, origin=self.origin) if self._marked and isinstance(item, ThoughtItem) else None
+        mark = wrap(seal, origin=self._maker) if self._marked and item.is_thought else None
         if item.lazy and not item.pieces and (mark is None or seal is None):
             return  # nothing was said, and nothing was shown
         events, whole = item.closing(status, mark)
         self._say(events, out)
-        self._output.append(whole)
+        self._output.append((item.index, whole))
+        self._next_index = max(self._next_index, item.index + 1)
 
     # -- events ---------------------------------------------------------------------------------------
 
@@ -202,7 +226,7 @@ class ResponsesEncoder:
             created=self.created,
             model=self.model,
             status=status,
-            output=self._output if over else (),
+            output=[item for _, item in sorted(self._output, key=_place)] if over else (),
             usage=usage,
             error=error,
             incomplete=incomplete,
@@ -210,6 +234,10 @@ class ResponsesEncoder:
         name, number = kind.encode(), self._number
         self._number += 1
         return b'event: %b\ndata: {"type":"%b","sequence_number":%d,"response":%b}\n\n' % (name, name, number, response)
+
+
+def _place(item: tuple[int, bytes]) -> int:
+    return item[0]
 
 
 def _new_item(block: Block, shape: CallShape | None, index: int, new_id: NewId) -> Item:

@@ -40,9 +40,11 @@ class Item:
         whole_only: its text is not to be shown before all of it is there.
         flows: it was opened, and each delta is shown as it comes.
         lazy: without any text it is no item.
+        is_thought: it may bear a mark.
     """
 
     lazy = False
+    is_thought = False
 
     def __init__(self, item_id: str, index: int) -> None:
         self.id = item_id
@@ -111,6 +113,7 @@ class ThoughtItem(Item):
     """A thought: its text is one part of a summary."""
 
     lazy = True
+    is_thought = True
 
     def __init__(self, item_id: str, index: int) -> None:
         super().__init__(item_id, index)

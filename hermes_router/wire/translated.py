@@ -6,12 +6,15 @@ must never know a dialect, a target or a transport.
 """
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Started, Usage
+from hermes_router.core.events import ChatEvent, Closed, Failed, Finish, Finished, Started, Usage
+from hermes_router.wire.broken_calls import without_broken_calls
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
 
 __all__ = ["RawLane", "TranslatedLane"]
+
+_MOST_HELD = 64 * 1024 * 1024
 
 
 class TranslatedLane:
@@ -32,7 +35,12 @@ class TranslatedLane:
     @property
     def began(self) -> bool:
         """Whether the model has said anything, shown or not."""
-        return self.decoder.has_reasoning or not self._splice.shown.only_reasoning
+        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
+
+    @property
+    def said_chars(self) -> int:
+        """How many characters it has said, as far as they were decoded."""
+        return self._splice.said_chars
 
     @property
     def committed(self) -> bool:
@@ -77,7 +85,10 @@ class TranslatedLane:
             self.tapped.extend(events)
         last = events[-1]
         if isinstance(last, Failed):
-            out = self._splice.admit(events[:-1])
+            said = events[:-1]
+            while said and isinstance(said[-1], Closed):
+                said.pop()  # the decoder's doing: the provider has not ended its block
+            out = self._splice.admit(said)
             self.error = last.error
             return out
         out = self._splice.admit(events)
@@ -125,19 +136,22 @@ class TranslatedLane:
 class RawLane(TranslatedLane):
     """The lane of two sides that speak the same dialect: frames go through as they came.
 
-    They are held until something can be seen, and the frame that ends the stream until the exchange has said its word
-    (`Splice.tail`). Where the caller has been shown another identity, or another attempt's thoughts, it translates.
+    What shows nothing by itself waits for what does, everything behind a tool call for the end, and the frame that ends
+    the stream until the exchange has said its word (`Splice.tail`). Where the caller has been shown another identity,
+    or another attempt's part, it translates.
     """
 
     def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False) -> None:
         super().__init__(splice, decoder, tap=tap)
         self._held: list[tuple[Frame, list[ChatEvent]]] = []
+        self._held_bytes = 0
         self._raw: bool | None = None  # None = nothing has been shown yet: undecided
 
     def feed(self, chunk: bytes) -> bytes:
         """Upstream bytes in, caller's bytes out."""
         # The hot path: one whole event, of text.
-        data = self._sse.named(chunk) if self._raw and self.error is None and not self.over else None
+        flows = self._raw and not self._held and self.error is None and not self.over
+        data = self._sse.named(chunk) if flows else None
         if data is None:
             return super().feed(chunk)
         text = self.decoder.plain_text(data)
@@ -150,50 +164,68 @@ class RawLane(TranslatedLane):
     def _frame(self, frame: Frame) -> bytes:
         if self._raw is False:
             return super()._frame(frame)
-        if frame.data is None:
+        if not frame.data:
             return b""
-        if self._raw:
-            text = self.decoder.plain_text(frame.data) if b"\n" not in frame.data else None
+        splice = self._splice
+        if self._raw and not self._held and b"\n" not in frame.data:
+            text = self.decoder.plain_text(frame.data)
             if text is not None:
-                self._splice.shown.add(text)
-                self._splice.passed = written = b"event: %b\ndata: %b\n\n" % (frame.name, frame.data)
+                splice.shown.add(text)
+                splice.passed = written = b"event: %b\ndata: %b\n\n" % (frame.name, frame.data)
                 return written
         events = self.decoder.feed(frame)
-        if self._raw:
-            return self._pass(frame, events)
-        self._held.append((frame, events))
-        if not self._splice.would_show(events) and not (events and isinstance(events[-1], Finished | Failed)):
-            return b""
-        return self._decide()
-
-    def _decide(self) -> bytes:
-        """Something can be seen: raw, if nobody was shown before, and the SDKs could read it.
-
-        They skip a frame without an `event` line (providers.md 12.10).
-        """
-        held, self._held = self._held, []
-        self._raw = self._splice.takes_raw and all(frame.name for frame, _ in held) and self.decoder.started
-        out = [self._pass(frame, events) if self._raw else self._take(events) for frame, events in held]
-        return b"".join(out)
-
-    def _pass(self, frame: Frame, events: list[ChatEvent]) -> bytes:
-        """Forward a frame. Raises EmptyReply."""
-        if self._tap:
-            self.tapped.extend(events)
         last = events[-1] if events else None
         if isinstance(last, Failed):
             self.error = last.error
             return b""
-        written = self._written(frame)
-        self._splice.passed = written
-        self._splice.note(events)
+        if not events:
+            _check_text(frame.data)
+        behind = bool(self._held)
+        self._held.append((frame, events))
+        self._held_bytes += len(frame.data)
         if isinstance(last, Finished):
-            if not self._splice.committed:
-                # Good, says the decoder, and nothing that we know can be seen: a tool that the provider runs.
-                self._splice.commit(Started(self.decoder.id, self.decoder.model, self.decoder.created))
-            self._splice.tail = written
-            self._end_well()
-            return b""
+            return self._let_go(last)
+        if not splice.waits and splice.would_show(events, behind=behind):
+            return self._let_go(None)
+        splice.hear(events)
+        if self._held_bytes > _MOST_HELD:
+            raise Malformed("an answer beyond every bound")
+        return b""
+
+    def _let_go(self, finished: Finished | None) -> bytes:
+        """Something can be seen: raw, if nobody was shown before, and the SDKs could read it.
+
+        They skip a frame without an `event` line (providers.md 12.10), and fall over a call that is no whole JSON.
+        """
+        held, self._held, self._held_bytes = self._held, [], 0
+        splice = self._splice
+        if self._raw is None:
+            self._raw = splice.takes_raw and all(frame.name for frame, _ in held) and self.decoder.started
+        if self._raw and finished is not None and finished.reason is Finish.LENGTH and splice.waits:
+            self._raw = not without_broken_calls([event for _, events in held for event in events])[1]
+            if not self._raw:
+                splice.take_over()
+        if not self._raw:
+            return b"".join([self._take(events) for _, events in held])
+        out = [self._pass(frame, events) for frame, events in held]
+        if finished is not None:
+            self._end_raw(out)
+        return b"".join(out)
+
+    def _end_raw(self, out: list[bytes]) -> None:
+        """The last frame of `out` is the end of the stream: it waits for the exchange's word. Raises EmptyReply."""
+        splice = self._splice
+        if not splice.committed:
+            # Good, says the decoder, and nothing that we know can be seen: a tool that the provider runs.
+            splice.commit(Started(self.decoder.id, self.decoder.model, self.decoder.created))
+        splice.tail = out.pop()
+        self._end_well()
+
+    def _pass(self, frame: Frame, events: list[ChatEvent]) -> bytes:
+        if self._tap:
+            self.tapped.extend(events)
+        written = self._written(frame)
+        self._splice.pass_raw(written, events)
         return written
 
     def _written(self, frame: Frame) -> bytes:
@@ -202,15 +234,35 @@ class RawLane(TranslatedLane):
         return b"event: %b\ndata: %b\n\n" % (frame.name, data) if frame.name else b"data: %b\n\n" % data
 
     def _conclude(self, *, clean: bool) -> bytes:
-        """The end of a raw stream whose own last frame is missing."""
-        if self._raw:
-            events = self.decoder.finish_stream(clean=clean)
-            last = events[-1] if events else None
-            if isinstance(last, Finished):
-                self.over = True  # all but the last frame came: the encoder writes that one
-            else:
-                self.error = last.error if isinstance(last, Failed) else Truncated("the last event is missing")
+        """The end of a stream whose own last frame is missing: all but that one may have come."""
+        if self._raw is False:
+            return super()._conclude(clean=clean)
+        events = self.decoder.finish_stream(clean=clean)
+        last = events[-1] if events else None
+        if isinstance(last, Failed):
+            self.error = last.error
             return b""
-        held, self._held = self._held, []
-        self._raw = False
-        return b"".join(self._take(events) for _, events in held) + super()._conclude(clean=clean)
+        if not isinstance(last, Finished):
+            self.error = self.error or Truncated("the last event is missing")
+            return b""
+        if self._raw is None or (last.reason is Finish.LENGTH and self._splice.waits):
+            held, self._held, self._raw = self._held, [], False
+            self._splice.take_over()
+            try:
+                return b"".join([self._take(each) for each in (*(one for _, one in held), events)])
+            except UpstreamError as error:
+                self.error = error
+                return b""
+        out = b"".join([self._pass(frame, each) for frame, each in self._held])
+        self._splice.encoder.join(self._splice.passed)  # it writes the last frame
+        self.over = True
+        return out
+
+
+def _check_text(data: bytes) -> None:
+    """What nobody has decoded is forwarded all the same, if it is UTF-8. Raises Malformed."""
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeError:
+            raise Malformed("a frame that is not UTF-8") from None

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated
 from hermes_router.core.events import Answer, Block, BlockKind, Failed, Finish, Usage, fold
+from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_encoder import render_answer, usage_object
 from hermes_router.wire.chat_frames import ChoiceFrame, ChunkFrame, DeltaFrame, finish_word
@@ -56,10 +57,12 @@ def read_answer(
     if as_it_came and not tap and not _calls(choice) and _text(choice).strip():
         usage = usage_of(decoder.usage, estimate, _text(choice))
         return Whole(_with_usage(body, usage), usage, _model(chunk), None)
+    decoder.marked = True
     events = [*decoder.events(chunk), *decoder.finish_stream(clean=True)]
     if isinstance(events[-1], Failed):
         raise events[-1].error
     answer = fold(events)
+    drop_broken_calls(answer)
     cap(answer, cap_chars)
     usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
     whole = _with_usage(body, usage) if as_it_came else render_answer(answer, usage)

@@ -5,63 +5,15 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HR = Path(sys.executable).with_name("hr")
-
-
-class Demo:
-    """`hr demo` in a session of its own, with what it leaves behind."""
-
-    def __init__(self, home: Path, *arguments: str, **popen: Any) -> None:
-        self._home = home
-        environ = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), **popen.pop("environ", {})}
-        self.process = subprocess.Popen(
-            [HR, "demo", *arguments],
-            env=environ, cwd=home, start_new_session=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **popen},
-        )  # fmt: skip
-        self.seen = ""
-
-    def until(self, text: str, number: int | None = None) -> str:
-        """Read until `text` was shown."""
-        if number is None:
-            assert self.process.stdout is not None
-            number = self.process.stdout.fileno()
-        while text not in self.seen:
-            ready, _, _ = select.select([number], [], [], 20)
-            data = os.read(number, 65536).decode(errors="replace") if ready else ""
-            assert data, self.seen
-            self.seen += data
-        return self.seen
-
-    def end(self) -> int:
-        """Read the rest; the exit code."""
-        out, _ = self.process.communicate(timeout=60)
-        self.seen += (out or b"").decode()
-        return self.process.returncode
-
-    def remains(self) -> list[str]:
-        """Processes and files of the demo that are still there."""
-        mark = str(self._home).encode()
-        processes = []
-        for entry in Path("/proc").iterdir():
-            try:
-                found = entry.name.isdecimal() and mark in (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if found:
-                processes.append((entry / "cmdline").read_bytes().decode())
-        return processes + [str(path) for path in self._home.iterdir()]
+from .running_demo import Demo
 
 
 @pytest.fixture
@@ -155,21 +107,3 @@ def test_colours_are_for_terminals_that_want_them(
     finally:
         os.close(ours)
         os.close(theirs)
-
-
-def test_a_signal_while_a_process_is_made_waits_until_it_is_known() -> None:
-    """Between a fork and the name of its process nothing interrupts; afterwards the signal counts, once."""
-    program = (
-        "import os, signal\n"
-        "from hermes_router.cli.demo import _Later\n"
-        "try:\n"
-        "    with _Later():\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "        print('known')\n"
-        "    print('lost')\n"
-        "except KeyboardInterrupt:\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    print('obeyed')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["known", "obeyed"]

@@ -96,6 +96,27 @@ def test_request_tells_the_trail(hr: Hr, daemon: Script) -> None:
     assert max(map(len, hr("request", "req-1", columns=60).stdout.splitlines())) <= 60
 
 
+def test_request_tells_how_an_answer_was_continued(hr: Hr, daemon: Script) -> None:
+    """How much of each attempt was seen, how the next took it up and why it was chosen, and what all of it cost."""
+    cut = t.AttemptRow(target="groq/m#1a2b", outcome="cut", why="fits", said="the body ended early", shown_chars=212,
+                       input_tokens=40, output_tokens=53, estimated=True, cost_microusd=1000)  # fmt: skip
+    missed = t.AttemptRow(target="nvidia/n#3c4d", outcome="broken", why="fits", by="anchor")
+    last = t.AttemptRow(
+        target="kimi/k#5e6f", outcome="ok", why="scarce", by="prefill", shown_chars=1, cost_microusd=2000
+    )
+    late = t.AttemptRow(target="zai/z#7a8b", outcome="ok", by="anew")
+    daemon.answers["GET /v1/requests/req-1"] = msgspec.structs.replace(TRAIL, attempts=[cut, missed, last, late])
+    head, *_, first, second, third, fourth = hr("request", "req-1").stdout.splitlines()
+    assert head == "req-1: answered after 3.2 s, 4 attempts, $0.003 in all"
+    assert "212 chars" in first
+    assert first.endswith("  fits: the body ended early")
+    assert second.endswith("  was to go on after 212 characters by anchor: fits")
+    assert " 1 char " in third
+    assert third.endswith("  went on after 212 characters by prefill: scarce")
+    assert fourth.endswith("  began anew")
+    assert max(map(len, hr("request", "req-1", columns=60).stdout.splitlines())) <= 60
+
+
 def test_what_an_answer_ignored_is_told(hr: Hr, daemon: Script) -> None:
     """A model that nobody knows was answered by another: the proof must not look like one of that model."""
     daemon.answers["POST /v1/ask"] = msgspec.structs.replace(ANSWER, warnings=["ignored:model", "dropped:seed"])

@@ -34,6 +34,7 @@ UPSTREAM = {
     "Truncated": ("provider", "other_target", "cut", True, "provider"),
     "Malformed": ("provider", "other_target", "broken", True, "provider"),
     "EmptyReply": ("provider", "other_target", "empty", True, "provider"),
+    "Unjoined": ("nobody", "other_target", "broken", False, "provider"),
     "ModelGone": ("model", "other_model", "gone", False, "model"),
     "RequestRejected": ("request", "other_target", "refused", False, "provider"),
     "ContextTooLong": ("request", "bigger_target", "too_small", False, "provider"),

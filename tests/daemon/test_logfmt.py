@@ -57,7 +57,7 @@ def test_what_is_kept_is_bounded() -> None:
     for number in range(5_000):
         render(None, "info", {"event": "x.y", "path": f"/{number}", f"name{number}": 1})
     assert len(render._known) <= 1_024
-    assert len(render._names) <= 1_024
+    assert len(render._plans) <= 1_024
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.none() | st.booleans()))

@@ -72,6 +72,11 @@ async def test_a_trail_tells_attempt_by_attempt(office) -> None:
     assert trail.attempts[0].status == 503
     here.daemon.recent.__init__(here.usage)
     assert (await here.backend.request(request_id)).attempts == trail.attempts
+    record = await here.usage.request(request_id)
+    went_on = record.attempts[-1]._replace(shown_chars=7, by="anchor")
+    here.daemon.recent.put(record._replace(attempts=(went_on,)))
+    [told] = (await here.backend.request(request_id)).attempts
+    assert (told.shown_chars, told.by) == (7, "anchor")
     with pytest.raises(ControlError):
         await here.backend.request("req_nobody")
 

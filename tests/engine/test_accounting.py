@@ -230,9 +230,12 @@ async def test_a_stream_cut_in_sight_is_billed_by_what_was_shown() -> None:
     flight.data(ROLE, say("twelve chars"))
     await turns()
     flight.fail(Truncated("cut"))
+    await turns()
+    made.transport.last.fail(Unreachable("gone"))  # it is asked once more, to go on
     await run.over()
     told = record(made)
-    assert (told.outcome, told.attempts[0].output_tokens, told.attempts[0].estimated) == ("Truncated", 3, True)
+    assert (told.attempts[0].shown_chars, told.attempts[1].by) == (12, "anchor")
+    assert (told.outcome, told.attempts[0].output_tokens, told.attempts[0].estimated) == ("NoTarget", 3, True)
 
 
 async def test_a_prompt_that_was_reported_ahead_counts_for_the_stream_that_was_cut() -> None:

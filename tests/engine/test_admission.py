@@ -8,6 +8,7 @@ from hermes_router.core.errors import Unauthorized
 from hermes_router.core.ids import RouterKeyId, Secret
 from hermes_router.core.router_keys import RouterKey, digest_of
 from hermes_router.core.settings import Settings
+from hermes_router.engine import admission as admission_module
 from hermes_router.engine.admission import Admission, Caller, keys_in_force
 
 KEYS = Settings(proxy_api_keys=(Secret("sk-one-123456"), Secret("sk-zwei-äöü")), min_tier=3)
@@ -62,6 +63,28 @@ def test_a_wrong_key_is_refused_and_not_repeated(key: str) -> None:
             admit(**headers)
         assert key not in caught.value.message
         assert "not known" in caught.value.message
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer placeholder", "Basic abc"])
+def test_what_stood_beside_a_good_key_is_none(authorization: str) -> None:
+    """A key that is remembered as good is remembered by itself alone."""
+    admission = Admission(KEYS)
+    good = {"x-api-key": "sk-one-123456"}
+    assert admission.admit({"authorization": authorization, **good}) == admission.admit(good)
+    with pytest.raises(Unauthorized):
+        admission.admit({"authorization": authorization})
+
+
+def test_a_good_key_is_digested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same header is the same caller, without a second digest; what is remembered is bounded."""
+    admission = Admission(KEYS)
+    spelled = [{"authorization": "Bearer" + " " * n + "sk-one-123456"} for n in range(1, 200)]
+    first, *_ = [admission.admit(headers) for headers in spelled]
+    assert len(admission._known) <= 64
+    monkeypatch.setattr(admission_module, "digest_of", lambda key: pytest.fail("digested again"))
+    assert admission.admit(spelled[0]) is first
+    with pytest.raises(pytest.fail.Exception):
+        admission.admit({"authorization": "Bearer sk-one-1234567"})
 
 
 # --- stored keys ----------------------------------------------------------------------------------------------

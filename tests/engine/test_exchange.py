@@ -160,9 +160,9 @@ async def test_a_secret_that_is_gone_costs_one_credential() -> None:
     lambda flight: flight.data(chunk({}, "error")),
 ], ids=["cut", "end", "done without finish", "garbage", "error object", "finish error"])  # fmt: skip
 async def test_pk1_a_failure_after_text_is_an_error_event(ending) -> None:
-    """What is visible cannot be taken back: a typed error, no finish, no [DONE], and no second attempt."""
+    """Where nobody may go on with it: a typed error, no finish, no [DONE], and no second attempt."""
     world = World("a/m", "b/m")
-    run = world.start()
+    run = world.start(response_format={"type": "json_object"})
     await turns()
     flight = world.transport.last.head().data(ROLE, say("half"))
     await turns()

@@ -62,7 +62,7 @@ async def test_or4_comments_are_no_progress_towards_the_first_token() -> None:
 
 
 async def test_comments_are_life_for_the_stall_and_their_absence_is_none() -> None:
-    """After the first text pings keep a stream alive beyond 30 s; 30 s without a byte end it with an error event."""
+    """After the first text pings keep a stream alive beyond 30 s; after 30 s without a byte another goes on."""
     world = World("a/m", "b/m")
     run = world.start()
     await turns()
@@ -74,11 +74,31 @@ async def test_comments_are_life_for_the_stall_and_their_absence_is_none() -> No
     await world.later(30.0)
     assert not flight.aborted
     await world.later(0.5)
-    await run.over()
     assert flight.aborted
-    assert run.out.error is not None
-    assert "[DONE]" not in run.out.events
     assert world.log.fields("attempt.failed")["error"] == "TimedOut"
+    world.transport.last.stream(ROLE, say("half of it"), STOP, DONE)
+    await run.over()
+    assert run.out.good
+    assert run.out.text == "half of it"
+
+
+async def test_comments_are_no_life_for_ever() -> None:
+    """Ten minutes of pings without a word of the model: nothing will come."""
+    world = World("a/m")
+    run = world.start()
+    await turns()
+    flight = world.transport.last.head().data(ROLE, say("half"))
+    for _ in range(60):
+        await world.later(10.0)
+        flight.data(COMMENT)
+    assert not flight.aborted
+    flight.data(say(" of"))
+    await world.later(20.0)
+    for _ in range(60):
+        flight.data(COMMENT)
+        await world.later(10.0)
+    assert flight.aborted
+    await run.leave()
 
 
 async def test_reasoning_that_is_not_shown_again_is_life_all_the_same() -> None:

@@ -17,7 +17,7 @@ from hermes_router.core.errors import (
 from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.engine.ramp import Passage, Ramps
 from hermes_router.engine.search import Search
-from hermes_router.engine.settlement import Settlement
+from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.routing.scheduler import Candidate
 
 from ..fakes import World, answers, completion, turns
@@ -48,8 +48,8 @@ def test_a_failure_is_reported_and_settled_once() -> None:
     """The caller's report has its class, the ledger its cooldown, and a second end changes nothing."""
     made = Under()
     facts = made.candidate.facts
-    made.settlement.failed(facts, RateLimited("slow down", status=429), None, reported=None, chars=0)
-    made.settlement.left(None, reported=None, chars=0)
+    made.settlement.failed(facts, RateLimited("slow down", status=429), None, Spoken())
+    made.settlement.left(None, Spoken())
     assert [report.wire_class for report in made.settlement.reports] == ["limited"]
     assert made.world.status() == "cooling"
     assert made.world.inflight == 0
@@ -62,7 +62,7 @@ def test_what_was_not_sent_is_not_told_twice() -> None:
     error = CredentialRejected("the credential is gone")
     made.settlement.not_sent(made.candidate.facts, error)
     assert made.world.inflight == 0
-    made.settlement.failed(made.candidate.facts, error, None, reported=None, chars=0)
+    made.settlement.failed(made.candidate.facts, error, None, Spoken())
     assert len(made.settlement.reports) == 1
     assert made.world.status() == "paused"
 
@@ -81,7 +81,7 @@ def test_what_is_wrong_in_one_request_teaches_nothing_of_the_model(error: Reques
     """Its caller's own tools cannot be sent or taken: the model goes on getting everybody else's."""
     made = Under()
     target = made.candidate.facts.target
-    made.settlement.failed(made.candidate.facts, error, None, reported=None, chars=0)
+    made.settlement.failed(made.candidate.facts, error, None, Spoken())
     assert made.settlement.refusal is error
     learnt = made.world.engine.state.learned.of(target.provider, target.model).capabilities
     assert Capability.TOOLS not in learnt
@@ -92,7 +92,7 @@ def test_a_refusal_is_kept_for_the_caller_and_teaches() -> None:
     made = Under()
     facts = made.candidate.facts
     error = RequestRejected("image input is not supported", status=400, param="images")
-    made.settlement.failed(facts, error, None, reported=None, chars=0)
+    made.settlement.failed(facts, error, None, Spoken())
     assert made.settlement.refusal is error
     memory = made.world.engine.state.learned.of(facts.target.provider, facts.target.model)
     assert memory.capability(Capability.IMAGES, facts.model, made.world.clock.now()) is Known.NO
@@ -101,7 +101,7 @@ def test_a_refusal_is_kept_for_the_caller_and_teaches() -> None:
 def test_a_caller_who_leaves_blames_nobody() -> None:
     """The reservation comes back, the target stays ready, and there is no report of a failure."""
     made = Under()
-    made.settlement.left(None, reported=None, chars=0)
+    made.settlement.left(None, Spoken())
     assert made.world.inflight == 0
     assert made.world.status() == "ready"
     assert made.settlement.reports == []
@@ -123,7 +123,7 @@ def test_a_refused_one_that_went_ahead_is_followed_by_one_and_by_more_after_a_go
         second.proved()
         ahead = ramps.go(slot, now + 6.0)
         made.settlement.begin(made.candidate, ahead)
-        made.settlement.failed(made.candidate.facts, error, None, reported=None, chars=0)
+        made.settlement.failed(made.candidate.facts, error, None, Spoken())
         went = 0
         while not ramps.behind(slot):
             ramps.go(slot, now + 6.0)
@@ -137,12 +137,12 @@ async def test_an_end_wakes_who_waits_and_costs_nothing_where_nobody_does() -> N
     woken: list[int] = []
     waiters = made.world.engine.waiters
     waiters.wake = lambda: woken.append(1)
-    made.settlement.left(None, reported=None, chars=0)
+    made.settlement.left(None, Spoken())
     assert woken == []
     waiters.waiting = 1
     candidate = made.plan()
     candidate.reservation.slot.strict = True
-    made.settlement.left(None, reported=None, chars=0)
+    made.settlement.left(None, Spoken())
     assert woken == [1]
 
 
@@ -183,7 +183,7 @@ def test_what_never_reached_the_provider_costs_no_quota() -> None:
         told = QuotaSeen("account", Unit.REQUESTS, Window.MINUTE, 10, 10, world.clock.now() + 60)
         world.engine.state.seen(facts.target, [told], world.clock.now())
         made.plan()
-        made.settlement.failed(facts, error, None, reported=None, chars=0)
+        made.settlement.failed(facts, error, None, Spoken())
         used.append(made.used)
     assert used[:2] == [0, 0]
     assert used[2] > 0
@@ -209,7 +209,7 @@ def test_a_cut_answer_has_used_what_it_showed_and_a_silent_one_its_prompt() -> N
         made.plan()
         meter = next(one for one in made.candidate.reservation.slot.meters if one.unit is Unit.TOKENS)
         assert meter.used > 1_000
-        made.settlement.failed(facts, error, Sent(status), reported=None, chars=chars)  # type: ignore[arg-type]
+        made.settlement.failed(facts, error, Sent(status), Spoken(said_chars=chars))  # type: ignore[arg-type]
         kept.append((meter.used, meter.doubts))
     prompt = kept[1][0]
     assert 0 < prompt < 100

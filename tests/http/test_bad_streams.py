@@ -1,6 +1,7 @@
 """Everything that can be wrong with an answer, through the whole router: no half answer ever passes for a whole one."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import openai
@@ -127,38 +128,56 @@ async def test_silence_is_a_failure_before_the_first_word(house, make, stream) -
 
 
 @pytest.mark.parametrize("make", ids(LATE_FAILURES))
-async def test_a_failure_after_the_first_word_is_never_a_good_end(house, make) -> None:
-    """What was seen ends in an error that the SDK raises; what was not seen is one clean answer. Nothing between."""
+async def test_a_failure_after_the_first_word_is_gone_on_with(house, make) -> None:
+    """The SDK reads one clean answer, word for word: the first provider's beginning, and the second's rest of it."""
     h = await house(BAD, GOOD, env=ONE_MODEL)
     h.sandbox.behave(BAD, make(), times=None)
-    text, failed = "", False
-    try:
-        stream = await h.sdk.chat.completions.create(
-            model="hermes-router", messages=[{"role": "user", "content": "say 5 words"}], stream=True
-        )
-        async for chunk in stream:
-            if chunk.choices:
-                text += chunk.choices[0].delta.content or ""
-    except openai.APIError:
-        failed = True
-    assert WORDS.startswith(text)
-    assert failed or (text == WORDS and h.chats()[-1].provider == GOOD)
+    text, finishes = "", []
+    stream = await h.sdk.chat.completions.create(
+        model="hermes-router", messages=[{"role": "user", "content": "say 5 words"}], stream=True
+    )
+    async for chunk in stream:
+        if chunk.choices:
+            text += chunk.choices[0].delta.content or ""
+            finishes.append(chunk.choices[0].finish_reason)
+    assert text == WORDS
+    assert [finish for finish in finishes if finish] == ["stop"]
+    assert [r.provider for r in h.chats()] == [BAD, GOOD]
     got = await h.whole()  # a whole answer is never cut
     assert got.good
     assert got.text == WORDS
 
 
-async def test_a_stall_after_the_first_word_is_an_error_event(house) -> None:
-    """30 s of silence in the middle: the status is spent, the event says so, and there is no [DONE]."""
+async def test_where_all_break_off_the_sdk_raises(house) -> None:
+    """Nobody is left to go on: what was seen ends in an error, never in a clean end."""
+    h = await house(BAD, GOOD, env=ONE_MODEL)
+    for provider in (BAD, GOOD):
+        h.sandbox.behave(provider, faults.cut(2, "abrupt"), times=None)
+    text = ""
+    with pytest.raises(openai.APIError):
+        async for chunk in await h.sdk.chat.completions.create(
+            model="hermes-router", messages=[{"role": "user", "content": "say 5 words"}], stream=True
+        ):
+            text += chunk.choices[0].delta.content or "" if chunk.choices else ""
+    assert text
+    assert WORDS.startswith(text)
+
+
+async def test_a_stall_after_the_first_word_is_gone_on_with(house) -> None:
+    """30 s of silence in the middle: the second provider goes on, and the first one's connection is closed."""
     h = await house(BAD, GOOD, env=ONE_MODEL)
     stall = h.sandbox.behave(BAD, faults.stall(2))
     async with h.post(stream=True) as response:
-        assert b"w1" in await response.content.readany()
+        said = await response.content.readany()
+        assert b"w1" in said
         await h.reached(stall.reached)
         h.later(31.0)
-        rest = await response.read()
-    assert b'"error"' in rest
-    assert b"[DONE]" not in rest
+        said += await response.read()
+    frames = [block[6:] for block in said.decode().split("\n\n") if block.startswith("data: ")]
+    assert frames.pop() == "[DONE]"
+    deltas = [choice["delta"] for frame in frames for choice in json.loads(frame)["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == WORDS
+    assert b": hermes target=mistral/mistral-small-latest attempts=2" in said
     await h.reached(h.chats()[0].done)
     assert h.chats()[0].outcome == "aborted"
 

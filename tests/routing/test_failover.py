@@ -14,7 +14,7 @@ CLASSES = [
     err.Unreachable, err.NetworkDown, err.TimedOut, err.Truncated, err.Malformed, err.EmptyReply, err.ModelGone,
     err.ContextTooLong, err.TooLargeHere, err.Unsupported, err.Inexpressible, err.ForeignThought, err.ContentFiltered,
     err.Invalid,
-    err.Inexpressible, err.ForeignThought,
+    err.Unjoined,
 ]  # fmt: skip
 
 

@@ -599,7 +599,8 @@ def test_explain_names_the_reason_and_the_return(world, make, want) -> None:
 
 ERRORS = [
     err.RateLimited, err.QuotaExhausted, err.NoCredit, err.CredentialRejected, err.Overloaded, err.ServerFailed,
-    err.Unreachable, err.NetworkDown, err.Truncated, err.EmptyReply, err.ModelGone, err.Invalid,
+    err.Unreachable, err.NetworkDown, err.Truncated, err.EmptyReply, err.Unjoined, err.ModelGone,
+    err.Invalid,
 ]  # fmt: skip
 
 

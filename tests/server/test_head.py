@@ -9,7 +9,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_router.server.head import read_head, write_head
+from hermes_router.server import head as heads
+from hermes_router.server.head import HeadReader, read_head, write_head
 
 LINE = b"POST /v1/chat/completions HTTP/1.1\r\n"
 PLAIN = LINE + b"Host: localhost\r\nContent-Length: 2\r\n\r\n{}"
@@ -141,6 +142,40 @@ async def test_what_is_read_is_what_aiohttp_reads(pieces: list[bytes], at: int, 
     assert not message.chunked
     assert not message.should_close
     assert payload.is_eof() == (not head.length)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_head_that_differs_in_its_length_alone_is_not_taken_apart_again(
+    monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Wherever the length stands; the second reading gives what the first way would have given."""
+    fields = [b"Host: localhost", b"Authorization: Bearer k"]
+    heads_of = [_with(*fields[1:place], b"Content-Length: %d" % n, *fields[max(1, place) :]) for n in (2, 237_000, 0)]
+    wanted = [read_head(data) for data in heads_of]
+    reader = HeadReader()
+    assert reader.read(heads_of[0]) == wanted[0]
+    monkeypatch.setattr(heads, "read_head", lambda data: pytest.fail(f"read again: {data!r}"))
+    assert [reader.read(data) for data in heads_of] == wanted
+
+
+@given(st.lists(st.tuples(st.lists(_PIECES, max_size=4), st.integers(0, len(PLAIN)), st.integers(0, 40)), max_size=4))
+def test_what_came_before_changes_nothing(changes: list[tuple[list[bytes], int, int]]) -> None:
+    """However the heads of a connection differ, each is read as if it were the first."""
+    reader = HeadReader()
+    for pieces, at, gone in changes:
+        for data in (PLAIN, PLAIN[:at] + b"".join(pieces) + PLAIN[at + gone :]):
+            assert reader.read(data) == read_head(data)
+
+
+@pytest.mark.parametrize("data", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("length", [b"2", b" 2 ", b"\t2", b"999999999999999"])
+def test_no_odd_head_is_taken_for_the_one_before(data: bytes, length: bytes) -> None:
+    """Smuggling is no easier behind an ordinary request of the same caller."""
+    reader = HeadReader()
+    assert reader.read(_with(b"Content-Length:" + length)) is not None
+    assert reader.read(data) is None
+    assert reader.read(_with(b"Content-Length:" + length, b"X: " + b"a" * 8_000)) is not None
+    assert reader.read(_with(b"Content-Length:" + length + b"9" * 200, b"X: " + b"a" * 8_000)) is None
 
 
 def test_an_answer_cannot_have_a_line_that_we_did_not_write() -> None:

@@ -1,10 +1,12 @@
 """What was used: sums that agree, reported and estimated apart, bounded, and there after a restart."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -166,7 +168,7 @@ async def test_an_exchange_comes_back_as_it_was(stores) -> None:
     """Every field of it and of its attempts; of two with one id the later."""
     store = stores.open()
     store.put(exchange(REPORTED))
-    wanted = exchange(REFUSED._replace(ttft_s=None, sent_at=NOW), ESTIMATED, stream=False)
+    wanted = exchange(REFUSED._replace(ttft_s=None, sent_at=NOW), ESTIMATED._replace(shown_chars=7, by="anchor"), stream=False)
     store.put(wanted)
     assert await store.request("req_1") == wanted
     assert await store.request("req_2") is None
@@ -181,6 +183,24 @@ async def test_the_last_errors_are_the_latest_failures_first(stores) -> None:
     found = await store.last_errors(3)
     assert [each.request_id for each in found] == ["req_4", "req_3", "req_2"]
     assert (found[0].target, found[0].outcome, found[0].said) == ("gemini/flash#77aa", "limited", "slow down")
+
+
+async def test_rows_of_an_older_version_are_read(stores) -> None:
+    """What attempts did not yet tell reads as nothing told; the rest is as it was."""
+    store = stores.open()
+    store.put(exchange(REPORTED, request_id="old"))
+    await store.flush()
+    assert store.close(5)
+    with closing(sqlite3.connect(stores.path)) as file:
+        [(text,)] = file.execute("SELECT record FROM exchanges").fetchall()
+        record = json.loads(text)
+        record[11] = [attempt[:19] for attempt in record[11]]
+        file.execute("UPDATE exchanges SET record = ?", (json.dumps(record),))
+        file.commit()
+    found = await stores.open().request("old")
+    assert found is not None
+    assert found.attempts == (REPORTED,)
+    assert (found.attempts[0].shown_chars, found.attempts[0].by) == (0, "")
 
 
 async def test_half_a_character_in_a_model_name_costs_only_that_character(stores) -> None:

@@ -85,9 +85,9 @@ class Played:
         return self.lane.error
 
 
-def new_splice(*, include_usage: bool = False, cap_tokens: int | None = None) -> Splice:
+def new_splice(*, include_usage: bool = False, **kwargs: Any) -> Splice:
     """A splice over a new encoder."""
-    return Splice(ChatEncoder(include_usage=include_usage), cap_tokens=cap_tokens)
+    return Splice(ChatEncoder(include_usage=include_usage), **kwargs)
 
 
 def drive(lane: Lane, pieces: Iterator[bytes] | list[bytes], *, clean: bool = True) -> bytes:

@@ -27,6 +27,7 @@ from hermes_router.core.events import (
     UsageSeen,
     fold,
 )
+from hermes_router.wire.sse import Frame
 
 from .grammar import check_events
 from .streams import NOW, call, chunk, decode, decoder, say
@@ -183,11 +184,18 @@ def test_a_finish_reason_stands_though_the_connection_was_reset_behind_it() -> N
 def test_pi1_whole_calls_without_a_reason_are_an_end_cut_ones_are_not() -> None:
     """NVIDIA NIM: complete arguments finish with tool_calls, incomplete ones are an error; so is a reset (PI-1)."""
     whole = chunk(call(0, "a", "f", '{"a":1}'))
-    assert verdict(decode(whole)) is Finish.TOOL_CALLS
-    assert isinstance(verdict(decode(whole, clean=False)), Truncated)
+    assert verdict(decode(whole, bare_end=True)) is Finish.TOOL_CALLS
+    assert isinstance(verdict(decode(whole, clean=False, bare_end=True)), Truncated)
     for arguments in ('{"a":', "", None):
-        assert isinstance(verdict(decode(chunk(call(0, "a", "f", arguments)))), Truncated)
-    assert isinstance(verdict(decode(whole, chunk(call(1, "b", "g", "")))), Truncated)
+        assert isinstance(verdict(decode(chunk(call(0, "a", "f", arguments)), bare_end=True)), Truncated)
+    assert isinstance(verdict(decode(whole, chunk(call(1, "b", "g", "")), bare_end=True)), Truncated)
+    # Another provider may have been cut behind the first of two calls, and then only [DONE] says that it was not.
+    assert isinstance(verdict(decode(whole)), Truncated)
+    one = decoder()
+    events = [
+        event for data in (whole, None) for event in one.feed(Frame(json.dumps(data).encode() if data else b"[DONE]"))
+    ]
+    assert verdict(events) is Finish.TOOL_CALLS
 
 
 def test_blank_finish_reasons_are_an_end_only_behind_the_answer() -> None:

@@ -137,3 +137,23 @@ def test_a_whole_answer_is_what_the_sdk_reads() -> None:
     )
     assert text["choices"][0]["message"] == {"role": "assistant", "content": "x"}
     assert text["choices"][0]["finish_reason"] == "length"
+
+
+def test_another_goes_on_where_the_first_one_stopped() -> None:
+    """In the middle of a text, and behind a thought that has no end: one message, whoever wrote the chunks (2.14)."""
+    encoder = ChatEncoder(include_usage=True)
+    sse = encoder.encode([*EVENTS[:1], Opened(BlockKind.REASONING), Delta("hm")])
+    encoder.join(sse)
+    encoder.resume("hm")
+    sse += encoder.encode([Closed()]) + encoder.encode([Opened(BlockKind.TEXT), Delta("he")])
+    raw = encoder.encode([Delta("llo")])
+    encoder.follow(raw)
+    encoder.join(raw)
+    encoder.resume("hello")
+    sse += raw + encoder.keep_alive() + encoder.encode([Delta(" you"), Closed(), *CALLS, Finished(Finish.TOOL_CALLS)])
+    sse += encoder.end(Usage(10, 5))
+    check_caller(sse)
+    final = accumulate(sse)
+    message = final.choices[0].message
+    assert (message.reasoning_content, message.content, len(message.tool_calls)) == ("hm", "hello you", 2)
+    assert (final.choices[0].finish_reason, final.usage.total_tokens) == ("tool_calls", 15)

@@ -32,6 +32,8 @@ def test_a_misbehaving_stream_becomes_what_the_caller_should_see(case: str) -> N
     options = {}
     if "think_tags" in meta:
         options["think_tags"] = tuple(meta["think_tags"])
+    if "bare_end" in meta:
+        options["bare_end"] = meta["bare_end"]
     played = tr(
         (ROOT / case / "upstream.sse").read_bytes(),
         clean=meta.get("clean", True),

@@ -227,7 +227,7 @@ def test_a_second_attempt_behind_reasoning_goes_on_under_the_first_identity() ->
     splice = new_splice()
     first = play(sse(chunk({"role": "assistant", "reasoning_content": "first"}), done=False), splice=splice)
     assert isinstance(first.error, Truncated)
-    assert splice.may_restart
+    assert splice.way == "anew"
     splice.begin(None)
     other = {"id": "chatcmpl-2", "model": "up-2", "created": 9}
     frames = [
@@ -394,4 +394,4 @@ def test_choices_behind_keep_alives_have_their_id() -> None:
     out = drive(lane, [sse(many(0, {"content": "a"}), many(0, {}, "stop"))])
     assert {(f["id"], f["created"], f["model"]) for f in frames_of(out)} == {("ours", 9, "up-1")}
     assert splice.committed
-    assert not splice.may_restart
+    assert splice.way == "stop"

@@ -55,12 +55,13 @@ class Knows:
 
 
 def rendered(quirk, body, recall=NO_RECALL):
+    quirks = quirk if isinstance(quirk, frozenset) else frozenset({quirk} if quirk else ())
     model = ModelSpec(ModelId("m"))
     provider = ProviderSpec(ProviderName("p"), "P", {"openai_chat": "http://p"}, "bearer", (model,))
     credential = Credential(CredentialId("abcd"), provider.name, AccountId("a"), "api_key", "r", "tail", "env")
     facts = TargetFacts(
         Target(provider.name, model.id, credential.id), provider, model, credential, "http://p",
-        quirks=frozenset({quirk} if quirk else ()),
+        quirks=quirks,
     )  # fmt: skip
     fields = msgspec.json.decode(json.dumps({"messages": [USER], **body}).encode(), type=dict[str, msgspec.Raw])
     return render(fields, facts, Options(stream=True), recall)
@@ -82,6 +83,8 @@ PAIRS = [
     (Quirk.STRICT_MESSAGE_KEYS, {"messages": [USER, {"role": "assistant", "content": "x", "refusal": None, "reasoning_content": "r"}]}, {"messages": [USER, {"role": "assistant", "content": "x"}]}),
     (Quirk.USER_AFTER_TOOL_BRIDGE, {"messages": [USER, calls("abcDEF123"), result(), USER]}, {"messages": [USER, calls("abcDEF123"), result(), {"role": "assistant", "content": BRIDGE}, USER]}),
     (Quirk.LAST_NOT_ASSISTANT, {"messages": [USER, {"role": "assistant", "content": "x"}]}, {"messages": [USER, {"role": "assistant", "content": "x"}, {"role": "user", "content": CONTINUE}]}),
+    (Quirk.PREFILL_PREFIX, {"messages": [USER, {"role": "assistant", "content": "x"}]}, {"messages": [USER, {"role": "assistant", "content": "x", "prefix": True}]}),
+    (Quirk.PREFILL_PARTIAL, {"messages": [USER, {"role": "assistant", "content": "x"}]}, {"messages": [USER, {"role": "assistant", "content": "x", "partial": True}]}),
     (Quirk.SINGLE_CALLS, {"messages": [USER, calls("a", "b"), result("a"), result("b")], "tools": [tool()]}, {"messages": [USER, calls("a"), result("a"), calls("b"), result("b")], "parallel_tool_calls": False}),
     (Quirk.CLEAN_SCHEMA_GEMINI, {"tools": [tool({"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "$schema": "x"})]}, {"tools": [tool({"type": "object", "properties": {"a": {"type": "string", "nullable": True}}})]}),
     (Quirk.CLEAN_SCHEMA_BASIC, {"tools": [tool(SCHEMA)]}, {"tools": [tool({"type": "object", "properties": {"a": {"type": "string"}}})]}),
@@ -155,6 +158,41 @@ def test_json_schema_goes_into_the_prompt_where_it_is_not_taken():
     assert body["response_format"] == {"type": "json_object"}
     assert '{"type":"object"}' in body["messages"][0]["content"]
     assert [str(notice) for notice in out.warnings] == ["approx:response_format"]
+
+
+MARKS = frozenset({Quirk.PREFILL_PREFIX, Quirk.LAST_NOT_ASSISTANT, Quirk.STRICT_MESSAGE_KEYS})
+
+
+@pytest.mark.parametrize("said", [{}, {"prefix": True}, {"prefix": False}, {"prefix": None}])
+def test_a_prefill_leaves_marked_through_all_rules_of_a_strict_row(said):
+    """Mistral takes a last assistant turn only with its mark (providers.md 3.7), whether or not the caller set it."""
+    last = {"role": "assistant", "content": "x", **said}
+    out = rendered(MARKS, {"messages": [USER, last]})
+    assert json.loads(out.body)["messages"] == [USER, {"role": "assistant", "content": "x", "prefix": True}]
+    assert out.warnings == ()
+
+
+def test_a_prefill_is_none_where_a_call_is_forced():
+    """A forced call is the provider's own prefill, and it refuses ours: the turn is asked to go on, and that is said."""
+    for choice in ("required", {"type": "function", "function": {"name": "f"}}):
+        last = {"role": "assistant", "content": "x", "prefix": True}
+        out = rendered(
+            MARKS | {Quirk.TOOL_CHOICE_ANY}, {"messages": [USER, last], "tools": [tool()], "tool_choice": choice}
+        )
+        assert json.loads(out.body)["messages"][1:] == [
+            {"role": "assistant", "content": "x"},
+            {"role": "user", "content": CONTINUE},
+        ]
+        assert [str(notice) for notice in out.warnings] == ["approx:messages.last"]
+
+
+def test_the_mark_of_a_prefill_is_for_its_row_alone():
+    """Other strict rows drop it like any key that they do not know, and say so."""
+    out = rendered(
+        Quirk.STRICT_MESSAGE_KEYS, {"messages": [USER, {"role": "assistant", "content": "x", "prefix": True}]}
+    )
+    assert json.loads(out.body)["messages"][1] == {"role": "assistant", "content": "x"}
+    assert [str(notice) for notice in out.warnings] == ["dropped:messages.prefix"]
 
 
 def test_images_survive_every_quirk():

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -26,7 +27,8 @@ def result(id_):
 
 
 def after(step, *messages, **draft):
-    made = Draft({}, NO_RECALL, frozenset(), messages=open_messages(Raw(json.dumps(messages).encode())), **draft)
+    params = draft.pop("params", {})
+    made = Draft(params, NO_RECALL, frozenset(), messages=open_messages(Raw(json.dumps(messages).encode())), **draft)
     step(made)
     return json.loads(encode(made.messages)), made
 
@@ -120,3 +122,38 @@ def test_a_trailing_assistant_turn_is_asked_to_go_on():
     assert out[-1]["role"] == "user"
     assert [str(note) for note in draft.notes] == ["approx:messages.last"]
     assert not after(quirks_calls.last_not_assistant, USER)[1].messages_changed
+    assert not after(quirks_calls.last_not_assistant, USER, {"role": "assistant", "content": "x", "prefix": True})[
+        1
+    ].messages_changed
+
+
+@pytest.mark.parametrize(
+    "last",
+    [USER, result("c"), calls("c"), {"role": "assistant", "content": " "}, {"role": "assistant", "content": None}],
+)
+def test_only_a_last_turn_of_text_is_a_prefill(last):
+    """Told to go on with nothing, Mistral's models make something up (pipecat-ai/pipecat#4625)."""
+    for step, mark in ((quirks_calls.prefill_prefix, "prefix"), (quirks_calls.prefill_partial, "partial")):
+        out, draft = after(step, {"role": "assistant", "content": "y"}, last)
+        assert not any(mark in message for message in out)
+        assert not draft.messages_changed
+        out, draft = after(step, {"role": "assistant", "content": "y", mark: True}, last | {mark: True})
+        assert not any(mark in message for message in out)
+        assert draft.messages_changed
+
+
+def test_a_list_of_text_is_a_prefill_too():
+    """Content parts say what a string says."""
+    parts = [{"type": "text", "text": "x"}]
+    out, _ = after(quirks_calls.prefill_prefix, USER, {"role": "assistant", "content": parts})
+    assert out[-1]["prefix"] is True
+
+
+def test_kimi_is_asked_for_a_part_in_no_demanded_format():
+    """Partial mode and JSON mode do not go together (platform.kimi.ai/docs/api/partial)."""
+    turns = (USER, {"role": "assistant", "content": "x"})
+    out, _ = after(quirks_calls.prefill_partial, *turns)
+    assert out[-1]["partial"] is True
+    out, draft = after(quirks_calls.prefill_partial, *turns, params={"response_format": {"type": "json_object"}})
+    assert "partial" not in out[-1]
+    assert not draft.messages_changed
