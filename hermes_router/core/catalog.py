@@ -206,6 +206,8 @@ class ProviderSpec:
         retired: why it gets no traffic, None while it lives; an overridden base URL revives it.
         open_catalogue: any model id may be pinned (the list is too long to carry).
         charges_cap: admission counts the output cap that is sent, not what comes of it (Groq, Cerebras).
+        aggregate: whether an answer that is wanted whole is asked for as a stream, and folded here: a cut or a stall
+            is then seen at once.
         whole_calls: whether tool calls come in one piece, so that silence before them is the model writing.
         free_only: only ids ending so may be picked by the router itself (`:free`), None = all.
         concurrency: requests in flight per account that are sane, None = unlimited.
@@ -265,6 +267,7 @@ class ProviderSpec:
     list_whole: bool = True
     id_routes: bool = False
     whole_calls: bool = False
+    aggregate: bool = False
     quota_url: str = ""
     charges_cap: bool = False
     worse: Mapping[DialectName, Worse] = field(default_factory=dict)

@@ -230,6 +230,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         source=table.take("source", read.text, "text", ""),
         charges_cap=table.take("charges_cap", read.yes_no, "true or false", default=False),
         worse=_worse(table),
+        aggregate=table.take("aggregate", read.yes_no, "true or false", default=False),
         whole_calls=table.take("whole_calls", read.yes_no, "true or false", default=False),
         free_only=table.take("free_only", read.text, "text", cast("str | None", None)) or None,
         capabilities=above,

@@ -31,7 +31,7 @@ from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.reading import Reading
-from hermes_router.engine.resumption import Resumption
+from hermes_router.engine.resumption import Resumption, may_fold
 from hermes_router.engine.search import Search
 from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
@@ -44,6 +44,7 @@ from hermes_router.wire.openai_errors import Rendered
 from hermes_router.wire.outgoing import Options
 from hermes_router.wire.passthrough import Lane
 from hermes_router.wire.seam import Seam
+from hermes_router.wire.translated import FoldLane
 
 _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
@@ -74,8 +75,8 @@ class Exchange:
 
     __slots__ = (
         "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
-        "_engine", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q", "_reading", "_resumption", "_seam",
-        "_search", "_settings", "_settlement", "_standby", "_wake",
+        "_engine", "_folds", "_lane", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q", "_reading",
+        "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -97,6 +98,8 @@ class Exchange:
             self._delivery = Delivery(question.inbound, tokens, reply, engine.clock, engine.ids, live_calls=live)
         self._resumption = Resumption(engine)
         self._seam: Seam | None = None  # of the attempt under way
+        self._folds = False  # a whole answer is wanted, and asked for as a stream
+        self._lane: Lane | None = None
         self._prompt_tokens = 0  # of the caller's own prompt, as the first attempt that showed something reported it
         self._attempt: Attempt | None = None
         self._reading: Reading | None = None
@@ -128,7 +131,8 @@ class Exchange:
             engine.sweeper.forget(self)
             self._leave()
             self._report(outcome)
-            self._attempt = None  # exchange and attempt hold each other, and the body: not until the collector comes
+            # Exchange and attempt hold each other, and the body: not until the collector comes.
+            self._attempt = self._lane = None
             self._standby = None  # the same
         return rendered
 
@@ -246,7 +250,7 @@ class Exchange:
     async def _try(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
         """One attempt, to its verdict."""
         engine = self._engine
-        self._attempt = None
+        self._attempt = self._lane = None
         facts = candidate.facts
         delivery = self._delivery
         try:
@@ -260,10 +264,13 @@ class Exchange:
             engine, facts, inbound, self._q.caller.key, asked.dialect, translated=asked.translated
         )
         lane: Lane | None = None
+        if self._folds:
+            lane = FoldLane(reading.decoder())
         if delivery is not None:
             delivery.splice.begin(self._cap_tokens, self._seam)
             delivery.answered_by(facts.target.name)
             lane = reading.lane(delivery.splice)
+        self._lane = lane
         attempt = self._attempt = Attempt(
             facts,
             self,
@@ -306,8 +313,9 @@ class Exchange:
         """The request as it leaves. Raises KeyError where the secret is gone, Inexpressible, BadRequest."""
         engine, inbound = self._engine, self._q.inbound
         wanted = inbound.request.max_output_tokens
+        self._folds = self._delivery is None and facts.provider.aggregate and may_fold(inbound)
         options = Options(
-            stream=self._delivery is not None,
+            stream=self._folds or self._delivery is not None,
             reserve_tokens=self._settings.reasoning_token_reserve,
             reasoning=facts.model.capability(Capability.REASONING).value is Known.YES,
             without=engine.state.refused_params(facts.target.provider, facts.target.model),
@@ -335,7 +343,7 @@ class Exchange:
     def _first_token_limit(self, facts: TargetFacts) -> float:
         """Silence limit of the attempt in seconds. The deadline is looked at apart: what it cuts is nobody's fault."""
         limit = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
-        if self._delivery is None:
+        if self._delivery is None and not self._folds:
             # All of it comes at once: the time of writing is part of the silence.
             tokens = self._q.inbound.request.max_output_tokens or _UNARY_TOKENS
             limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
@@ -352,7 +360,11 @@ class Exchange:
         """Hand the answer over. Raises the UpstreamError that a 200 turns out to be."""
         facts, delivery, prompt = attempt.facts, self._delivery, self._q.demand.input_tokens
         if delivery is None:
-            whole = reading.whole(attempt.body, prompt_tokens=prompt, cap_tokens=self._cap_tokens)
+            cap = self._cap_tokens
+            if isinstance(lane, FoldLane) and lane.over:
+                whole = reading.folded(lane, prompt_tokens=prompt, cap_tokens=cap)
+            else:
+                whole = reading.whole(attempt.body, prompt_tokens=prompt, cap_tokens=cap)
             self._settlement.usage = whole.usage
             return Rendered(200, {"content-type": "application/json", **self._headers(facts)}, whole.body)
         if lane is not None and lane.over:
@@ -477,7 +489,7 @@ class Exchange:
     def _spoken(self) -> Spoken:
         """What the attempt under way has said so far."""
         delivery, resumption = self._delivery, self._resumption
-        said = 0 if delivery is None else delivery.splice.said_chars
+        said = 0 if self._lane is None else self._lane.said_chars
         shown = delivery.splice.shown_chars if delivery is not None and delivery.live else 0
         return Spoken(self._reported, said, shown, resumption.by, resumption.resent_tokens)
 

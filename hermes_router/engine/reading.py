@@ -5,7 +5,7 @@ Owns the step from a target's quirks to the pure readers of `wire`. It must neve
 
 from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
 from hermes_router.core.errors import Malformed, UpstreamError
-from hermes_router.core.events import Usage, fold
+from hermes_router.core.events import Answer, Usage, fold
 from hermes_router.engine.context import Engine
 from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
@@ -14,7 +14,7 @@ from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
 from hermes_router.wire.splice import Splice
-from hermes_router.wire.translated import RawLane, TranslatedLane
+from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane
 from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
 
 _CHARS_PER_TOKEN = 4
@@ -125,18 +125,30 @@ class Reading:
 
     def _other(self, body: bytes, estimate: Usage, cap_chars: int | None) -> Whole:
         """An answer that is written anew for the caller, or of its own dialect as it came."""
-        decoder, engine, name = self.decoder(), self._engine, self._facts.target.name
+        decoder = self.decoder()
         answer = fold(decoder.whole(body))
+        return self._written(answer, decoder.usage, estimate, cap_chars, None if self._translated else body)
+
+    def _written(
+        self, answer: Answer, reported: Usage | None, estimate: Usage, cap_chars: int | None, body: bytes | None
+    ) -> Whole:
+        """The answer for the caller: `body` as it came, or written anew. Raises EmptyReply."""
+        engine, name = self._engine, self._facts.target.name
         cut = drop_broken_calls(answer)
         cut = cap(answer, cap_chars) or cut
-        usage = usage_of(decoder.usage, estimate, "".join(block.text for block in answer.blocks))
+        usage = usage_of(reported, estimate, "".join(block.text for block in answer.blocks))
         if self._replays:
             engine.memory.keep_answer(self._facts, answer, self._scope)
-        if self._translated or cut:
+        if body is None or cut:
             write = DIALECTS[self._inbound.dialect].render_answer
             now = int(engine.clock.now())
             body = write(answer, usage, self._inbound, origin=name, new_id=engine.ids.new, now=now)
         return Whole(body, usage, answer.model, answer)
+
+    def folded(self, lane: FoldLane, *, prompt_tokens: int, cap_tokens: int | None) -> Whole:
+        """A stream that ended well, as a whole answer. Raises the UpstreamError that it turns out to be."""
+        cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        return self._written(fold(lane.tapped), lane.usage, self.estimate(prompt_tokens, 0), cap_chars, None)
 
     def streamed(self, body: bytes, splice: Splice) -> tuple[bytes, Usage | None]:
         """The stream of an answer that came whole although a stream was asked for, and its usage."""

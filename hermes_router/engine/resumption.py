@@ -22,7 +22,7 @@ from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.splice import Splice
 
-__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_go_on"]
+__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on"]
 
 MOST_CONTINUATIONS = 3
 _CHARS_PER_TOKEN = 4
@@ -31,8 +31,13 @@ _OF_THE_REQUEST = (ContextTooLong, TooLargeHere, Inexpressible)
 
 def may_go_on(inbound: Inbound) -> bool:
     """Whether another model may go on with the answer: not where its shape may not be left (design.md 2.14)."""
+    return inbound.request.json_format == "text" and may_fold(inbound)
+
+
+def may_fold(inbound: Inbound) -> bool:
+    """Whether the answer is one of text, thoughts and calls, and nothing beside them."""
     request = inbound.request
-    if request.choices > 1 or request.logprobs or request.json_format != "text":
+    if request.choices > 1 or request.logprobs:
         return False
     modalities = inbound.fields.get("modalities")
     return modalities is None or b'"audio"' not in bytes(modalities)

@@ -13,6 +13,7 @@ from hermes_router.core.errors import (
     NextStep,
     NoTarget,
     RequestRejected,
+    Unjoined,
     UpstreamError,
 )
 from hermes_router.core.ids import Target
@@ -39,8 +40,8 @@ class Search:
     """
 
     __slots__ = (
-        "_dared", "_demand", "_engine", "_fallback_any", "_held", "_paused", "_planned", "_resting", "_returns_seen",
-        "_ruled_out", "constraint", "lease", "passage",
+        "_dared", "_demand", "_engine", "_fallback_any", "_held", "_missed", "_paused", "_planned", "_resting",
+        "_returns_seen", "_ruled_out", "constraint", "lease", "passage",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, demand: Demand, constraint: Constraint, *, fallback_any: bool) -> None:
@@ -55,6 +56,7 @@ class Search:
         self._paused = False
         self._dared = False
         self._returns_seen: tuple[float, Constraint, list[float]] | None = None
+        self._missed = _NOBODY  # they were to go on with an answer, and began elsewhere
         self._ruled_out = _NOBODY  # this request is not for them, however long it waits
         self._resting = _NOBODY  # the ledger holds them for as long as it takes, so no rule is needed here
 
@@ -136,6 +138,11 @@ class Search:
         """An attempt failed; `constraint` is what the failover table says of the next one."""
         if self._paused and constraint.last:  # asked once more after a pause: not twice
             constraint = constraint._replace(tried=constraint.tried | constraint.last, last=_NOBODY)
+        if isinstance(error, Unjoined):
+            if facts.target in self._missed:  # it was asked to go on twice, and cannot: no wait changes that
+                self._ruled_out |= {facts.target}
+                constraint = constraint._replace(tried=constraint.tried | {facts.target})
+            self._missed |= {facts.target}
         self.constraint = constraint
         if error.next_step is NextStep.BIGGER_TARGET:
             self._ruled_out |= {facts.target}
@@ -148,6 +155,7 @@ class Search:
         if not again:
             out = {facts.target}
             constraint = constraint._replace(tried=constraint.tried | out, last=constraint.last - out)
+            self._ruled_out |= out
         self.failed(facts, error, constraint)
 
     def alone(self, facts: TargetFacts) -> bool:

@@ -106,7 +106,7 @@ class Settlement:
             said=error.excerpt[:200],
             **({"shown_chars": spoken.shown_chars} if spoken.shown_chars else {}),
         )
-        if self.passage is not None and error.blames is not Blames.REQUEST:
+        if self.passage is not None and error.blames not in (Blames.REQUEST, Blames.NOBODY):
             self.passage.over(refused=True)
         used = self.trail.used
         unheard = used is not None and attempt is not None and attempt.status is None

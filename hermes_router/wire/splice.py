@@ -9,7 +9,7 @@ What waits when an attempt fails was never said; so whatever fails, the caller s
 
 from typing import Literal
 
-from hermes_router.core.errors import HermesError
+from hermes_router.core.errors import HermesError, Unjoined
 from hermes_router.core.events import (
     BlockKind,
     ChatEvent,
@@ -56,7 +56,8 @@ class Splice:
         self._kind: BlockKind | None = None  # the block that the attempt has open
         self._waits = False  # the attempt has called a tool: the rest of it waits for its end
         self._flows = False  # more text of the open block is shown as it comes
-        self._seam: Seam | None = None
+        self._seam: Seam | None = None  # not found yet
+        self._joint: Seam | None = None  # found or not
         self._carried = False  # the caller's open text is an earlier attempt's
         self._hides = False  # the attempt's thoughts are not shown
         self._own_identity = False
@@ -64,7 +65,7 @@ class Splice:
         self._shown_before = 0
         self._unshown = 0
         self.spoke = False  # the attempt has said something, shown or not
-        self.text_ended = False  # the text shown is known to be all of it: its block was closed
+        self.text_ended = False  # the text shown is known to be all of it: a call has followed
         self.committed = False
         self.capped = False
         self.passed = b""  # the last frame that was forwarded as it came
@@ -81,7 +82,7 @@ class Splice:
         self._held.clear()
         self._kind = None
         self._waits = self._flows = self.capped = self.spoke = False
-        self._seam = seam
+        self._seam = self._joint = seam
         self._carried = seam is not None and self.shown.inside is BlockKind.TEXT
         self._hides = self.shown.reasoning or seam is not None
         self._shown_before = self.shown.chars + self.shown.beside
@@ -152,8 +153,6 @@ class Splice:
                     self.text_ended = not self.shown.blank
                 case Delta(text=text) if self._waits:
                     self._unshown += len(text)
-                case Closed() if self.shown.inside is BlockKind.TEXT:
-                    self.text_ended = True
                 case _:
                     pass
 
@@ -317,14 +316,14 @@ class Splice:
         kind, self._kind = self._kind, None
         if kind is BlockKind.REASONING and self._hides:
             return
-        if kind is BlockKind.TEXT and self._seam is None:
-            self.text_ended = not self.shown.blank
         self._held.append(event)
 
     def _finish(self, event: Finished, out: list[ChatEvent]) -> None:
         """A good end: all that waits is said. Where there is nothing at all to see, nothing is."""
         if self._seam is not None:
             self._join(self._seam.finish())
+        if event.reason is Finish.LENGTH and self._joint is not None and self._joint.wasted:
+            raise Unjoined("its cap went for what had been shown")
         cut = False
         if self._waits and event.reason is Finish.LENGTH:
             self._held, cut = without_broken_calls(self._held)

@@ -1,51 +1,31 @@
 """The lanes of every pair of dialects but Chat to Chat: translated, or raw where both sides speak the same.
 
 Owns the relay's pure half for them: upstream bytes in, the caller's bytes out. `TranslatedLane` decodes, splices and
-encodes; `RawLane` forwards whole frames as they came, and decodes them only to know what the caller has been shown. It
-must never know a dialect, a target or a transport.
+encodes; `RawLane` forwards whole frames as they came, and decodes them only to know what the caller has been shown;
+`FoldLane` collects what a caller wants whole. It must never know a dialect, a target or a transport.
 """
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Closed, Failed, Finish, Finished, Started, Usage
+from hermes_router.core.events import ChatEvent, Closed, Delta, Failed, Finish, Finished, Opened, Started, Usage
 from hermes_router.wire.broken_calls import without_broken_calls
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
 
-__all__ = ["RawLane", "TranslatedLane"]
+__all__ = ["FoldLane", "RawLane", "TranslatedLane"]
 
 _MOST_HELD = 64 * 1024 * 1024
 
 
-class TranslatedLane:
-    """One attempt's stream, taken apart and written anew. After `error` or `over` is set, nothing more is fed.
+class _EventLane:
+    """What these lanes share: frames out of bytes, and one verdict. After `error` or `over` is set, nothing is fed."""
 
-    With `tap`, all its events are kept in `tapped`, for what a later turn must replay.
-    """
-
-    def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self._sse = SSEDecoder()
-        self._splice = splice
-        self._tap = tap
         self.decoder = decoder
         self.tapped: list[ChatEvent] = []
         self.error: UpstreamError | None = None
         self.over = False
-
-    @property
-    def began(self) -> bool:
-        """Whether the model has said anything, shown or not."""
-        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
-
-    @property
-    def said_chars(self) -> int:
-        """How many characters it has said, as far as they were decoded."""
-        return self._splice.said_chars
-
-    @property
-    def committed(self) -> bool:
-        """Whether the caller sees something of this exchange."""
-        return self._splice.committed
 
     @property
     def usage(self) -> Usage | None:
@@ -78,6 +58,86 @@ class TranslatedLane:
         return self._take(self.decoder.feed(frame))
 
     def _take(self, events: list[ChatEvent]) -> bytes:
+        raise NotImplementedError
+
+    def end(self, *, clean: bool) -> bytes:
+        """The body ended, by its framing (`clean`) or not."""
+        if self.over or self.error is not None:
+            return b""
+        out = self._frames(self._sse.finish())
+        if not self._may_conclude():
+            return out
+        # The last line had no end: a frame that was cut says nothing of those before it.
+        clean = clean and self.error is None
+        self.error = None
+        return out + self._conclude(clean=clean)
+
+    def _may_conclude(self) -> bool:
+        return not self.over and (self.error is None or isinstance(self.error, Malformed))
+
+    def _conclude(self, *, clean: bool) -> bytes:
+        """The end that the decoder makes of what came."""
+        out = b""
+        try:
+            out = self._take(self.decoder.finish_stream(clean=clean))
+        except UpstreamError as error:
+            self.error = error
+        if self._may_conclude():
+            self.error = self.error or Truncated("the stream ended without an end")
+        return out
+
+
+class FoldLane(_EventLane):
+    """One attempt's stream that is wanted whole: nothing comes out, and all of it is in `tapped` at a good end."""
+
+    committed = False
+
+    @property
+    def began(self) -> bool:
+        """Whether the model has said anything."""
+        return self.decoder.has_reasoning or self.decoder.has_text or any(isinstance(e, Opened) for e in self.tapped)
+
+    @property
+    def said_chars(self) -> int:
+        """How many characters it has said."""
+        return sum(len(event.text) for event in self.tapped if isinstance(event, Delta))
+
+    def _take(self, events: list[ChatEvent]) -> bytes:
+        self.tapped.extend(events)
+        last = events[-1] if events else None
+        if isinstance(last, Failed):
+            self.error = last.error
+        self.over = isinstance(last, Finished)
+        return b""
+
+
+class TranslatedLane(_EventLane):
+    """One attempt's stream, taken apart and written anew.
+
+    With `tap`, all its events are kept in `tapped`, for what a later turn must replay.
+    """
+
+    def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False) -> None:
+        super().__init__(decoder)
+        self._splice = splice
+        self._tap = tap
+
+    @property
+    def began(self) -> bool:
+        """Whether the model has said anything, shown or not."""
+        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
+
+    @property
+    def said_chars(self) -> int:
+        """How many characters it has said, as far as they were decoded."""
+        return self._splice.said_chars
+
+    @property
+    def committed(self) -> bool:
+        """Whether the caller sees something of this exchange."""
+        return self._splice.committed
+
+    def _take(self, events: list[ChatEvent]) -> bytes:
         """Write what of these events may be seen; know the end when it comes. Raises EmptyReply."""
         if not events:
             return b""
@@ -105,32 +165,6 @@ class TranslatedLane:
         if not self._splice.committed:
             raise EmptyReply("white space up to the end")
         self.over = True
-
-    def end(self, *, clean: bool) -> bytes:
-        """The body ended, by its framing (`clean`) or not."""
-        if self.over or self.error is not None:
-            return b""
-        out = self._frames(self._sse.finish())
-        if not self._may_conclude():
-            return out
-        # The last line had no end: a frame that was cut says nothing of those before it.
-        clean = clean and self.error is None
-        self.error = None
-        return out + self._conclude(clean=clean)
-
-    def _may_conclude(self) -> bool:
-        return not self.over and (self.error is None or isinstance(self.error, Malformed))
-
-    def _conclude(self, *, clean: bool) -> bytes:
-        """The end that the decoder makes of what came."""
-        out = b""
-        try:
-            out = self._take(self.decoder.finish_stream(clean=clean))
-        except UpstreamError as error:
-            self.error = error
-        if self._may_conclude():
-            self.error = self.error or Truncated("the stream ended without an end")
-        return out
 
 
 class RawLane(TranslatedLane):

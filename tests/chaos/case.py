@@ -187,7 +187,10 @@ class _Case:
             self.out.wrong.append(said.wrong)
         if said.refused:
             return self._refuse(provider, dialect, how, said.refused)
-        script = self._script(provider, dialect, said, stream=asked.stream)
+        hand = provider.hand
+        if asked.partial is not None and said.text != said.text.rstrip():
+            hand = replace(hand, parts=1)  # what is new of the last one might be nothing but white space
+        script = self._script(replace(provider, hand=hand), dialect, said, stream=asked.stream)
         self.out.attempts.append(Attempt(provider.name, dialect, how, script.fault, script.whole, said.disobeyed))
         return script
 

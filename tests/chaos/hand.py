@@ -24,7 +24,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Hand:
-    """One provider's handwriting; `most` characters stand in a delta. `merged` = parallel calls are said in turns."""
+    """One provider's handwriting.
+
+    Attributes:
+        most: characters that stand in a delta.
+        whole_calls: calls of Chat come in one piece.
+        merged: parallel calls of Chat are said in turns.
+        parts: in how many blocks the text comes, where the dialect has blocks.
+        thinks_twice: before the text, and again before a call.
+    """
 
     ascii: bool = False
     spaced: bool = False
@@ -35,6 +43,8 @@ class Hand:
     merged: bool = False
     usage: Literal["own", "with finish", "none"] = "own"
     comments: bool = False
+    parts: int = 1
+    thinks_twice: bool = False
 
 
 def hand_of(rng: random.Random) -> Hand:
@@ -49,12 +59,27 @@ def hand_of(rng: random.Random) -> Hand:
         merged=rng.random() < 0.3,
         usage=rng.choice(("own", "with finish", "none")),
         comments=rng.random() < 0.2,
+        parts=rng.choice((1, 1, 1, 2, 3)),
+        thinks_twice=rng.random() < 0.2,
     )
 
 
 def usage_of(said: Reply) -> tuple[int, int]:
     """Tokens of prompt and answer."""
     return 11, 1 + (len(said.reasoning) + len(said.text) + sum(len(call.arguments) for call in said.calls)) // 4
+
+
+def blocks_of(said: Reply, hand: Hand) -> list[tuple[Literal["reasoning", "text"], str]]:
+    """What is said before the calls, block by block."""
+    thought, again = said.reasoning, ""
+    if hand.thinks_twice and said.calls:
+        thought, again = thought[: len(thought) // 2], thought[len(thought) // 2 :]
+    size = max(1, -(-len(said.text) // hand.parts))
+    texts = [said.text[at : at + size] for at in range(0, len(said.text), size)]
+    if not all(map(str.strip, texts)):  # no provider makes a block of nothing but white space
+        texts = [said.text]
+    found = [("reasoning", thought), *(("text", text) for text in texts), ("reasoning", again)]
+    return [(kind, text) for kind, text in found if text]
 
 
 Event = tuple[Kind, str, Any]

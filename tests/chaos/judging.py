@@ -17,7 +17,7 @@ from .model import CHARS_PER_TOKEN
 HEAD_S, QUIET_S = 15.0, 10.0
 _SWEEP_S = 0.5
 COPY_CHARS = 80  # beyond the caller's cap, for each anchor: what the copy of it may need is a guess
-SPACES = 130  # short of it: a prefill ends without the white space that was shown
+SPACES = 300  # short of it: white space that was shown, and a beginning, are said twice
 _CUT_CALL = "arguments that are no JSON"
 
 
@@ -84,7 +84,8 @@ def _cut(out: Outcome) -> list[Fault]:
         found.append(Fault(SEAM, difference(told.text, answer.text)))
     size = (out.cap_tokens or 0) * CHARS_PER_TOKEN
     beyond = sum({"anchor": COPY_CHARS, "prefill": CHARS_PER_TOKEN}.get(one.how, 0) for one in out.attempts)
-    if not size - SPACES <= len(told.text) <= size + beyond:
+    wasted = 10**6 if any(one.disobeyed for one in out.attempts) else SPACES
+    if not size - wasted <= len(told.text) <= size + beyond:
         found.append(Fault(FALSE, f"cut at {len(told.text)} characters, and the cap was {size}"))
     if told.calls:
         found.append(Fault(CALLS, "a call behind a text that was cut"))

@@ -95,7 +95,8 @@ def _prefilled(temper: Temper, answer: Answer, request: Request, rng: random.Ran
     # A text that comes back to its own beginning is left alone: nobody could tell that it was begun anew.
     head = answer.text.lstrip()[:_RESTART_CHARS]
     once = answer.text.find(head) == answer.text.rfind(head) and head[: len(head) // 2] not in head[1:]
-    if temper.prefill == "anew" and len(partial.rstrip()) > len(head) == _RESTART_CHARS and once:
+    told = request.cap_tokens is None or request.cap_tokens * CHARS_PER_TOKEN > _RESTART_CHARS
+    if temper.prefill == "anew" and len(partial.rstrip()) > len(head) == _RESTART_CHARS and once and told:
         return _capped(_said(answer, answer.text, disobeyed=True), request)
     return _capped(_said(answer, rest), request)
 

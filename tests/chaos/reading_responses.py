@@ -13,67 +13,81 @@ ENDS = {"response.completed", "response.incomplete", "response.failed"}
 _TEXTS = ("response.output_text", "response.reasoning_summary_text", "response.function_call_arguments")
 
 
-def read(raw: bytes, told: Told) -> None:
-    """A whole stream."""
-    done: list[dict[str, Any]] = []
-    item: dict[str, Any] | None = None
-    said = ""
-    number, over, ident = -1, False, None
-    last_kind = ""
-    for name, event in frames(raw, told, named=True):
-        kind = event["type"]
+class _Reader:
+    """What is open while a stream is read."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._done: list[dict[str, Any]] = []
+        self._item: dict[str, Any] | None = None
+        self._said = self._part = ""  # of the open item, and of its open part
+        self._number, self._ident = -1, ""
+        self.over = False
+
+    def take(self, name: str, event: dict[str, Any]) -> None:
+        """One event."""
+        kind, told, number = event["type"], self._told, event["sequence_number"]
         told.demand(kind == name, "the event's name is not its type")
-        told.demand(not over, "something behind the end")
+        told.demand(not self.over, "something behind the end")
         # A keep-alive among a provider's own frames says its number again.
-        again = kind == "response.in_progress" and event["sequence_number"] == number
-        told.demand(
-            again or event["sequence_number"] == number + 1, f"number {event['sequence_number']} behind {number}"
-        )
-        number = event["sequence_number"]
-        told.demand((number == 0) == (kind == "response.created") or again, f"{kind} as event {number}")
+        again = kind == "response.in_progress" and number == self._number
+        told.demand(again or number == self._number + 1, f"number {number} behind {self._number}")
+        told.demand(again or (number == 0) == (kind == "response.created"), f"{kind} as event {number}")
+        self._number = number
         if "response" in event:
-            ident = ident or event["response"]["id"]
-            told.demand(event["response"]["id"] == ident, "the response's id changes")
+            self._ident = self._ident or event["response"]["id"]
+            told.demand(event["response"]["id"] == self._ident, "the response's id changes")
         if kind in ENDS:
-            over = True
-            _end(event["response"], kind, done, item, told)
+            self.over = True
+            _end(event["response"], kind, self._done, self._item, told)
         elif kind == "response.output_item.added":
-            told.demand(item is None and event["output_index"] == len(done), "items out of order")
-            item, said = event["item"], ""
+            told.demand(self._item is None and event["output_index"] == len(self._done), "items out of order")
+            self._item, self._said, self._part = event["item"], "", ""
         elif kind == "response.output_item.done":
-            _item(event, item, said, len(done), told)
-            done.append(event["item"])
-            item = None
+            self._item_done(event)
         elif "item_id" in event:
-            at = item is not None and (event["item_id"], event["output_index"]) == (item["id"], len(done))
-            told.demand(at, f"{kind} of another item")
-            if kind.endswith(".delta"):
-                told.demand(kind.removesuffix(".delta") in _TEXTS, f"an unknown delta {kind}")
-                said += event["delta"]
-                if kind == "response.output_text.delta":
-                    told.text += event["delta"]
-                elif kind == "response.reasoning_summary_text.delta":
-                    told.reasoning += event["delta"]
-            elif kind.endswith(("text.done", "arguments.done")):
-                told.demand(event.get("text", event.get("arguments")) == said, f"{kind} says something else")
-            elif kind.endswith("part.done"):
-                told.demand(event["part"]["text"] == said, f"{kind} says something else")
+            self._inside(kind, event)
         else:
             told.demand(kind in {"response.created", "response.in_progress"}, f"an unknown event {kind}")
-        last_kind = kind
-    told.demand(over or last_kind == "error", f"no end, but {last_kind}")
+
+    def _inside(self, kind: str, event: dict[str, Any]) -> None:
+        told, item = self._told, self._item
+        at = item is not None and (event["item_id"], event["output_index"]) == (item["id"], len(self._done))
+        told.demand(at, f"{kind} of another item")
+        if kind.endswith(".delta"):
+            told.demand(kind.removesuffix(".delta") in _TEXTS, f"an unknown delta {kind}")
+            self._said += event["delta"]
+            self._part += event["delta"]
+            if kind == "response.output_text.delta":
+                told.text += event["delta"]
+            elif kind == "response.reasoning_summary_text.delta":
+                told.reasoning += event["delta"]
+        elif kind.endswith("part.added"):
+            self._part = ""
+        elif kind.endswith(("text.done", "arguments.done")):
+            told.demand(event.get("text", event.get("arguments")) == self._part, f"{kind} says something else")
+        elif kind.endswith("part.done"):
+            told.demand(event["part"]["text"] == self._part, f"{kind} says something else")
+
+    def _item_done(self, event: dict[str, Any]) -> None:
+        item, whole, told, said = self._item, event["item"], self._told, self._said
+        same = item is not None and (item["id"], item["type"]) == (whole["id"], whole["type"])
+        told.demand(same and event["output_index"] == len(self._done), "an item ends that is not open")
+        told.demand(_text_of(whole) == said, f"an item says something else: {_text_of(whole)[-40:]!r} {said[-40:]!r}")
+        if whole["type"] == "function_call":
+            told.calls.append((whole["call_id"], whole["name"], whole["arguments"]))
+        self._done.append(whole)
+        self._item = None
 
 
-def _item(event: dict[str, Any], item: dict[str, Any] | None, said: str, index: int, told: Told) -> None:
-    whole = event["item"]
-    same = item is not None and (item["id"], item["type"]) == (whole["id"], whole["type"])
-    told.demand(same and event["output_index"] == index, "an item ends that is not open")
-    told.demand(
-        _text_of(whole) == said,
-        f"an item says something else than its deltas: {_text_of(whole)[-40:]!r} {said[-40:]!r}",
-    )
-    if whole["type"] == "function_call":
-        told.calls.append((whole["call_id"], whole["name"], whole["arguments"]))
+def read(raw: bytes, told: Told) -> None:
+    """A whole stream."""
+    reader = _Reader(told)
+    kind = ""
+    for name, event in frames(raw, told, named=True):
+        reader.take(name, event)
+        kind = event["type"]
+    told.demand(reader.over, f"no end, but {kind}")
 
 
 def _text_of(item: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from hermes_router.core.ports import Outbound, Sink
 
@@ -25,11 +26,12 @@ class Flight:
     """One request under way: its script is played until it is over or aborted."""
 
     def __init__(self, stage: "Stage", sink: Sink, script: Script) -> None:
-        self._stage, self._sink, self._script = stage, sink, script
+        self._stage, self._sink = stage, sink
         self._steps = iter(script.steps)
         self.aborted = self._paused = False
         self._waits: Step | None = None
-        self._next()
+        first = next(self._steps)
+        stage.after(first.wait_s, partial(self._play, first))
 
     def abort(self) -> None:
         self.aborted = True
@@ -41,19 +43,22 @@ class Flight:
         self._paused = False
         if self._waits is not None:
             step, self._waits = self._waits, None
-            self._stage.after(0.0, lambda: self._play(step))
+            self._stage.after(0.0, partial(self._play, step))
 
-    def _next(self) -> None:
-        step = next(self._steps, None)
-        if step is not None:
-            self._stage.after(step.wait_s, lambda: self._play(step))
+    def _play(self, first: Step) -> None:
+        """Play a step, and all that comes in the same moment."""
+        step: Step | None = first
+        while step is not None and not self.aborted:
+            if self._paused:
+                self._waits = step
+                return
+            self._tell(step)
+            step = next(self._steps, None)
+            if step is not None and step.wait_s:
+                self._stage.after(step.wait_s, partial(self._play, step))
+                return
 
-    def _play(self, step: Step) -> None:
-        if self.aborted:
-            return
-        if self._paused:
-            self._waits = step
-            return
+    def _tell(self, step: Step) -> None:
         sink = self._sink
         if step.head is not None:
             sink.head(*step.head)
@@ -63,7 +68,6 @@ class Flight:
             sink.end()
         else:
             sink.data(step.data)
-        self._next()
 
 
 class Stage:

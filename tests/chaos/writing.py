@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import writing_responses
-from .hand import CREATED, Event, Hand, Kind, Piece, as_json, framed, in_deltas, usage_of
+from .hand import CREATED, Event, Hand, Kind, Piece, as_json, blocks_of, framed, in_deltas, usage_of
 from .model import Reply
 
 # --- Chat -------------------------------------------------------------------------------------------------
@@ -31,10 +31,9 @@ def _chat(said: Reply, hand: Hand, rng: random.Random, ident: str) -> Iterator[E
         return kind, "", {"object": "chat.completion.chunk", **_chat_ident(ident), "choices": [choice], **more}
 
     yield chunk("head", {"role": "assistant", "content": ""})
-    for piece in in_deltas(said.reasoning, hand, rng):
-        yield chunk("reasoning", {hand.thought: piece})
-    for piece in in_deltas(said.text, hand, rng):
-        yield chunk("text", {"content": piece})
+    for kind, text in blocks_of(said, hand):
+        for piece in in_deltas(text, hand, rng):
+            yield chunk(kind, {"content" if kind == "text" else hand.thought: piece})
     queues = []
     for index, call in enumerate(said.calls):
         first: dict[str, Any] = {"index": index, "id": f"call_{ident}_{index}", "type": "function"}
@@ -84,12 +83,13 @@ def _message(ident: str, said: Reply, *, output: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _blocks(said: Reply, ident: str) -> Iterator[tuple[dict[str, Any], str, str, str]]:
+def _blocks(said: Reply, hand: Hand, ident: str) -> Iterator[tuple[dict[str, Any], str, str, str]]:
     """Each block as it begins, its kind of delta, the key in it, and its text."""
-    if said.reasoning:
-        yield {"type": "thinking", "thinking": "", "signature": ""}, "thinking_delta", "thinking", said.reasoning
-    if said.text:
-        yield {"type": "text", "text": ""}, "text_delta", "text", said.text
+    for kind, text in blocks_of(said, hand):
+        if kind == "text":
+            yield {"type": "text", "text": ""}, "text_delta", "text", text
+        else:
+            yield {"type": "thinking", "thinking": "", "signature": ""}, "thinking_delta", "thinking", text
     for n, call in enumerate(said.calls):
         begun = {"type": "tool_use", "id": f"toolu_{ident}_{n}", "name": call.name, "input": {}}
         yield begun, "input_json_delta", "partial_json", call.arguments
@@ -107,7 +107,7 @@ def _messages(said: Reply, hand: Hand, rng: random.Random, ident: str) -> Iterat
         return kind, event_name, {"type": event_name, **fields}
 
     yield event("head", "message_start", message=_message(ident, said, output=1))
-    for index, (begun, delta, key, text) in enumerate(_blocks(said, ident)):
+    for index, (begun, delta, key, text) in enumerate(_blocks(said, hand, ident)):
         kind = _BLOCK_KINDS[begun["type"]]
         yield event("call" if kind == "call" else "mark", "content_block_start", index=index, content_block=begun)
         if index == 0:
@@ -123,9 +123,9 @@ def _messages(said: Reply, hand: Hand, rng: random.Random, ident: str) -> Iterat
     yield event("tail", "message_stop")
 
 
-def _messages_whole(said: Reply, _hand: Hand, ident: str) -> Any:
+def _messages_whole(said: Reply, hand: Hand, ident: str) -> Any:
     content: list[dict[str, Any]] = []
-    for begun, _, _, text in _blocks(said, ident):
+    for begun, _, _, text in _blocks(said, hand, ident):
         match begun["type"]:
             case "thinking":
                 content.append({**begun, "thinking": text, "signature": f"sig{ident}"})

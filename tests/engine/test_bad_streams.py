@@ -13,7 +13,6 @@ from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
-from hermes_router.engine.delivery import HEAD_S, KEEP_ALIVE_S
 from hermes_router.engine.exchange import Question
 from hermes_router.engine.question import make_question
 from hermes_router.wire import messages_request, openai_chat, responses_request
@@ -31,6 +30,7 @@ PARSE = {
     "responses": responses_request.parse_request,
 }
 MESSAGES_STATUS = {503: 529}
+HEAD_S, KEEP_ALIVE_S = 15.0, 10.0  # contract.md, Answers and Keep-alives
 STEP_S = 1.0  # of the clock in these tests, which pass hours
 TICK_S = 1.0 + STEP_S  # with that of the sweeps
 BITE = 61  # bytes of a read: no frame's length

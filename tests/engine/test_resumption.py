@@ -14,7 +14,23 @@ from hermes_router.engine.resumption import MOST_CONTINUATIONS
 from hermes_router.wire.continuation import ANCHOR_BEGINS
 from hermes_router.wire.seam import anchor_of
 
-from ..fakes import DONE, ROLE, STOP, USAGE, Flight, Run, World, chunk, muse, refuses, say, streams, target, turns
+from ..fakes import (
+    DONE,
+    ROLE,
+    STOP,
+    USAGE,
+    Flight,
+    Run,
+    World,
+    chunk,
+    completion,
+    muse,
+    refuses,
+    say,
+    streams,
+    target,
+    turns,
+)
 
 HALF = "The quick brown fox jumps over the lazy dog, and then"
 REST = " it sleeps."
@@ -260,3 +276,79 @@ async def test_before_anything_was_sent_the_caller_sees_one_clean_stream() -> No
     assert run.out.text == "other"
     assert [one.by for one in record(world).attempts] == ["", "anew"]
     assert record(world).attempts[0].shown_chars == 0
+
+
+async def test_who_cannot_go_on_is_asked_twice_and_no_more() -> None:
+    """However long the caller would wait: each such answer is paid for."""
+    world = World("a/m", "b/m", settings=Settings(patience_s=60.0))
+    run = world.start()
+    await turns()
+    flight = world.transport.last.head().data(ROLE, say(HALF))
+    await turns()
+    elsewhere = streams("Certainly! Here is something else altogether. " * 12)
+    world.transport.on("a", *[elsewhere] * 9)
+    world.transport.on("b", *[elsewhere] * 9)
+    flight.fail(Truncated("cut"))
+    await turns()
+    await world.later(120.0)
+    await run.over()
+    assert run.out.error is not None
+    assert len(world.transport.flights) == 5
+
+
+# --- answers that are wanted whole ----------------------------------------------------------------------------
+
+
+def folding(name: str) -> Any:
+    """A target whose streams are folded for callers who want the answer whole."""
+    return target(name, aggregate=True)
+
+
+async def test_a_whole_answer_is_folded_from_a_stream() -> None:
+    """A cut is seen, and the next one answers; what comes out is a plain completion with the usage of its own."""
+    world = World(folding("a/m"), folding("b/m"))
+    world.engine.recorder = Recent()
+    run = world.start(stream=False, tools=TOOLS)
+    await turns()
+    first = world.transport.last
+    assert first.body["stream"] is True
+    first.head().data(ROLE, say(HALF)).fail(Truncated("cut"))
+    await turns()
+    world.transport.last.stream(
+        ROLE, muse("hm"), say("Let me look."), call(0, "c1", "f", '{"a":'), call(0, "", "", "1}"),
+        chunk({}, "tool_calls"), USAGE, DONE,
+    )  # fmt: skip
+    await run.over()
+    said = run.said
+    assert said["object"] == "chat.completion"
+    message = said["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("Let me look.", "hm")
+    assert message["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
+    assert said["usage"]["completion_tokens"] == 2
+    assert run.rendered.headers["x-hermes-attempts"] == "2"
+    assert [(one.outcome, one.by) for one in record(world).attempts] == [("cut", ""), ("ok", "anew")]
+    assert record(world).attempts[0].output_tokens == -(-len(HALF) // 4)
+
+
+async def test_a_stall_of_a_folded_answer_is_seen_after_its_limit() -> None:
+    """Not after the minutes that a whole answer may take."""
+    world = World(folding("a/m"), "b/m")
+    run = world.start(stream=False)
+    await turns()
+    flight = world.transport.last.head().data(ROLE, say(HALF))
+    await world.later(31.0)
+    assert flight.aborted
+    world.transport.last.answer(200, {**completion("other")})
+    await run.over()
+    assert run.said["choices"][0]["message"]["content"] == "other"
+
+
+async def test_a_whole_answer_that_comes_whole_all_the_same_is_one() -> None:
+    """Some answer a stream request in JSON; and what cannot be folded is not asked for so."""
+    world = World(folding("a/m"))
+    world.transport.on("a", lambda flight: flight.answer(200, completion("hello")))
+    run = await world.ask(stream=False)
+    assert run.said["choices"][0]["message"]["content"] == "hello"
+    world.transport.on("a", lambda flight: flight.answer(400, {"error": INVALID}))
+    await world.ask(stream=False, n=2)
+    assert not world.transport.last.body["stream"]

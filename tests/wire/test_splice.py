@@ -247,7 +247,8 @@ def test_a_continuation_that_is_not_joined_shows_nothing() -> None:
 
 def test_a_call_behind_a_text_that_was_cut_is_no_seam() -> None:
     """By anchor: a call says nothing of the text. Where that is known to be whole, it is what comes next."""
-    for cut, joined in (([Delta("Let me")], False), ([Delta("Let me look."), Closed(), CALL, Delta("{")], True)):
+    ends = [Delta("Let me look."), Closed()]  # of one block, which another may follow
+    for cut, joined in (([Delta("Let me")], False), (ends, False), ([*ends, CALL, Delta("{")], True)):
         splice = new_splice()
         out = splice.admit([START, Opened(BlockKind.TEXT), *cut])
         splice.begin(None, Seam(splice.shown.text, anchor=anchor_of(splice.shown.text), ended=splice.text_ended))

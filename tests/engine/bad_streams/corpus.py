@@ -36,13 +36,29 @@ an HTTP error; or the first target's answer, ended well.
 class Case:
     """One fault in one dialect, and what is promised.
 
-    `prefill` names the targets that are known to take one, `echoes` those of them that repeat it.
-
-    `failed` are the classes of the attempts that failed, in order, and `turns` who was asked. `by` is how each was
-    asked: "" = anew, else how it was to go on. `blamed` names who rests or is counted against afterwards, `billed` what
-    is accounted for each attempt: `nothing`, `reported`, `estimated`, or `begun` = nothing was said, so that what Messages
-    tells of the usage at its start is all there is (in other dialects: an estimate). `text` is what the caller has read in the end (`ANSWER`, `HALF` or literally), `thoughts` whether it was shown the
-    first target's thought, `calls` how many tool calls it got.
+    Attributes:
+        fault: what goes wrong, in words of the page.
+        upstream: the dialect in which the first target does it.
+        first, second, third: their scripts, one for each time that they are asked; the last for ever.
+        ids: of facts/cases.md.
+        callers: the dialects of those who ask.
+        asked: what is asked for: text, tools, thoughts, json, many, logprobs, audio, live (tools), or pin (text).
+        whole: not streamed.
+        prefill: the targets that are known to take one.
+        echoes: those of them that are known to repeat it.
+        gets: see Gets.
+        text: what has been read in the end: ANSWER, HALF (of upstream.py), or literally.
+        thoughts: whether the first target's thought has been read.
+        calls: how many tool calls came.
+        finish: the finish reason of a good end, in Chat's words.
+        status: of an HTTP error; 503 is 529 in Messages.
+        failed: the classes of the attempts that failed, in order.
+        turns: who was asked, in order.
+        by: how: "" = anew, else the way to go on.
+        blamed: who rests or is counted against afterwards.
+        billed: what is accounted for each attempt: nothing, reported, estimated; or begun = nothing was said, so that
+            what Messages tells of the usage at its start is all there is (reported; in other dialects estimated).
+        passed_on: what differs for a caller of the first target's own dialect, whose body went out as it came.
     """
 
     chapter: str

@@ -1,7 +1,7 @@
 """What a provider of each dialect puts on the wire, word by word: the scripts of the cases, played at a fake flight.
 
-The frames are literal shapes from facts/providers.md 6, 12 and 13, made without our encoders, which would prove our own
-errors right. `serves` is a well provider: it answers whole, and goes on with a broken answer as it is told to.
+The frames are the shapes of facts/providers.md 6 and 12.10, made without our encoders, which would prove our own errors
+right. `serves` is a well provider: it answers whole, and goes on with a broken answer as it is told to.
 """
 
 import json
