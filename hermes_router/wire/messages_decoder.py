@@ -187,7 +187,7 @@ class MessagesDecoder:
         return self._in_band(value)
 
     def _start_message(self, message: MessageFrame, out: list[ChatEvent]) -> None:
-        if self.started and message.id != self._upstream_id and self._blocks.began:
+        if self.started and not self.over and message.id != self._upstream_id and self._blocks.began:
             raise Malformed("a second message inside the first")
         if self._finish is not None:
             return

@@ -222,15 +222,27 @@ def test_a_bad_end_is_no_end_however_often_it_is_asked() -> None:
 
 
 def test_a_good_end_is_said_once() -> None:
-    """By message_stop, or by the body's end behind a stop reason, reset or not; `[DONE]` and a next message say nothing."""
+    """By message_stop, or by the body's end behind a stop reason, reset or not; `[DONE]` says nothing."""
     for last in (frame_of(STOP), None):
         one = decoder()
-        for each in (START, *said(0, "a"), ended(), b"[DONE]", {"type": "message_start", "message": {"id": "other"}}):
+        for each in (START, *said(0, "a"), ended(), b"[DONE]"):
             one.feed(frame_of(each))
         events = one.feed(last) if last is not None else one.finish_stream(clean=False)
         assert events == [Finished(Finish.STOP, "end_turn")]
         assert one.over
         assert one.finish_stream(clean=True) == []
+
+
+def test_another_message_is_none_of_this_answer() -> None:
+    """Behind the end it says nothing; before it the stream is broken, since SDKs would begin anew."""
+    other = frame_of({"type": "message_start", "message": {"id": "other"}})
+    one = decoder()
+    for each in (START, *said(0, "a"), ended()):
+        one.feed(frame_of(each))
+    with pytest.raises(Malformed):
+        one.feed(other)
+    one.feed(frame_of(STOP))
+    assert one.feed(other) == []
 
 
 def test_the_model_is_seen_at_work() -> None:
