@@ -77,7 +77,7 @@ show: $(READY)
 	@for dialect in chat messages responses; do printf '%-10s' $$dialect; \
 	  $(BIN)/python -m pytest --collect-only -k $$dialect 2>/dev/null | tail -1; done
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
-	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas
+	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas && $(BIN)/python -m tests.codex.show
 
 # The simulated week with several seeds in both readings of the minutes, the other policies with the first, and the bars;
 # then the nightly dose: many more steps and examples.

@@ -14,7 +14,7 @@ from hermes_router.core.catalog import Capability, Known, ModelSpec, PriceClass,
 from hermes_router.core.catalog_rows import parse_rows
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import Settings
-from hermes_router.core.variables import DERIVED, GLOBALS
+from hermes_router.core.variables import DERIVED, GLOBALS, Variable
 from hermes_router.daemon.config import shipped_tables
 
 DOCS = Path(__file__).resolve().parent
@@ -129,6 +129,11 @@ def shown_default(field: str) -> str:
     return f"`{int(value) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else value}`"
 
 
+def for_whom(one: Variable) -> str:
+    """Which rows a variable is for, where not for all."""
+    return " Keyless rows only." if one.keyless else " Rows of accounts only." if one.oauth else ""
+
+
 def settings_page() -> str:
     """`docs/settings.md`."""
     keys = (
@@ -160,10 +165,7 @@ def settings_page() -> str:
             ("Variable", "What it does"),
             [
                 ("`<PROVIDER>_API_KEY`", keys),
-                *(
-                    (f"`<PROVIDER>{one.name}`", one.doc + (" Keyless rows only." if one.keyless else ""))
-                    for one in DERIVED
-                ),
+                *((f"`<PROVIDER>{one.name}`", one.doc + for_whom(one)) for one in DERIVED),
                 ("`<PROVIDER>_LIMITS`", limit),
                 (
                     "`<PROVIDER>_<MODEL>_SUPPORTS_TOOLS`",

@@ -48,13 +48,25 @@ PARENTS = {
     "server/arrival.py": "server/test_front.py",
     "server/hot.py": "server/test_front.py",
     "server/through.py": "server/test_front.py",
+    # because a flight is proved by whoever begins it, a row by the file it stands in, the joint by a whole router
+    "engine/refresh_flight.py": "engine/test_refreshing.py",
+    "store/token_rows.py": "store/test_tokens.py",
+    "daemon/accounts.py": "codex/test_tokens_alive.py",
     # because an outline of a request is proved by the parser that fills it
     "core/chat.py": "wire/test_openai_chat.py",
     # because a scope is proved where evidence is turned into one
     "core/observations.py": "routing/test_slots.py",
 }
-# Where .reveal() may be called: where a secret leaves, rests, or is compared with what a caller sent.
-REVEALS = ("upstream/auth.py", "store/", "engine/admission.py")
+# Where .reveal() may be called: where a secret leaves, rests, or is compared with what a caller sent; and where a token's
+# claims are read, because they say whose it is, and for how long.
+REVEALS = (
+    "upstream/auth.py",
+    "upstream/oauth.py",
+    "store/",
+    "engine/admission.py",
+    "core/accounts.py",
+    "core/id_token.py",
+)
 # Where everything may be caught: a task's supervisor, the two borders at which a bug becomes a 500 (the public API's and
 # the control socket's, because whoever asked must get an answer in the one envelope), and the thread of the keyring, because its backends raise whatever D-Bus, GLib or ctypes come up with (facts/os.md 1.2).
 CATCHES_ALL = ("engine/tasks.py", "server/boundary.py", "control/api.py", "store/keyring_store.py")

@@ -1,4 +1,4 @@
-"""`hr auth`: keys of providers, added, listed, tested, removed and moved.
+"""`hr auth`: keys and accounts of providers, added, listed, tested, removed and moved.
 
 Owns the talk with the person about keys. A key comes from a hidden prompt or a pipe, never from the command line, and
 is handed to the daemon over its socket; it must never be printed or written down here.
@@ -10,7 +10,9 @@ import time
 import click
 
 from hermes_router.cli import render, words
+from hermes_router.cli.accounts import account_lines, without_accounts
 from hermes_router.cli.link import Link, connect
+from hermes_router.cli.login import import_codex, login, refresh
 from hermes_router.cli.provider_names import EXPOSED, find_provider, is_key
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.screen import account, resting_place, state_cell
@@ -26,7 +28,11 @@ _TESTS = {"ok": "good", "rejected": "bad", "inconclusive": "warn", "skipped": "d
 
 @click.group()
 def auth() -> None:
-    """Keys of providers: add, list, test, remove, move."""
+    """Keys and accounts of providers: add, login, list, test, remove, move."""
+
+
+for _command in (import_codex, login, refresh):
+    auth.add_command(_command)
 
 
 # --- add ----------------------------------------------------------------------------------------------
@@ -75,7 +81,7 @@ def add(
     row = find_provider(provider, link.get("/v1/credentials", t.Credentials).providers)
     lines: list[str] = []
     if not row.variables:
-        raise Trouble(f"{row.title} takes a login, not a key", "`hr provider list` shows what takes a key", code=USAGE)
+        raise Trouble(f"{row.title} takes a login, not a key", f"run `hr auth login {row.name}`", code=USAGE)
     if argv is None:
         lines = _ask(row) if sys.stdin.isatty() else _piped()
         if not any(line.strip() for line in lines):
@@ -195,17 +201,23 @@ def _use(link: Link, row: t.ProviderRow) -> str:
 @click.argument("provider", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(provider: str | None, as_json: bool) -> None:
-    """List keys by their last four characters: account, place, state. Then the providers without one."""
+    """List keys by their last four characters: account, place, state. Then accounts, and the providers without one."""
     link = connect(needs_daemon=False)
     found = link.get("/v1/credentials", t.Credentials)
-    rows, providers = found.rows, found.providers
+    rows, providers, accounts = found.rows, found.providers, found.accounts
     if provider is not None:
         one = find_provider(provider, providers)
         rows, providers = [row for row in rows if row.provider == one.name], [one]
+        accounts = [row for row in accounts if row.provider == one.name]
     if as_json:
-        render.say_json(t.Credentials(rows=rows, providers=providers, store=found.store, store_note=found.store_note))
+        render.say_json(
+            t.Credentials(
+                rows=rows, providers=providers, store=found.store, store_note=found.store_note, accounts=accounts
+            )
+        )
         return
     now = time.time()
+    keys = without_accounts(rows, accounts)
     render.say_table(
         (
             Column("PROVIDER", least=8),
@@ -226,25 +238,27 @@ def list_keys(provider: str | None, as_json: bool) -> None:
                 str(row.models) if row.models else "",
                 Cell(row.id, "dim"),
             )
-            for row in rows
+            for row in keys
         ],
     )
-    _say_without(rows, providers)
+    if accounts:
+        lines = account_lines(accounts, now, render.width(), whole=True)
+        render.say(["", *lines] if keys else lines)
+    _say_without({row.provider for row in keys} | {row.provider for row in accounts}, providers)
     if found.store:
         note = words.sentence(found.store_note) or f"New keys rest in {resting_place(found.store)}."
         render.say(["", *render.paragraph(note, render.width())])
 
 
-def _say_without(rows: list[t.CredentialRow], providers: list[t.ProviderRow]) -> None:
-    have = {row.provider for row in rows}
+def _say_without(have: set[str], providers: list[t.ProviderRow]) -> None:
     without = [row for row in providers if row.name not in have]
     if not without:
         return
-    if rows:
+    if have:
         click.echo()
     render.say_table(
         (
-            Column("WITHOUT A KEY" if rows else "PROVIDER"),
+            Column("WITHOUT A KEY" if have else "PROVIDER"),
             Column("STATE", drop=3),
             Column("SIGN UP", least=20, drop=2),
             Column("FREE", least=20, drop=1),
@@ -311,12 +325,15 @@ def _check_which(key: str | None) -> None:
 
 @auth.command()
 @click.argument("provider")
-@click.argument("key", metavar="[LAST4|ID]", required=False)
+@click.argument("key", metavar="[LAST4|ID|ACCOUNT]", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def remove(ctx: click.Context, provider: str, key: str | None, yes: bool, as_json: bool) -> None:
-    """Remove a key of PROVIDER, or all of them: what uses it ends first, then it is forgotten everywhere."""
+    """Remove a key or an account of PROVIDER, or all of them: what uses it ends first, then it is forgotten.
+
+    A login is not revoked: the official CLI may share it.
+    """
     link = connect(needs_daemon=False)
     found = link.get("/v1/credentials", t.Credentials)
     row = find_provider(provider, found.providers)

@@ -41,7 +41,7 @@ SECTIONS = (
     (
         "Providers",
         (
-            ("auth", "hermes_router.cli.auth", "Keys of providers: add, list, test, remove, migrate."),
+            ("auth", "hermes_router.cli.auth", "Keys and accounts: add, login, list, test, remove."),
             ("provider", "hermes_router.cli.provider", "Providers: list, enable, disable."),
             ("model", "hermes_router.cli.model", "Models that take part: list, set, reset."),
             ("models", "hermes_router.cli.model", "List the models of all providers with a key."),

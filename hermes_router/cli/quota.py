@@ -17,8 +17,10 @@ __all__ = ["quota", "screen"]
 
 _BAR: Final = 10
 _SCARCE, _LOW = 0.1, 0.3
-_UNITS: Final = {"requests": "requests", "tokens": "tokens", "input_tokens": "input tokens",
-                 "output_tokens": "output tokens", "concurrency": "at a time", "microusd": ""}  # fmt: skip
+_UNITS: Final = {
+    "requests": "requests", "tokens": "tokens", "input_tokens": "input tokens", "output_tokens": "output tokens",
+    "concurrency": "at a time", "percent": "%", "microusd": "",
+}  # fmt: skip
 _SOURCES: Final = {"published": "published, a guess", "counted": "no limit known"}
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hermes_router.cli import render, words
+from hermes_router.cli.accounts import account_lines, without_accounts
 from hermes_router.cli.render import Cell, Column
+from hermes_router.cli.states import REASONS, STATES, state_cell, why
 from hermes_router.cli.verdict import Verdict, allowance, judge, may_serve
 from hermes_router.control import types as t
 
@@ -20,40 +22,10 @@ _MANY_KEYS: Final = 8
 _ERRORS: Final = 3
 _SHOWN: Final = ("tools", "images", "reasoning", "json_schema")
 
-STATES: Final = {"ready": "good", "cooling": "warn", "open": "warn", "paused": "bad", "revoked": "bad",
-                 "disabled": "dim", "unavailable": "bad"}  # fmt: skip
-REASONS: Final = {
-    "limited": "limited",
-    "limited_day": "day quota used up",
-    "no_credit": "no credit",
-    "rejected_key": "key rejected",
-    "overloaded": "overloaded",
-    "broken": "failing",
-    "gone": "model gone",
-}
-
 
 def resting_place(store: str) -> str:
     """Where keys are kept, in words."""
     return {"file": "a private file", "keyring": "the keyring"}.get(store, store)
-
-
-def why(state: str, reason: str | None) -> str:
-    """A state and its reason in words: `limited`, `paused (no credit)`."""
-    bare, _, rest = (reason or "").partition(" (")
-    known = REASONS.get(bare, bare).removeprefix("disabled by the owner: ")  # the word stands before it already
-    if state == "cooling" and known:
-        return known
-    if state == "open":
-        return "trying again" if rest.startswith("half") else known or "failing"
-    return f"{state} ({known})" if known and state != "ready" else state
-
-
-def state_cell(state: str, reason: str | None, until: float | None, now: float) -> Cell:
-    """How something stands and until when, in its colour."""
-    back = words.when(until, now) if until is not None and state != "ready" else ""
-    verb = "next try" if state in {"paused", "revoked"} else "back"
-    return Cell(why(state, reason) + (f", {verb} {back}" if back else ""), STATES.get(state, ""))
 
 
 def screen(status: t.Status, now: float, width: int | None, *, pace: Sequence[float] = ()) -> list[str]:
@@ -62,6 +34,7 @@ def screen(status: t.Status, now: float, width: int | None, *, pace: Sequence[fl
     for title, body in (
         ("Providers", _providers(status, now, width)),
         ("Keys", _keys(status, now, width)),
+        ("Accounts", account_lines(status.accounts, now, _room(width), whole=False)),
         ("Known", _known(status.targets, width)),
         ("Errors", _errors(status.last_errors, now, width)),
         ("Today", _today(status, now, width, pace)),
@@ -163,6 +136,10 @@ def _left(targets: list[t.TargetRow], now: float) -> Cell:
     found = allowance(targets)
     if found is None:
         return Cell("")
+    if found.unit == "percent":  # of the windows of several plans
+        style = "bad" if found.share < 0.1 else "warn" if found.share < 0.3 else ""
+        reset = f" till {words.clock(found.reset_at, now)}" if found.reset_at else ""
+        return Cell(f"{render.bar(found.share, 6)} {100 * found.share:.0f} %{reset}", style)
     amount = words.money if found.unit == "microusd" else words.count
     unit = {"requests": " req", "microusd": ""}.get(found.unit, " tok")
     reset = f" till {words.clock(found.reset_at, now)}" if found.reset_at else ""
@@ -172,7 +149,7 @@ def _left(targets: list[t.TargetRow], now: float) -> Cell:
 
 
 def _keys(status: t.Status, now: float, width: int | None) -> list[str]:
-    rows = status.credentials
+    rows = without_accounts(status.credentials, status.accounts)
     quiet = [row for row in rows if row.state == "ready"]
     shown = rows if len(rows) <= _MANY_KEYS else [row for row in rows if row.state != "ready"][:_MANY_KEYS]
     lines = render.table(

@@ -148,7 +148,7 @@ def _scarce(status: t.Status, serving: list[t.TargetRow], ready: list[str], now:
     left = 0
     for provider in ready:
         found = allowance([one for one in serving if one.provider == provider])
-        if found is None:
+        if found is None or found.unit == "percent":  # nobody says of how much
             return ""
         spent = _spent(status.today, found.unit)
         left += int(found.left * status.today.requests / spent) if spent else found.left

@@ -38,6 +38,14 @@ class Backend(Protocol):
     async def test_credentials(self, asked: t.TestCredentials) -> t.Tested: ...  # noqa: D102
     async def migrate(self, asked: t.Migrate) -> t.Done: ...  # noqa: D102
 
+    # accounts
+    async def import_login(self, asked: t.ImportLogin) -> t.Imported: ...  # noqa: D102
+    async def begin_login(self, asked: t.BeginLogin) -> t.Login: ...  # noqa: D102
+    async def login(self, ident: str) -> t.Login: ...  # noqa: D102
+    async def paste_login(self, ident: str, asked: t.PasteLogin) -> t.Login: ...  # noqa: D102
+    async def end_login(self, ident: str) -> t.Done: ...  # noqa: D102
+    async def refresh_accounts(self, asked: t.RefreshAccounts) -> t.Refreshed: ...  # noqa: D102
+
     # configuration
     async def config(self) -> t.Config: ...  # noqa: D102
     async def change_config(self, asked: t.ChangeConfig) -> t.Changed: ...  # noqa: D102

@@ -99,6 +99,18 @@ def _models(backend: Backend, asked: Asked) -> Awaitable[t.Models]:
 
 # Sorted by path, then method; a test holds it so.
 ROUTES: Final = without_duplicates(
+    Route("POST", "/v1/accounts/import", "write", lambda b, asked: b.import_login(asked.body), t.ImportLogin),
+    Route("POST", "/v1/accounts/login", "write", lambda b, asked: b.begin_login(asked.body), t.BeginLogin),
+    Route("DELETE", "/v1/accounts/login/{id}", "write", lambda b, asked: b.end_login(asked.names["id"])),
+    Route("GET", "/v1/accounts/login/{id}", "write", lambda b, asked: b.login(asked.names["id"])),
+    Route(
+        "POST",
+        "/v1/accounts/login/{id}",
+        "write",
+        lambda b, asked: b.paste_login(asked.names["id"], asked.body),
+        t.PasteLogin,
+    ),
+    Route("POST", "/v1/accounts/refresh", "write", lambda b, a: b.refresh_accounts(a.body), t.RefreshAccounts),
     Route("POST", "/v1/ask", "write", lambda b, asked: b.ask(asked.body), t.Ask),
     Route("GET", "/v1/config", "read", lambda b, _: b.config()),
     Route("PATCH", "/v1/config", "write", lambda b, asked: b.change_config(asked.body), t.ChangeConfig),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF012 - msgspec copies such defaults; ruff does not see that these are its structs
 """The control API's types: what travels over the control socket, used by both ends.
 
 Owns shapes and names, versioned by `API`. Unknown fields are ignored on both sides, so `hr` and a daemon of another
@@ -6,7 +7,19 @@ version understand each other as far as they can; `Ping` and `Shutdown` never ch
 
 from typing import Any, Final
 
-import msgspec
+from hermes_router.control import account_types as of_accounts
+
+Type = of_accounts.Type
+AccountRow = of_accounts.AccountRow
+WindowRow = of_accounts.WindowRow
+ImportLogin = of_accounts.ImportLogin
+Imported = of_accounts.Imported
+BeginLogin = of_accounts.BeginLogin
+PasteLogin = of_accounts.PasteLogin
+Login = of_accounts.Login
+RefreshAccounts = of_accounts.RefreshAccounts
+Refreshed = of_accounts.Refreshed
+RefreshedRow = of_accounts.RefreshedRow
 
 API: Final = 1
 """Raised when a route or a field changes its meaning. Ends of different numbers can still ping, stop and restart."""
@@ -17,10 +30,6 @@ HOST: Final = "hermes-router"
 """The `Host` of every request on the socket."""
 FROZEN: Final = frozenset({("GET", "/v1/ping"), ("POST", "/v1/shutdown"), ("POST", "/v1/restart")})
 """What every version answers to every other (facts/os.md 4.4)."""
-
-
-class Type(msgspec.Struct, kw_only=True, frozen=True):
-    """Every type of the API."""
 
 
 class Problem(Type, frozen=True):
@@ -185,6 +194,7 @@ class Status(Type, frozen=True):
     tasks: list[dict[str, Any]] = []
     in_flight: int = 0
     budget: Budget | None = None
+    accounts: list[AccountRow] = []
 
 
 class UsageRow(Type, frozen=True):
@@ -261,12 +271,16 @@ class CredentialRow(Type, frozen=True):
 
 
 class Credentials(Type, frozen=True):
-    """`GET /v1/credentials`: all credentials, and all providers with or without one."""
+    """`GET /v1/credentials`: all credentials, and all providers with or without one.
+
+    An account is in `accounts`, with more to say, and in `rows`, as every credential that is scheduled.
+    """
 
     rows: list[CredentialRow]
     providers: list[ProviderRow]
     store: str = ""
     store_note: str = ""
+    accounts: list[AccountRow] = []
 
 
 class AddCredentials(Type, frozen=True):

@@ -117,6 +117,11 @@ class Quirk(enum.StrEnum):
     ALWAYS_THINKS = "always_thinks"  # thinking cannot be switched off
     # What Responses upstreams take (providers.md 12.4, 12.9).
     NATIVE_RESPONSES = "native_responses"  # its maker: custom tools, namespaces, hosted tools, sealed thoughts
+    # What a ChatGPT plan's own addresses take (codex.md 6, 10).
+    CODEX_BODY = "codex_body"  # streams only, keeps nothing, and refuses each parameter that it does not know
+    RESPONSES_LITE = "responses_lite"  # of a model: tools and instructions stand within the input
+    GROUPED_TOOLS = "grouped_tools"  # tools are taken within a namespace only
+    ACCOUNT_SEALS = "account_seals"  # a sealed thought is read by the account that made it, and by no other
     # transport
     CALLER_AGENT = "caller_agent"  # Kimi: the caller's own User-Agent is passed through
     # stream and answer
@@ -189,6 +194,17 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """Another way to the same provider, for credentials that name it (`Credential.route`).
+
+    `address_of` names the row whose address is asked. `quirks` come on top of the row's.
+    """
+
+    address_of: ProviderName
+    quirks: frozenset[Quirk] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSpec:
     """One provider: a row. See docs/adding-a-provider.md for the meaning of every field.
 
@@ -223,6 +239,9 @@ class ProviderSpec:
         list_whole: whether a model that is not in the list is not there; if not, absence proves nothing.
         quota_url: path after the base URL that tells, at no cost, what is left of the account's windows; empty = none.
         id_routes: whether a `:word` behind an id says where the model runs, and is no part of its name.
+        auth_url: root of the authorisation server that logs accounts in and refreshes them; empty = keys only.
+        usage_url: whole URL that tells, at no cost, how full the account's windows are; empty = none.
+        routes: other ways to it, by the name that a credential gives.
         worse: dialects of `endpoints` that serve worse than another: `always`, or for `tools` with a model that
             reasons (OpenAI's Chat: providers.md 3.14).
     """
@@ -269,6 +288,9 @@ class ProviderSpec:
     whole_calls: bool = False
     aggregate: bool = False
     quota_url: str = ""
+    auth_url: str = ""
+    usage_url: str = ""
+    routes: Mapping[str, Route] = field(default_factory=dict)
     charges_cap: bool = False
     worse: Mapping[DialectName, Worse] = field(default_factory=dict)
 
@@ -305,6 +327,18 @@ class TargetFacts:
     own_base_url: bool = False
     cap_reserve: int = 0
     endpoints: Mapping[DialectName, str] = field(default_factory=dict)
+
+    @property
+    def maker_model(self) -> str:
+        """Who a sealed thought of this target belongs to, within its provider: the model, or that of the account."""
+        if Quirk.ACCOUNT_SEALS in self.quirks:
+            return f"{self.model.id}@{self.credential.id[:8]}"
+        return self.model.id
+
+    @property
+    def maker(self) -> str:
+        """The same with the provider: what stands in a mark on a thought (`wire/seals.py`)."""
+        return f"{self.provider.name}/{self.maker_model}"
 
     def asked_in(self, dialect: DialectName, *, tools: bool) -> DialectName:
         """The dialect that a caller of `dialect` is served in: its own where offered and not worse, else the first."""

@@ -21,6 +21,7 @@ from hermes_router.core.catalog import (
     ProviderSpec,
     Quirk,
     QuotaRule,
+    Route,
     Worse,
 )
 from hermes_router.core.errors import ConfigError
@@ -186,6 +187,25 @@ def _worse(table: _Table) -> dict[DialectName, Worse]:
     return cast("dict[DialectName, Worse]", pairs)
 
 
+def _routes(table: _Table) -> dict[str, Route]:
+    raw = table.raw("routes")
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict) or not all(isinstance(one, dict) for one in raw.values()):
+        table.fault("routes", "must be tables ([name.routes.way])")
+        return {}
+    found: dict[str, Route] = {}
+    for name, one in raw.items():
+        inner = _Table(one, f"{table.path}.routes.{name}", table.faults)
+        address_of = inner.take("address_of", read.text, "the name of a row", "")
+        if not address_of:
+            inner.fault("address_of", "must be the name of a row")
+        quirks = inner.take("quirks", read.quirks, "a list of known quirks", frozenset[Quirk]())
+        found[name] = Route(ProviderName(address_of), quirks)
+        inner.done()
+    return found
+
+
 def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
     above = _capabilities(table)
     row_class = table.take("price_class", read.price_class, "one of " + ", ".join(read.PRICE_CLASSES), PriceClass.PAID)
@@ -209,6 +229,9 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         list_whole=table.take("list_whole", read.yes_no, "true or false", default=True),
         id_routes=table.take("id_routes", read.yes_no, "true or false", default=False),
         quota_url=table.take("quota_url", read.path, "a path after /, or empty", ""),
+        auth_url=table.take("auth_url", read.url, "an http or https URL", ""),
+        usage_url=table.take("usage_url", read.url, "an http or https URL", ""),
+        routes=_routes(table),
         trains=table.take("trains", read.yes_no, "true or false", cast("bool | None", None)),
         retired=table.take("retired", read.text, "text", cast("str | None", None)) or None,
         open_catalogue=table.take("open_catalogue", read.yes_no, "true or false", default=False),

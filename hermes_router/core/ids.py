@@ -86,7 +86,8 @@ class Credential:
 
     `id` is a keyed digest of the secret, so adding the same key twice is one credential. `account` says
     whose quota it spends: a label of the owner's, else the id itself. `tail` is the secret's last four
-    characters, the only part ever shown. `source` says where the secret rests (environment, .env …).
+    characters, the only part ever shown. `source` says where the secret rests (environment, .env …). `route` names the
+    way of the provider's row that it goes (`ProviderSpec.routes`), empty = the row's own address.
     """
 
     id: CredentialId
@@ -96,6 +97,7 @@ class Credential:
     secret_ref: str
     tail: str
     source: str
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)

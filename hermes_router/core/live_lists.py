@@ -18,6 +18,7 @@ class Listed:
     """One model as its provider lists it. Windows in tokens; None and absent = the list does not say.
 
     `chats` False = the list says that it is for something else (embeddings, speech). `aliases` are further ids of it.
+    `lite` = whether it is asked in the lite shape (Quirk.RESPONSES_LITE); `efforts` = the words that it takes.
     """
 
     id: ModelId
@@ -27,6 +28,8 @@ class Listed:
     capabilities: Mapping[Capability, Known] = field(default_factory=dict)
     chats: bool = True
     aliases: tuple[str, ...] = ()
+    lite: bool | None = None
+    efforts: tuple[str, ...] = ()
 
 
 class LiveList:

@@ -20,6 +20,7 @@ class Unit(enum.StrEnum):
     OUTPUT_TOKENS = "output_tokens"
     MICROUSD = "microusd"
     CONCURRENCY = "concurrency"
+    PERCENT = "percent"  # of a plan's window: the provider counts, and no request knows its share
 
 
 class Window(enum.StrEnum):
@@ -29,6 +30,7 @@ class Window(enum.StrEnum):
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
     PLAN = "plan"  # a subscription's own span, given by its API
     NONE = "none"
@@ -39,6 +41,7 @@ WINDOW_SECONDS: dict[Window, float] = {
     Window.MINUTE: 60.0,
     Window.HOUR: 3600.0,
     Window.DAY: 86400.0,
+    Window.WEEK: 7 * 86400.0,
     Window.MONTH: 30 * 86400.0,
     Window.PLAN: 5 * 3600.0,
     Window.NONE: 0.0,

@@ -3,13 +3,14 @@
 Owns interfaces only. Everything here is satisfied by a small fake in `tests/fakes.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
-from hermes_router.core.ids import Credential, Secret
+from hermes_router.core.ids import Credential, CredentialId, Secret
 from hermes_router.core.records import ExchangeRecord
 
 
@@ -117,6 +118,21 @@ class Authorizer(Protocol):
         """All request headers for this target, the secret included. Raises KeyError where the secret is gone.
 
         `caller_agent` is the caller's own User-Agent, passed on only where the row asks for it.
+        """
+        ...
+
+
+class Renewals(Protocol):
+    """Who keeps the access tokens of OAuth accounts alive."""
+
+    def in_use(self, ident: CredentialId) -> CodexAccount | None:
+        """The account with the tokens to send now; None where nothing is left to be sent. No I/O."""
+        ...
+
+    def renew(self, ident: CredentialId, used: CodexAccount | None, done: Callable[[bool], None]) -> None:
+        """The provider refused the tokens of `used`: `done` hears, at once or later, whether there are others now.
+
+        What this sets off goes on to its end, whatever becomes of whoever asked.
         """
         ...
 

@@ -86,8 +86,13 @@ def key_check(value: object) -> str | None:
 
 def list_url(value: object) -> str | None:
     """A path after the base URL, or a whole https URL, with a query where one is needed."""
-    pattern = r"(?:https://[\w.-]+)?/[\w./-]*(?:\?[\w=&-]*)?"
+    pattern = r"(?:https://[\w.-]+)?/[\w./-]*(?:\?[\w=&.-]*)?"
     return value if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) else None
+
+
+def url(value: object) -> str | None:
+    """A whole URL without a closing slash."""
+    return value.rstrip("/") if isinstance(value, str) and base_url_fault(value) is None else None
 
 
 def path(value: object) -> str | None:

@@ -23,7 +23,8 @@ class ProviderSettings:
     `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models, `model_tools` and
     `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`). `enabled` False = it
     takes no part though it has keys. `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private`
-    (keyless rows only): the server counts as this machine though its address is not a loopback one.
+    (keyless rows only): the server counts as this machine though its address is not a loopback one. `auth_url` and
+    `usage_url` (rows of accounts only) stand for the row's.
     """
 
     base_url: str | None = None
@@ -36,6 +37,8 @@ class ProviderSettings:
     max_output_tokens: int | None = None
     skip_tokens_over: int | None = None
     is_private: bool = False
+    auth_url: str | None = None
+    usage_url: str | None = None
     enabled: bool = True
 
 

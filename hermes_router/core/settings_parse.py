@@ -118,7 +118,7 @@ def _of_provider(layers: _Layers, spec: ProviderSpec, per_model: Mapping[str, di
     stem = _stem(spec)
     values: dict[str, Any] = {field: said for field, said in per_model.items() if said}
     for one in DERIVED:
-        if one.keyless and not spec.keyless:
+        if (one.keyless and not spec.keyless) or (one.oauth and spec.auth != "oauth"):
             continue
         value = layers.read(stem + one.name, one.read)
         if value is not None:

@@ -34,7 +34,8 @@ _PRIVACY: Final = {"any": "any", "no-training": "no-training"}
 class Variable:
     """One setting: the name of its variable (or its ending), the field that it fills, how to read it, what it does.
 
-    `fatal` = malformed, the daemon must not start. `keyless` = for rows that need no key only.
+    `fatal` = malformed, the daemon must not start. `keyless` = for rows that need no key only, `oauth` = for rows of
+    accounts only.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Variable:
     doc: str
     fatal: bool = False
     keyless: bool = False
+    oauth: bool = False
 
 
 GLOBALS: Final = (
@@ -171,6 +173,8 @@ DERIVED: Final = (
         "1 = this server counts as this machine though its address is not loopback.",
         keyless=True,
     ),
+    Variable("_AUTH_URL", "auth_url", read.base_url, "Another root of the server that logs accounts in.", oauth=True),
+    Variable("_USAGE_URL", "usage_url", read.base_url, "Another address of the usage report.", oauth=True),
 )
 
 # What is never shown: router keys, and addresses that may hold a password.
@@ -178,7 +182,7 @@ CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
 # What a running daemon cannot take up: where it listens, where its log goes, how it reaches the network.
 COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
 # Set today, read by a later version: no typo, so nothing is said of them.
-LATER: Final = frozenset({"STREAM_TOOL_ARGS", "CODEX_AUTH_URL", "CODEX_USAGE_URL", "HERMES_ROUTER_SOCKET"})
+LATER: Final = frozenset({"STREAM_TOOL_ARGS", "HERMES_ROUTER_SOCKET"})
 LATER_DERIVED: Final = ("_EMBED_MODEL",)
 PER_MODEL: Final = (("_SUPPORTS_TOOLS", "model_tools"), ("_REASONING", "model_reasoning"))
 

@@ -6,6 +6,7 @@ Owns the way from the flags to the loop, and the exit code. It must never decide
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.sources import SystemClock
 from hermes_router.daemon.start import Prepared, Refused, Teller, parse, prepare, settle_process
 from hermes_router.daemon.wiring import build
+from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 
 GATHER_S: Final = 0.05  # how long a line may wait on its way into a file
@@ -65,8 +67,10 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
     usage = None
     if prepared.claim is not None:
         usage = UsageStore(prepared.places.database, log=log, now=clock.now)
-    daemon = build(prepared.loaded, loop, log, clock=clock, usage=usage, router_keys=keeping.router_keys)
+    tokens = TokenFile(prepared.places.codex_accounts, now=time.time)
+    daemon = build(prepared.loaded, loop, log, clock=clock, usage=usage, router_keys=keeping.router_keys, tokens=tokens)
     daemon.on_swap.append(keeping.follow)
+    daemon.on_tokens.append(keeping.follow)
     probing = Probing(daemon, prepared.places.models_file if prepared.claim is not None else None)
     probing.restore()
     daemon.beside["models"] = probing.run

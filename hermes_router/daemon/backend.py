@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
+from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.login_desk import LoginDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
@@ -47,6 +51,8 @@ class DaemonBackend:
     generations: Generations
     configuration: ConfigDesk
     credential_desk: CredentialDesk
+    account_desk: AccountDesk
+    login_desk: LoginDesk
     key_desk: KeyDesk
     reports: ReportDesk
     quota_desk: QuotaDesk
@@ -70,7 +76,8 @@ class DaemonBackend:
     # -- what is
 
     async def status(self) -> t.Status:  # noqa: D102
-        return await self.reports.status()
+        status = await self.reports.status()
+        return msgspec.structs.replace(status, accounts=self.account_desk.rows(status.credentials))
 
     async def quota(self, provider: str | None) -> t.QuotaReport:  # noqa: D102
         return self.quota_desk.quota(provider)
@@ -94,8 +101,10 @@ class DaemonBackend:
 
     async def credentials(self) -> t.Credentials:  # noqa: D102
         store = self.generations.store
+        rows = self.reports.credentials()
         return t.Credentials(
-            rows=self.reports.credentials(),
+            rows=rows,
+            accounts=self.account_desk.rows(rows),
             providers=self.reports.providers(),
             store=store.store,
             store_note=store.note,
@@ -105,13 +114,38 @@ class DaemonBackend:
         return await self.credential_desk.add(asked)
 
     async def remove_credentials(self, provider: str, which: str | None) -> t.Removed:  # noqa: D102
-        return await self.credential_desk.remove(provider, which)
+        desk = self.account_desk if self.account_desk.has(provider) else self.credential_desk
+        return await desk.remove(provider, which)
 
     async def test_credentials(self, asked: t.TestCredentials) -> t.Tested:  # noqa: D102
-        return await self.credential_desk.test(asked)
+        if asked.provider is not None and self.account_desk.has(asked.provider):
+            return t.Tested(rows=await self.account_desk.test(asked))
+        tested = await self.credential_desk.test(asked)
+        accounts = await self.account_desk.test(asked) if asked.provider is None else []
+        return t.Tested(rows=[*tested.rows, *accounts])
 
     async def migrate(self, asked: t.Migrate) -> t.Done:  # noqa: D102
         return await self.credential_desk.migrate(asked)
+
+    # -- accounts
+
+    async def import_login(self, asked: t.ImportLogin) -> t.Imported:  # noqa: D102
+        return await self.account_desk.bring_in(asked)
+
+    async def begin_login(self, asked: t.BeginLogin) -> t.Login:  # noqa: D102
+        return await self.login_desk.begin(asked)
+
+    async def login(self, ident: str) -> t.Login:  # noqa: D102
+        return await self.login_desk.look(ident)
+
+    async def paste_login(self, ident: str, asked: t.PasteLogin) -> t.Login:  # noqa: D102
+        return await self.login_desk.paste(ident, asked)
+
+    async def end_login(self, ident: str) -> t.Done:  # noqa: D102
+        return await self.login_desk.end(ident)
+
+    async def refresh_accounts(self, asked: t.RefreshAccounts) -> t.Refreshed:  # noqa: D102
+        return await self.account_desk.refresh(asked)
 
     # -- configuration
 

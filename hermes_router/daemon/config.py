@@ -4,8 +4,9 @@ Owns the reading of files and of the environment it is handed. It must never sto
 or used is a problem with its place, the rest is in force, and the caller decides whether a fatal one ends it.
 """
 
+import time
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from hermes_router.control.places import ENV_FILE, Places
+from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.catalog_rows import Catalog, overlay
-from hermes_router.core.errors import ConfigError
+from hermes_router.core.errors import ConfigError, VaultError
 from hermes_router.core.ids import Credential, CredentialId, ProviderName
 from hermes_router.core.settings import Settings
 from hermes_router.core.settings_parse import SHARED_LAYER, KeyFound, Layer, is_ours, parse_settings
 from hermes_router.daemon import dotenv
-from hermes_router.daemon.credentials import MemoryVault, credentials_of, digest_key
+from hermes_router.daemon.credentials import MemoryVault, credentials_of, credentials_of_accounts, digest_key
+from hermes_router.store.tokens import TokenFile
 from hermes_router.store.vault import CredentialStore
 
 __all__ = ["SYSTEMD_CREDENTIAL", "Loaded", "load", "shipped_tables"]
@@ -38,7 +41,7 @@ _MAX_FILE: Final = 4 * 1024 * 1024
 class Loaded:
     """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start.
 
-    `keys` are those that stand in files and in the environment.
+    `keys` are those that stand in files and in the environment; `accounts` are logins, with the tokens that they had.
     """
 
     settings: Settings
@@ -48,6 +51,7 @@ class Loaded:
     problems: tuple[ConfigError, ...]
     digest_key: bytes = field(default=b"", repr=False)
     keys: tuple[KeyFound, ...] = field(default=(), repr=False)
+    accounts: tuple[CodexAccount, ...] = ()
 
     def without(self, hidden: Collection[CredentialId]) -> "Loaded":
         """The same without these credentials; their secrets stay readable to what is under way."""
@@ -56,7 +60,13 @@ class Loaded:
     def with_stored(self, stored: CredentialStore) -> "Loaded":
         """The same with what is in the store now."""
         credentials, vault = credentials_of(self.keys, self.catalog, self.digest_key, stored)
-        return replace(self, credentials=credentials, vault=vault)
+        return replace(self, credentials=credentials, vault=vault).with_accounts(self.accounts)
+
+    def with_accounts(self, accounts: Iterable[CodexAccount]) -> "Loaded":
+        """The same with these logins, and no others."""
+        accounts = tuple(accounts)
+        keys = tuple(c for c in self.credentials if c.kind != "oauth")
+        return replace(self, accounts=accounts, credentials=keys + credentials_of_accounts(accounts, self.catalog))
 
     def faults_since(self, before: "Loaded") -> list[ConfigError]:
         """What was left out here, and was not then: a file that was cut, a value that cannot be read, a bad row."""
@@ -110,7 +120,19 @@ def load(
     credentials, vault = credentials_of(keys, catalog, key, stored)
     if settings.log_file is not None:
         settings = replace(settings, log_file=str(Path(settings.log_file).expanduser()))
-    return Loaded(settings, catalog, credentials, vault, tuple(problems), key, keys)
+    accounts = _accounts(places, problems)
+    return Loaded(settings, catalog, credentials, vault, tuple(problems), key, keys).with_accounts(accounts)
+
+
+def _accounts(places: Places, problems: list[ConfigError]) -> tuple[CodexAccount, ...]:
+    file = TokenFile(places.codex_accounts, now=time.time)
+    try:
+        accounts = file.peek()
+    except VaultError as error:
+        problems.append(ConfigError(f"{error.message}; {error.next_step}", hint=True))
+        return ()
+    problems += [ConfigError(said, hint=True) for said in file.said]
+    return accounts
 
 
 @cache

@@ -20,7 +20,7 @@ from hermes_router.daemon.key_check import KeyCheck, foreign_prefix
 from hermes_router.store.command import run_command
 from hermes_router.store.vault import Entry, account_of
 
-__all__ = ["CredentialDesk"]
+__all__ = ["CredentialDesk", "drained", "label_of"]
 
 _MAX_LINES: Final = 100
 _DRAIN_S: Final = 10.0
@@ -72,9 +72,9 @@ class CredentialDesk:
         """Add keys. Raises ControlError for an unknown provider (2), and where nothing could be stored (1)."""
         spec = find_provider(self._generations.loaded.catalog, asked.provider)
         if spec.auth == "oauth":
-            step = "`hr provider list` shows what takes a key"
+            step = f"`hr auth login {spec.name}`, or `hr auth import-codex` for the official CLI's login"
             raise ControlError(f"{spec.title} takes a login, not a key", next_step=step, exit_code=2)
-        account = _label(asked.account)
+        account = label_of(asked.account)
         lines, rows = await self._lines(spec, asked)
         checked = await self._check.all(spec, [line.secret for line in lines]) if asked.test else [None] * len(lines)
         async with self._generations.lock:
@@ -216,7 +216,7 @@ class CredentialDesk:
             for credential in written:
                 await self._config.take_out(credential)
             await self._generations.renew(gone=hidden)
-        left = await self._drained(uses)
+        left = await drained(uses)
         for credential in (*ours, *written):
             self._forget(credential.id)
         rows = [self._removed(c, "kept" if c in fixed else "removed", left) for c in chosen]
@@ -236,14 +236,6 @@ class CredentialDesk:
             ids = ", ".join(c.id for c in mine)
             raise ControlError(f"several keys end in {which!r}", next_step=f"name one by its id: {ids}", exit_code=2)
         return mine
-
-    async def _drained(self, uses: Sequence[Callable[[], int]]) -> int:
-        """Wait for the attempts that still use the keys; how many are left when that takes too long."""
-        for _ in range(round(_DRAIN_S / _LOOK_S)):
-            if not any(use() for use in uses):
-                return 0
-            await asyncio.sleep(_LOOK_S)
-        return sum(use() for use in uses)
 
     def _removed(self, credential: Credential, outcome: str, left: int) -> t.RemovedRow:
         said = ""
@@ -313,7 +305,16 @@ def _pooling(
     return [f"{spec.title}, on keys of several accounts: {spec.pooling}"]
 
 
-def _label(account: str | None) -> str | None:
+async def drained(uses: Sequence[Callable[[], int]]) -> int:
+    """Wait for the attempts that still use what was removed; how many are left when that takes too long."""
+    for _ in range(round(_DRAIN_S / _LOOK_S)):
+        if not any(use() for use in uses):
+            return 0
+        await asyncio.sleep(_LOOK_S)
+    return sum(use() for use in uses)
+
+
+def label_of(account: str | None) -> str | None:
     """An account's label as given. Raises ControlError where it is none."""
     if account is None:
         return None

@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from hermes_router.core.accounts import CODEX, CodexAccount
 from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ProviderName, Secret
 from hermes_router.core.settings_parse import KeyFound
 from hermes_router.store.vault import CredentialStore, Entry, account_of, credential_of
 
-__all__ = ["MemoryVault", "credentials_of", "digest_key"]
+__all__ = ["MemoryVault", "credentials_of", "credentials_of_accounts", "digest_key", "secrets_of_accounts"]
 
 KEY_BYTES: Final = 32
 # Where the disk cannot keep a key of our own. Identities are then the same in every such installation.
@@ -145,6 +146,34 @@ def credentials_of(
             ident = CredentialId(_NOTHING.digest(key, spec.name))
             made[ident] = Credential(ident, spec.name, AccountId(ident), "none", "", "none", "catalogue")
     return tuple(made.values()), MemoryVault(held)
+
+
+def credentials_of_accounts(
+    accounts: Iterable[CodexAccount], catalog: Mapping[ProviderName, ProviderSpec]
+) -> tuple[Credential, ...]:
+    """One credential for each account, where a row takes logins."""
+    spec = catalog.get(CODEX)
+    if spec is None or spec.auth != "oauth":
+        return ()
+    return tuple(
+        Credential(
+            id=account.id,
+            provider=spec.name,
+            account=account.pool,
+            kind="oauth",
+            secret_ref=account.id,
+            tail=account.account_id[-4:],
+            source="login",
+            route="plan" if account.route == "plan" else "",
+        )
+        for account in accounts
+    )
+
+
+def secrets_of_accounts(accounts: Iterable[CodexAccount]) -> tuple[Secret, ...]:
+    """All that no log may show of them."""
+    found = (one for a in accounts for one in (a.access_token, a.refresh_token, a.id_token))
+    return tuple(one for one in found if one is not None)
 
 
 def _in_memory(stored: CredentialStore | None) -> list[tuple[Entry, Secret]]:

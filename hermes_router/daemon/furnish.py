@@ -11,6 +11,7 @@ from typing import Any, Final
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
 from hermes_router.core.ids import CredentialId
+from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
 from hermes_router.daemon.config_desk import ConfigDesk
@@ -18,11 +19,13 @@ from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.login_desk import LoginDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
 from hermes_router.daemon.wiring import Daemon, check_binding
 from hermes_router.store.router_keys import RouterKeyStore
+from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 from hermes_router.store.vault import CredentialStore
 
@@ -53,6 +56,12 @@ def furnish(
         engine.state.proved(ident, engine.clock.now())
         engine.waiters.wake()
 
+    async def listed(ident: CredentialId) -> int:
+        credential = next((one for one in daemon.loaded.credentials if one.id == ident), None)
+        if credential is None:
+            raise KeyError(ident)
+        return len((await prober.list_of(daemon.loaded.catalog[credential.provider], credential)).models)
+
     generations = Generations(daemon, places, environ, store, lambda loaded: check_binding(loaded.settings), cwd=cwd)
     configuration = ConfigDesk(generations)
     check = KeyCheck(lambda: daemon.loaded, engine.transport, engine.clock)
@@ -65,28 +74,54 @@ def furnish(
         in_flight=engine.state.uses,
         now=engine.clock.now,
     )
+    reports = ReportDesk(
+        engine,
+        generations,
+        usage=usage,
+        recent=daemon.recent,
+        supervisor=daemon.supervisor,
+        ping=life.ping,
+        problems=lambda: (*router_keys.problems, *prober.problems()),
+        lists=prober.listed,
+    )
+    if daemon.accounts is None:
+        raise ValueError("a daemon with a control side keeps accounts: build it with its token file")
+    keeper = daemon.accounts.refresher
+    accounts = AccountDesk(
+        generations,
+        keeper,
+        credentials=reports.credentials,
+        windows=lambda: engine.state.windows(engine.clock.now()),
+        in_flight=engine.state.uses,
+        forget=engine.state.forget,
+        forgive=forgive,
+        listed=listed,
+        now=engine.clock.now,
+        log=engine.log,
+    )
     return DaemonBackend(
         life=life,
         ring=ring,
         generations=generations,
         configuration=configuration,
         credential_desk=credentials,
+        account_desk=accounts,
+        login_desk=LoginDesk(
+            generations,
+            keeper,
+            accounts,
+            engine.transport,
+            clock=engine.clock,
+            tasks=daemon.supervisor,
+            host_id=TokenFile(places.codex_accounts, now=engine.clock.now).installation_id,
+        ),
         key_desk=KeyDesk(
             generations,
             router_keys,
             engine.limits.in_flight,
             lambda key: engine.limits.spent(key, engine.clock.now()),
         ),
-        reports=ReportDesk(
-            engine,
-            generations,
-            usage=usage,
-            recent=daemon.recent,
-            supervisor=daemon.supervisor,
-            ping=life.ping,
-            problems=lambda: (*router_keys.problems, *prober.problems()),
-            lists=prober.listed,
-        ),
+        reports=reports,
         quota_desk=QuotaDesk(engine, generations),
         questions=AskDesk(engine),
         probing=prober,

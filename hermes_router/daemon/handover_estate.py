@@ -60,6 +60,8 @@ class Household:
     async def give_up(self) -> None:
         """Tasks first: one that is about to write must not meet the successor's."""
         daemon = self._daemon
+        if daemon.accounts is not None:
+            await daemon.accounts.rest()  # exactly one process spends refresh tokens
         await daemon.supervisor.stop()
         if self._control is not None:
             self._control.shut()

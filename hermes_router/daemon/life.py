@@ -466,6 +466,8 @@ class Life:
     async def _wind_up(self) -> None:
         await self._daemon.runner.shutdown_within(0.0)
         await self._daemon.supervisor.stop()
+        if self._daemon.accounts is not None:
+            await self._daemon.accounts.close()
         await self._own.stop()
         await self._daemon.transport.close()
 

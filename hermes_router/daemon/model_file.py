@@ -31,6 +31,8 @@ class _Model(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     cannot: list[Capability] = []
     chats: bool = True
     aliases: list[str] = []
+    lite: bool | None = None
+    efforts: list[str] = []
 
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,7 +98,7 @@ def _of(model: Listed) -> _Model:
     price = None if model.price is None else (model.price.input_microusd, model.price.output_microusd)
     return _Model(
         str(model.id), model.context, model.max_output, price, by_value[Known.YES], by_value[Known.NO], model.chats,
-        list(model.aliases),
+        list(model.aliases), model.lite, list(model.efforts),
     )  # fmt: skip
 
 
@@ -110,4 +112,6 @@ def _to(model: _Model) -> Listed:
         capabilities,
         model.chats,
         tuple(model.aliases),
+        model.lite,
+        tuple(model.efforts),
     )

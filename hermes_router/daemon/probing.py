@@ -5,16 +5,18 @@ proves is the engine's to say. Nothing here delays the start of serving, a reque
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_router.core.catalog import ProviderSpec
+from hermes_router.core.catalog import ProviderSpec, TargetFacts
 from hermes_router.core.errors import ModelGone, UpstreamError
 from hermes_router.core.ids import Credential
 from hermes_router.core.live_lists import LiveList
+from hermes_router.core.observations import Unit
 from hermes_router.daemon.model_file import read_models_file, to_bytes, write_models_file
 from hermes_router.daemon.wiring import Daemon
 from hermes_router.engine.live_models import News
@@ -22,6 +24,7 @@ from hermes_router.engine.snapshot import SPOKEN, base_url, is_on, picked, spoke
 from hermes_router.engine.trial import ask
 from hermes_router.upstream.auth import key_headers, list_headers
 from hermes_router.upstream.model_lists import read_list
+from hermes_router.upstream.plan_usage import read_usage
 from hermes_router.upstream.quota_check import has_room
 
 __all__ = ["Probing"]
@@ -140,22 +143,60 @@ class Probing:
     async def _ask_room(self, name: str, course: _Course, now: float) -> None:
         """A long wait that the provider named: ask every ten minutes whether it is over, where that costs nothing."""
         spec, state = self._specs().get(name), self._engine.state
-        if spec is None or not spec.quota_url or now - course.room_at < ROOM_S:
+        if spec is None or now - course.room_at < ROOM_S or not (spec.quota_url or self._usage_url(spec)):
             return
         loaded = self._daemon.loaded
         for credential in (one for one in loaded.credentials if one.provider == name):
-            if not state.told_to_wait(credential.id, now):
+            if not (state.told_to_wait(credential.id, now) or self._is_full(spec, credential, now)):
                 continue
             course.room_at = now
             try:
-                headers = key_headers(spec, loaded.vault.reveal(credential))
-                room = await has_room(self._engine.transport, self._address(spec) + spec.quota_url, headers)
+                if spec.quota_url:
+                    headers = key_headers(spec, loaded.vault.reveal(credential))
+                    room = await has_room(self._engine.transport, self._address(spec) + spec.quota_url, headers)
+                else:
+                    room = await self._read_usage(spec, credential)
             except (KeyError, UpstreamError):
                 continue  # it is asked again, and a real request an hour asks too
             if room:
                 state.has_room_again(credential.id, self._engine.clock.now())
                 self._engine.waiters.wake()
                 self._log.info("quota.again", provider=name, credential=credential.tail)
+
+    def _is_full(self, spec: ProviderSpec, credential: Credential, now: float) -> bool:
+        """Whether a window of the plan is full, as far as that was told: it may have been emptied ahead of its time."""
+        return bool(self._usage_url(spec)) and any(
+            window.unit == Unit.PERCENT and window.remaining == 0
+            for scope, window in self._engine.state.windows(now)
+            if scope.account == credential.account and scope.provider == spec.name
+        )
+
+    def _usage_url(self, spec: ProviderSpec) -> str:
+        """Where the account's windows are reported; at another address the row's own report is nobody's."""
+        said = self._daemon.loaded.settings.provider(spec.name)
+        return said.usage_url or ("" if said.base_url else spec.usage_url)
+
+    async def _read_usage(self, spec: ProviderSpec, credential: Credential) -> bool:
+        """Tell the ledger how full an account's windows are; whether it lets requests in.
+
+        Raises KeyError where it has no target or token, UpstreamError where nothing is reported.
+        """
+        url = self._usage_url(spec)
+        facts = self._facts_of(credential)
+        if not url or credential.route:
+            raise KeyError(credential.id)  # another way has no report
+        engine = self._engine
+        headers = engine.authorizer.headers(facts, caller_agent="")
+        report = await read_usage(engine.transport, url, headers, engine.clock.now())
+        engine.state.seen(facts.target, report.windows, engine.clock.now())
+        return not report.reached
+
+    async def _read_usages(self, spec: ProviderSpec) -> None:
+        """The windows of every account that answers, so that they are shown before the first request."""
+        for credential in self._daemon.loaded.credentials:
+            if credential.provider == spec.name and self._usage_url(spec):
+                with suppress(KeyError, UpstreamError):
+                    await self._read_usage(spec, credential)
 
     # --- what is asked for ---------------------------------------------------------------------------
 
@@ -166,7 +207,7 @@ class Probing:
         return {
             str(name): spec
             for name, spec in loaded.catalog.items()
-            if name in having and not spec.keyless and spec.auth != "oauth" and self._takes_part(spec)
+            if name in having and not spec.keyless and self._takes_part(spec)
         }
 
     def _takes_part(self, spec: ProviderSpec) -> bool:
@@ -217,6 +258,7 @@ class Probing:
                 self._log.info("models.read_again", provider=name)
             course.trouble, course.pause_s, course.due_at = "", FAILED_S, now + self._interval()
             await self._take(spec, course, found)
+            await self._read_usages(spec)
             return ""
 
     async def _list(self, spec: ProviderSpec) -> LiveList | str:
@@ -226,25 +268,49 @@ class Probing:
         for credential in loaded.credentials:
             if credential.provider == spec.name:
                 by_account.setdefault(credential.account, credential)
-        own = bool(loaded.settings.provider(spec.name).base_url)
         wanted = self._wanted(spec)
         whole: LiveList | None = None
         said = "it has no key"
         for credential in list(by_account.values())[:_ACCOUNTS]:
             try:
-                headers = list_headers(spec, loaded.vault.reveal(credential), own_address=own)
                 now = self._engine.clock.now()
-                one = await read_list(self._engine.transport, spec, address, headers, own_address=own, now=now)
+                one = await self.list_of(spec, credential)
             except KeyError:
                 said = "its secret cannot be read now"
                 continue
             except UpstreamError as error:
                 said = error.excerpt[:200] or type(error).__name__
                 continue
-            whole = one if whole is None else LiveList((*whole.models, *one.models), now, address)
+            whole = LiveList((*(() if whole is None else whole.models), *one.models), now, address)
             if all(whole.find(model, id_routes=spec.id_routes) is not None for model in wanted):
                 break
         return said if whole is None else whole
+
+    async def list_of(self, spec: ProviderSpec, credential: Credential) -> LiveList:
+        """What one credential is shown, asked now. Raises KeyError where its secret is gone, and UpstreamError."""
+        own = bool(self._daemon.loaded.settings.provider(spec.name).base_url)
+        asked, headers = self._address(spec), self._headers(spec, credential, own_address=own)
+        if credential.route:
+            asked = self._facts_of(credential).base_url
+        now = self._engine.clock.now()
+        return await read_list(self._engine.transport, spec, asked, headers, own_address=own, now=now)
+
+    def _headers(self, spec: ProviderSpec, credential: Credential, *, own_address: bool) -> Mapping[str, str]:
+        """The headers that the list is asked with. An account's are those of its requests, and may change meanwhile.
+
+        Raises KeyError where the secret is gone.
+        """
+        if spec.auth == "oauth":
+            return self._engine.authorizer.headers(self._facts_of(credential), caller_agent="")
+        return list_headers(spec, self._daemon.loaded.vault.reveal(credential), own_address=own_address)
+
+    def _facts_of(self, credential: Credential) -> TargetFacts:
+        """Any target of an account. Raises KeyError where it has none now."""
+        pool = self._engine.snapshot.roster.by_provider.get(credential.provider, ())
+        found = next((facts for facts in pool if facts.credential.id == credential.id), None)
+        if found is None:
+            raise KeyError(credential.id)
+        return found
 
     async def _take(self, spec: ProviderSpec, course: _Course, found: LiveList) -> None:
         engine, name, live = self._engine, str(spec.name), self._daemon.live_models

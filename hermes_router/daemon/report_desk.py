@@ -261,7 +261,7 @@ def _provider_state(
     if rows and all(row.state == "disabled" for row in rows):
         return "unspoken", rows[0].reason or ""
     if not keys and not spec.keyless:
-        return "no key", f"hr auth add {spec.name}"
+        return "no key", f"hr auth {'login' if spec.auth == 'oauth' else 'add'} {spec.name}"
     if spec.keyless and not is_on(spec, said):
         return "off", f"set {spec.name.upper()}_BASE_URL or {spec.name.upper()}_MODEL"
     return "on", "" if rows else "no model of it is known yet"

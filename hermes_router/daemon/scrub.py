@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Secret, scrubber
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.credentials import secrets_of_accounts
 
 Classify = Callable[[str, int, Mapping[str, str], bytes, float], UpstreamError]
 InBand = Callable[[str, object, float], UpstreamError]
@@ -21,7 +22,8 @@ def secrets_of(loaded: Loaded) -> tuple[Secret, ...]:
     settings = loaded.settings
     urls = [settings.https_proxy, settings.http_proxy, *(said.base_url for said in settings.providers.values())]
     found = [password for url in urls if url for password in _passwords(url)]
-    return (*loaded.vault.secrets(), *settings.proxy_api_keys, *map(Secret, found))
+    tokens = secrets_of_accounts(loaded.accounts)
+    return (*loaded.vault.secrets(), *tokens, *settings.proxy_api_keys, *map(Secret, found))
 
 
 def _passwords(url: str) -> tuple[str, ...]:

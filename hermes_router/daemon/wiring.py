@@ -15,10 +15,11 @@ from typing import Any
 from hermes_router import __version__
 from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import ConfigError, UpstreamError
-from hermes_router.core.ids import ProviderName
+from hermes_router.core.ids import CredentialId, ProviderName
 from hermes_router.core.ports import Clock, Transport
 from hermes_router.core.router_keys import RouterKey
 from hermes_router.core.settings import Settings
+from hermes_router.daemon.accounts import Accounts
 from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.ledger import LedgerKeeper
 from hermes_router.daemon.scrub import InBand, Scrub, secrets_of
@@ -28,6 +29,7 @@ from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.live_models import LiveModels, LiveView
 from hermes_router.engine.memory import Memory
+from hermes_router.engine.refresh_flight import TokenHome
 from hermes_router.engine.snapshot import base_url, is_on, pinned_facts, take_snapshot
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.tasks import Supervisor
@@ -73,6 +75,8 @@ class Daemon:
     ledger: LedgerKeeper | None = None
     recent: Recent = field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
+    accounts: Accounts | None = None
+    on_tokens: list[Callable[[Loaded], None]] = field(default_factory=list)
     on_swap: list[Callable[[Loaded], None]] = field(default_factory=list)
     beside: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     before_ready: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
@@ -108,17 +112,35 @@ class Daemon:
         self._install(self.loaded)
 
     def _install(self, loaded: Loaded) -> None:
+        accounts = self.accounts
+        if accounts is not None:
+            loaded = loaded.with_accounts(accounts.refresher.accounts())
         self.loaded = loaded
         self.gate.access = access = Access(loaded.settings, self.stored_keys)
         self.engine.limits.keep(key.id for key in access.admission.keys)
         self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live, self.live_models.view())
-        self.engine.authorizer = HeaderAuthorizer(loaded.vault)
+        self.engine.authorizer = HeaderAuthorizer(loaded.vault, self.engine.renewals)
         self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
         self.engine.waiters.wake()
         configure(self.engine)
         for told in self.on_swap:
             told(loaded)
+
+    def accounts_changed(self, idents: frozenset[CredentialId], roster: bool) -> None:
+        """Accounts have other tokens, or an end; `roster`: or have come and gone, which makes a new generation."""
+        accounts, engine = self.accounts, self.engine
+        if accounts is None:
+            return
+        if roster:
+            self._install(self.loaded)
+        else:
+            self.loaded = self.loaded.with_accounts(accounts.refresher.accounts())
+            engine.border, engine.in_band = border(self.loaded)
+            for told in self.on_tokens:
+                told(self.loaded)
+        accounts.judge(engine.state, idents, engine.clock.now())
+        engine.waiters.wake()
 
     @property
     def stored_keys(self) -> tuple[RouterKey, ...]:
@@ -240,6 +262,7 @@ def build(
     rng: random.Random | None = None,
     usage: UsageStore | None = None,
     router_keys: RouterKeyStore | None = None,
+    tokens: TokenHome | None = None,
 ) -> Daemon:
     """Wire a daemon. Raises ConfigError where it would be open to strangers."""
     settings = loaded.settings
@@ -272,7 +295,7 @@ def build(
     ledger = LedgerKeeper(engine, usage.db, loop, log) if usage is not None else None
     gate = Gate(Access(settings, router_keys.keys if router_keys is not None else ()))
     app = make_app(engine, lambda: gate.access, __version__)
-    return Daemon(
+    daemon = Daemon(
         loaded,
         engine,
         Runner(app, engine.ids),
@@ -286,3 +309,27 @@ def build(
         router_keys=router_keys,
         beside={"ledger": ledger.run} if ledger is not None else {},
     )
+    if tokens is not None:
+        _with_accounts(daemon, tokens, loop, log, rng)
+    return daemon
+
+
+def _with_accounts(
+    daemon: Daemon, tokens: TokenHome, loop: asyncio.AbstractEventLoop, log: Any, rng: random.Random | None
+) -> None:
+    """Have logins kept alive, and served with."""
+    engine = daemon.engine
+    accounts = daemon.accounts = Accounts(
+        tokens,
+        loop,
+        log,
+        clock=engine.clock,
+        rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
+        settings=lambda: (daemon.loaded.settings, daemon.loaded.catalog),
+        proxies=daemon.loaded.settings,
+    )
+    accounts.refresher.load(daemon.loaded.accounts)
+    accounts.refresher.changed = daemon.accounts_changed
+    engine.renewals = accounts.refresher
+    engine.authorizer = HeaderAuthorizer(daemon.loaded.vault, accounts.refresher)
+    daemon.beside["accounts"] = accounts.refresher.run

@@ -126,6 +126,11 @@ class Attempt:
         """The HTTP status that came back, None where none did."""
         return self._status or None
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that came back, names in lower case; none where no head came."""
+        return self._headers
+
     def send(self, transport: Transport, request: Outbound) -> None:
         """Start. A request that cannot be put into HTTP (a row's address, a header) is a failure like others."""
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hermes_router.core.errors import UpstreamError
-from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Rng, Transport
+from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.attempt import Border
@@ -87,6 +87,7 @@ class Engine:
     counters: Counters = field(default_factory=Counters)
     limits: CallerLimits = field(default_factory=CallerLimits)
     recorder: Recorder = field(default_factory=Forgetful)
+    renewals: Renewals | None = None
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
     prober: Prober = field(init=False)

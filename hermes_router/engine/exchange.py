@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import replace
 from typing import NamedTuple
 
-from hermes_router.core.catalog import Capability, Known, TargetFacts
+from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.errors import (
     CallerLimited,
@@ -30,6 +30,7 @@ from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
+from hermes_router.engine.prober import LIST_VERSION
 from hermes_router.engine.reading import Reading
 from hermes_router.engine.resumption import Resumption, may_fold
 from hermes_router.engine.search import Search
@@ -50,6 +51,7 @@ _UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a han
 _UNARY_TOKENS = 2_048  # where the caller gives no cap
 _NEVER = float("inf")
 _MOST_EMPTY = 3
+_RENEWAL_S = 30.0  # how long a request waits for an account's new tokens before the next account is asked
 THOUGHTS = "thoughts"  # what is left out after a provider has refused a signature (providers.md 12.9)
 
 
@@ -75,8 +77,8 @@ class Exchange:
 
     __slots__ = (
         "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
-        "_engine", "_folds", "_lane", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q", "_reading",
-        "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_wake",
+        "_engine", "_folds", "_lane", "_look_mono", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q",
+        "_reading", "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -108,6 +110,7 @@ class Exchange:
         self._altered = False
         self._cap_tokens: int | None = None
         self._paused = False  # the upstream waits for the caller
+        self._look_mono = _NEVER  # when a wait for new tokens is over
         self._wake: asyncio.Future[None] | None = None
 
     # -- the six steps ---------------------------------------------------------------------------------
@@ -157,7 +160,7 @@ class Exchange:
         while True:
             candidate = self._next() or await self._stand_by()
             self._settlement.begin(candidate, self._search.passage)
-            error, rendered = await self._try(candidate)
+            error, rendered = await self._try_renewed(candidate)
             if error is None:
                 return rendered
             self._settlement.failed(candidate.facts, error, self._attempt, self._spoken())
@@ -247,6 +250,34 @@ class Exchange:
             await self._wait({})
         return standby.result()
 
+    async def _try_renewed(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
+        """One attempt; where the provider says that an account's access token has ended, with another one once more."""
+        renewals, credential = self._engine.renewals, candidate.facts.credential
+        if renewals is None or credential.kind != "oauth":
+            return await self._try(candidate)
+        used = renewals.in_use(credential.id)
+        error, rendered = await self._try(candidate)
+        refused = isinstance(error, CredentialRejected) and self._attempt is not None and self._attempt.status == 401
+        if not refused:
+            return error, rendered
+        answers: list[bool] = []
+
+        def done(renewed: bool) -> None:
+            answers.append(renewed)
+            self.wake()
+
+        clock = self._engine.clock
+        self._look_mono = min(clock.mono() + _RENEWAL_S, self._deadline_mono)
+        renewals.renew(credential.id, used, done)
+        while not answers and clock.mono() < self._look_mono:
+            await self._wait(None)
+        self._look_mono = _NEVER
+        if not (answers and answers[0]):
+            return error, rendered
+        if self._delivery is not None:
+            self._delivery.start_over()
+        return await self._try(candidate)
+
     async def _try(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
         """One attempt, to its verdict."""
         engine = self._engine
@@ -284,6 +315,8 @@ class Exchange:
         attempt.send(engine.transport, request)
         while not attempt.over:
             await self._wait(None)
+        if reading.limits:
+            self.seen(reading.limits)
         if attempt.error is not None:
             return attempt.error, None
         try:
@@ -298,7 +331,10 @@ class Exchange:
     def _teach(self, facts: TargetFacts, body: bytes) -> None:
         """Let the prober look at the answer; what was shown beside an earlier attempt's part proves nothing."""
         alone, delivery, question = not self._settlement.reports, self._delivery, self._q
-        self._engine.prober.saw(
+        engine, attempt = self._engine, self._attempt
+        if attempt is not None and (version := attempt.headers.get(LIST_VERSION)) is not None:
+            engine.prober.listed_as(facts, version)
+        engine.prober.saw(
             facts,
             question.demand,
             question.inbound.fields,
@@ -333,7 +369,9 @@ class Exchange:
         for notice in rendered.warnings:
             self._notices[str(notice)] = None
         sent = rendered.sent_max_tokens
-        self._cap_tokens = wanted if wanted is not None and sent is not None and sent > wanted else None
+        # Where no cap can be sent, or more than the caller's was, the answer is cut here.
+        longer = sent > wanted if wanted is not None and sent is not None else Quirk.CODEX_BODY in facts.quirks
+        self._cap_tokens = wanted if longer else None
         agent = self._q.caller_agent
         headers = engine.authorizer.headers(facts, caller_agent=agent if agent.isascii() else "")
         if rendered.headers:
@@ -476,7 +514,7 @@ class Exchange:
                 attempt.tick(mono)
         elif standby is not None and standby.on:
             standby.tick(mono, deadline_mono=_NEVER if self._committed else self._deadline_mono)
-        if delivery is not None and delivery.tick(mono):
+        if mono >= self._look_mono or (delivery is not None and delivery.tick(mono)):
             self.wake()
 
     # -- the end ---------------------------------------------------------------------------------------

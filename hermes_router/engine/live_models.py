@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, Price, PriceClass, ProviderSpec
+from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, Price, PriceClass, ProviderSpec, Quirk
 from hermes_router.core.live_lists import Listed, LiveList
 
 __all__ = ["Absence", "LiveModels", "LiveView", "News", "as_spec", "replacements"]
@@ -19,6 +19,7 @@ MOST_REPLACEMENTS: Final = 8
 APART_S: Final = 600.0  # two lists of the same minute are one piece of evidence
 _FEW: Final = 3  # a list that is shorter and knows none of ours is no list of this provider's
 _EMBEDS_UNKNOWN: Final = 0
+_LITE: Final = frozenset({Quirk.RESPONSES_LITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ def as_spec(spec: ProviderSpec, model: Listed) -> ModelSpec:
         price=model.price if model.price is not None and not free else Price(),
         capabilities={**spec.capabilities, **listed},
         embeds=None if model.chats else _EMBEDS_UNKNOWN,
+        quirks=_LITE if model.lite else frozenset(),
+        efforts=model.efforts,
     )
 
 

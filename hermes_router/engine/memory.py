@@ -117,7 +117,7 @@ class Memory:
 
     def recall_for(self, facts: TargetFacts, scope: str = "") -> "Remembered":
         """What may be replayed to this target, as `wire/outgoing.Recall`."""
-        return Remembered(self, facts.provider.name, facts.model.id, scope)
+        return Remembered(self, facts.provider.name, facts.maker_model, scope)
 
     def keep_answer(self, facts: TargetFacts, answer: Answer, scope: str = "") -> None:
         """Remember what a folded answer of this target carries for its tool calls, if it made any."""
@@ -133,7 +133,7 @@ class Memory:
         for call in calls:
             self.keep(
                 provider=facts.provider.name,
-                model=facts.model.id,
+                model=ModelId(facts.maker_model),
                 call_id=call.call_id,
                 name=call.name,
                 arguments=call.text,
@@ -149,7 +149,7 @@ class Memory:
         if thought.seal is None or not thought.seal.data:
             return
         key = _seal_digest(thought.seal.data)
-        self._makers[key] = (facts.provider.name, facts.model.id)
+        self._makers[key] = (facts.provider.name, facts.maker_model)
         self._makers.move_to_end(key)
         if len(self._makers) > MAKERS_MAX:
             self._makers.popitem(last=False)

@@ -25,7 +25,10 @@ from hermes_router.routing.standing import readiness
 from hermes_router.routing.state import RoutingState
 from hermes_router.wire.shown import Shown
 
-__all__ = ["Prober", "Question"]
+__all__ = ["LIST_VERSION", "Prober", "Question"]
+
+LIST_VERSION: Final = "x-models-etag"
+"""In the head of an answer: the version of the provider's list of models, as this account sees it (codex.md 7)."""
 
 EVERY_S: Final = 60.0  # between two questions to one provider
 TRAFFIC_S: Final = 3_600.0  # a daemon that nobody asks has nothing to find out
@@ -39,6 +42,7 @@ GAPS_S: Final = 600.0
 _DAY_S: Final = 86_400.0
 _MONTH_DAYS: Final = 30
 _MOST_KEPT: Final = 4_096
+_VERSION_MAX: Final = 200  # characters
 
 _ON_REQUEST: Final = frozenset({Capability.TOOLS, Capability.IMAGES, Capability.JSON_SCHEMA})
 """Asked for only where callers have wanted them of late."""
@@ -107,6 +111,7 @@ class Prober:
         self.answered_at: dict[Key, float] = {}
         self.refused_at: dict[Key, float] = {}
         self.unknown_models: set[str] = set()  # providers that were asked for a model that they do not know
+        self._versions: dict[tuple[str, str], str] = {}  # of the list of models, by provider and credential
         self._asked_at: dict[str, float] = {}
         self._today: dict[str, tuple[int, int]] = {}  # by provider: the day, and questions in it
         self._pauses: dict[tuple[str, str, Capability], tuple[float, float]] = {}  # until, and how long it was
@@ -141,6 +146,15 @@ class Prober:
             answer = _Answer(usage, shown, body)
             for what in tuple(unknown & _shown_by(answer, unknown, needs, fields)):
                 self._state.learn_capability(*key, what, Known.YES)
+
+    def listed_as(self, facts: TargetFacts, version: str) -> None:
+        """An answer named the version of its list of models: another one than before is worth reading."""
+        key = str(facts.target.provider), str(facts.credential.id)
+        if len(self._versions) > _MOST_KEPT:
+            self._versions.clear()
+        if self._versions.setdefault(key, version[:_VERSION_MAX]) != version[:_VERSION_MAX]:
+            self._versions[key] = version[:_VERSION_MAX]
+            self.unknown_models.add(facts.target.provider)
 
     def _look(self, key: Key, spec: ModelSpec, now: float) -> "_Gaps":
         """What is not known of a model, for a while: what was learned runs out, too."""

@@ -6,6 +6,7 @@ Owns the step from a target's quirks to the pure readers of `wire`. It must neve
 from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
 from hermes_router.core.errors import Malformed, UpstreamError
 from hermes_router.core.events import Answer, Usage, fold
+from hermes_router.core.observations import QuotaSeen
 from hermes_router.engine.context import Engine
 from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
@@ -13,6 +14,7 @@ from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
+from hermes_router.wire.responses_decoder import ResponsesDecoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane
 from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
@@ -54,6 +56,11 @@ class Reading:
         return self._decoder.usage if self._decoder is not None else None
 
     @property
+    def limits(self) -> tuple[QuotaSeen, ...]:
+        """The windows that the stream told of beside its head."""
+        return self._decoder.limits if isinstance(self._decoder, ResponsesDecoder) else ()
+
+    @property
     def _is_chat(self) -> bool:
         """Whether both sides speak Chat, which has lanes of its own (ADR 6)."""
         return self._dialect == "openai_chat" and self._inbound.dialect == "openai_chat"
@@ -86,7 +93,9 @@ class Reading:
         engine, target = self._engine, self._facts.target
         make = DIALECTS[self._dialect].decoder
         now = int(engine.clock.now())
-        self._decoder = make(self._in_band, new_id=engine.ids.new, now=now, model=target.model, origin=target.name)
+        self._decoder = make(
+            self._in_band, new_id=engine.ids.new, now=now, model=target.model, origin=self._facts.maker
+        )
         return self._decoder
 
     def lane(self, splice: Splice) -> Lane:

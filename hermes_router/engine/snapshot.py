@@ -20,11 +20,13 @@ from hermes_router.core.catalog import (
     Price,
     PriceClass,
     ProviderSpec,
+    Quirk,
     QuotaRule,
+    Route,
     TargetFacts,
 )
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
-from hermes_router.core.live_lists import LiveList
+from hermes_router.core.live_lists import Listed, LiveList
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.core.variables import variable_part
@@ -39,6 +41,7 @@ SPOKEN: Final[tuple[DialectName, ...]] = tuple(DIALECTS)  # towards providers, t
 _UNKNOWN_TIER: Final = 3
 _NO_PRICE: Final = Price()
 _NO_LISTS: Final = LiveView()
+_LITE: Final = frozenset({Quirk.RESPONSES_LITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,9 @@ def build_facts(
         mine = of_provider.get(spec.name, ())
         if not mine or not is_on(spec, said):
             continue
+        routes = _routes(spec, catalog, settings)
         for position, model in enumerate(_models(spec, said, found.get(spec.name, ()), lists)):
-            facts.extend(_of_model(spec, settings, model, position, mine))
+            facts.extend(_of_model(spec, settings, model, position, mine, routes))
     return tuple(facts)
 
 
@@ -149,7 +153,8 @@ def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[Targ
         return ()
     local = {one.id: one for one in snapshot.live.get(provider, ())}
     model = _spec_of(spec, model_id, local, _list_of(spec, said, snapshot.lists))
-    return tuple(_of_model(spec, snapshot.settings, model, len(spec.models), mine))
+    routes = _routes(spec, snapshot.catalog, snapshot.settings)
+    return tuple(_of_model(spec, snapshot.settings, model, len(spec.models), mine, routes))
 
 
 # --- models -----------------------------------------------------------------------------------------
@@ -194,7 +199,7 @@ def _spec_of(spec: ProviderSpec, model_id: str, local: Mapping[ModelId, ModelSpe
         seen = replace(as_spec(spec, listed), id=ModelId(model_id))
     known = spec.model(model_id)
     if known is not None:
-        return known if seen is None else _filled(spec, known, seen)
+        return known if seen is None else _shaped(_filled(spec, known, seen), listed)
     free = spec.free_only is not None and model_id.endswith(spec.free_only)
     price_class = PriceClass.FREE if free else spec.price_class
     if seen is not None:
@@ -220,6 +225,16 @@ def _filled(spec: ProviderSpec, known: ModelSpec, seen: ModelSpec) -> ModelSpec:
     )
 
 
+def _shaped(model: ModelSpec, listed: Listed | None) -> ModelSpec:
+    """The model in the shape, and with the efforts, that the list tells of: it changes there, and no row keeps up."""
+    if listed is None:
+        return model
+    quirks = model.quirks
+    if listed.lite is not None:
+        quirks = quirks | _LITE if listed.lite else quirks - _LITE
+    return replace(model, quirks=quirks, efforts=listed.efforts or model.efforts)
+
+
 def _overridden(model: ModelSpec, said: ProviderSettings) -> ModelSpec:
     """The model with the owner's word on its capabilities: his word on the model before that on the provider."""
     part = variable_part(model.id)
@@ -241,8 +256,25 @@ def _priced(model: ModelSpec) -> ModelSpec:
 # --- targets ----------------------------------------------------------------------------------------
 
 
-def _of_model(
-    spec: ProviderSpec, settings: Settings, model: ModelSpec, position: int, credentials: Sequence[Credential]
+def _routes(
+    spec: ProviderSpec, catalog: Mapping[ProviderName, ProviderSpec], settings: Settings
+) -> dict[str, tuple[str, Route]]:
+    """The other ways of a row, each with its address: that of another row, as its owner has it."""
+    dialect = spoken_dialect(spec)
+    return {
+        name: (base_url(other, settings.provider(other.name), dialect), route)
+        for name, route in spec.routes.items()
+        if (other := catalog.get(route.address_of)) is not None and dialect in other.endpoints
+    }
+
+
+def _of_model(  # noqa: PLR0917 - whose, by whose word, what, in which place, by whose key, on which way
+    spec: ProviderSpec,
+    settings: Settings,
+    model: ModelSpec,
+    position: int,
+    credentials: Sequence[Credential],
+    routes: Mapping[str, tuple[str, Route]],
 ) -> list[TargetFacts]:
     said = settings.provider(spec.name)
     dialect = spoken_dialect(spec)
@@ -253,28 +285,36 @@ def _of_model(
     endpoints = _asked(spec, said)
     quotas = _quotas(spec, said, model)
     reasons = model.capability(Capability.REASONING).value is Known.YES
-    return [
-        TargetFacts(
-            target=Target(spec.name, model.id, credential.id),
-            provider=provider,
-            model=model,
-            credential=credential,
-            base_url=url,
-            dialect=dialect,
-            quotas=quotas,
-            output_cap=said.max_output_tokens or model.max_output,
-            skip_tokens_over=said.skip_tokens_over,
-            position=position,
-            private=spec.keyless and (said.is_private or _on_loopback(url)),
-            disabled=_disabled(spec, said),
-            quirks=spec.quirks | model.quirks,
-            effort_levels=model.efforts,
-            own_base_url=bool(said.base_url),
-            endpoints=endpoints,
-            cap_reserve=settings.reasoning_token_reserve if reasons else 0,
+    found: list[TargetFacts] = []
+    for credential in credentials:
+        where, ways, quirks, disabled = url, endpoints, spec.quirks | model.quirks, _disabled(spec, said)
+        if credential.route:
+            address, route = routes.get(credential.route, ("", None))
+            where, ways = address, {dialect: address}
+            quirks |= route.quirks if route is not None else frozenset()
+            disabled = disabled or (None if route is not None else "its row knows no way of this name")
+        found.append(
+            TargetFacts(
+                target=Target(spec.name, model.id, credential.id),
+                provider=provider,
+                model=model,
+                credential=credential,
+                base_url=where,
+                dialect=dialect,
+                quotas=quotas,
+                output_cap=said.max_output_tokens or model.max_output,
+                skip_tokens_over=said.skip_tokens_over,
+                position=position,
+                private=spec.keyless and (said.is_private or _on_loopback(where)),
+                disabled=disabled,
+                quirks=quirks,
+                effort_levels=model.efforts,
+                own_base_url=bool(said.base_url),
+                endpoints=ways,
+                cap_reserve=settings.reasoning_token_reserve if reasons else 0,
+            )
         )
-        for credential in credentials
-    ]
+    return found
 
 
 def _quotas(spec: ProviderSpec, said: ProviderSettings, model: ModelSpec) -> tuple[QuotaRule, ...]:
@@ -299,8 +339,6 @@ def _disabled(spec: ProviderSpec, said: ProviderSettings) -> str | None:
         return spec.retired
     if not said.enabled:
         return "disabled by the owner: hr provider enable " + spec.name
-    if spec.auth == "oauth":
-        return "its login comes with a later version"
     if spoken_dialect(spec) not in SPOKEN:
         return "its dialect is not spoken"
     return None

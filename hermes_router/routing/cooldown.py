@@ -155,6 +155,17 @@ def paused(old: Block | None, error: UpstreamError, now: float) -> Block:
     return block
 
 
+def revoked(now: float) -> Block:
+    """A login that has ended for good."""
+    block = Block("rejected_key", "told", now - REVOKED_AFTER_S)
+    block.until = NEVER
+    block.started_at = now
+    block.every_s = DAY_S
+    block.next_try_at = now + DAY_S
+    block.tried = False
+    return block
+
+
 def _source(error: UpstreamError) -> Source:
     return "told" if error.told else "inferred"
 

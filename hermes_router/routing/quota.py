@@ -47,13 +47,13 @@ class Meter:
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
     much more that is than we expect of it (`extra_seen` was said last). `denied` = the claim that was refused last, at
     `denied_at`; `doubted` = claims that nobody has answered: mark, amount, and until when they bind. `drains` = it
-    refills evenly, as a bucket does (its resets say so).
+    refills evenly, as a bucket does (its resets say so). `fixed` = it begins and ends when the provider says.
     `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
         "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "denied", "denied_at",
-        "doubted", "drained_at", "drains", "due_at", "extra", "extra_seen", "former", "gone",
+        "doubted", "drained_at", "drains", "due_at", "extra", "extra_seen", "fixed", "former", "gone",
         "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin", "proved", "published",
         "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding", "slots", "span_s",
         "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s", "unit",
@@ -68,7 +68,8 @@ class Meter:
         self.level = unit is Unit.CONCURRENCY
         self.span_s = WINDOW_SECONDS[window]
         self.resets = "rolling"
-        self.sliding = not self.level and window is not Window.PLAN
+        self.fixed = window is Window.PLAN or unit is Unit.PERCENT
+        self.sliding = not self.level and not self.fixed
         self.limit: int | None = None
         self.origin: Origin = "published"
         self.binds = False
@@ -112,7 +113,7 @@ class Meter:
         self.binds = limit is not None and origin in BINDING
         if resets is not None and resets != self.resets:
             self.resets = resets
-            self.sliding = not self.level and resets == "rolling" and self.window is not Window.PLAN
+            self.sliding = not self.level and resets == "rolling" and not self.fixed
             self.due_at = _NEVER if self.level else 0.0
         self.arm()
 
@@ -517,7 +518,7 @@ class Meter:
 
         For a window that begins with its first use this errs on the safe side. True where it changed anything.
         """
-        if self.sliding or self.level or not self.former or self.window is Window.PLAN:
+        if self.sliding or self.level or not self.former or self.fixed:
             return False
         self.close()
         self.log = deque(sorted([*self.former, *self.log], key=_expiry))

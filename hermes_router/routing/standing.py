@@ -14,7 +14,7 @@ from hermes_router.routing.demand import Demand
 from hermes_router.routing.pacing import ahead, on_schedule_at
 from hermes_router.routing.quota import BEYOND, Meter
 from hermes_router.routing.slots import POOL_SCOPE, Group, Slot
-from hermes_router.routing.units import BY_SIZE, INPUT, MONEY, OUTPUT, REQUESTS, TOKENS, Amounts
+from hermes_router.routing.units import BY_SIZE, INPUT, MONEY, OUTPUT, REQUESTS, SHARE, TOKENS, Amounts
 
 CLAIMED_S = 0.5  # some request under way has ended after this, and nobody knows which
 SOON_S = 0.05  # what is due now is looked at again after this
@@ -23,7 +23,7 @@ MISREAD = 0.1  # by so much of its input, which is estimated from its bytes
 SHORT_S = 3_600.0
 ASKED_AGAIN_S = 60.0  # after a refusal nobody of the same size asks sooner because it may have been misjudged
 EXPECTED_OUTPUT = 1_024  # reserved where the caller set no cap
-LONG_WINDOWS = frozenset({Window.DAY, Window.MONTH, Window.PLAN})
+LONG_WINDOWS = frozenset({Window.DAY, Window.WEEK, Window.MONTH, Window.PLAN})
 
 POOL = "all paid models"
 BUDGET = "budget"
@@ -95,7 +95,7 @@ def amounts(group: Group, demand: Demand) -> Amounts:
     money = cost(group, inputs, outputs) if group.priced else 0
     if group.facts.provider.charges_cap:
         outputs = _charged(group, demand, outputs)
-    found = (1, inputs + outputs, inputs, outputs, money, 1)
+    found = (1, inputs + outputs, inputs, outputs, money, 1, 0)
     group.asked = (demand, group.memory.factor, found)
     return found
 
@@ -183,7 +183,7 @@ def too_small(slot: Slot, demand: Demand) -> bool:
         return False
     # The output can be made smaller, the input cannot.
     wanted = amounts(group, demand)
-    least = (1, wanted[2], wanted[2], 0, 0, 1)
+    least = (1, wanted[2], wanted[2], 0, 0, 1, 0)
     return any(
         m.binds and m.limit is not None and not m.once and m.origin != "learned" and least[m.code] > m.limit > 0
         for m in slot.meters
@@ -212,6 +212,8 @@ def _needed(meter: Meter, wanted: Amounts) -> int:
 
     Of a long window that would cost too much, and no more than the window has is needed in any case.
     """
+    if meter.code == SHARE:
+        return 1  # nobody knows how much it takes, but of a full window there is none
     amount = wanted[meter.code] + meter.extra
     if meter.code not in SIZES or meter.span_s > SHORT_S or meter.limit is None:
         return amount

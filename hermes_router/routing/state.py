@@ -16,7 +16,7 @@ from hermes_router.routing import claims, persist, persist_rows, plain, refusals
 from hermes_router.routing.bindings import Bindings
 from hermes_router.routing.book import Book
 from hermes_router.routing.claims import Entry, Reservation
-from hermes_router.routing.cooldown import LONG_S, Block, benched, cooled, paused
+from hermes_router.routing.cooldown import LONG_S, Block, benched, cooled, paused, revoked
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.lanes import Lanes
 from hermes_router.routing.learned import Learned, Learnt, Lesson
@@ -185,7 +185,7 @@ class RoutingState:
             money = -1 if cost_microusd is None else cost_microusd
             if money < 0 and group is not None and both >= 0:
                 money = cost(group, inputs, outputs)
-            actual = (1, both, inputs, outputs, money, 1)
+            actual = (1, both, inputs, outputs, money, 1, 0)
             if unheard:
                 claims.doubt(reservation.entries, actual, now)
         turned = claims.settle(
@@ -312,6 +312,14 @@ class RoutingState:
                     pause.tried = False
                     pause.next_try_at = now
                 _refresh(cell, now)
+
+    def revoke(self, credential: CredentialId, now: float) -> None:
+        """Nothing is left to be sent for it until its owner logs in again (contract.md: `revoked`, a try a day)."""
+        for slot in self._of(credential):
+            self.changes.judged(slot)
+            cell = slot.cells["credential"]
+            cell.pause = revoked(now)
+            _refresh(cell, now)
 
     def told_to_wait(self, credential: CredentialId, now: float) -> bool:
         """Whether the provider told one of a credential's targets to wait long: worth asking, where that is free."""

@@ -11,7 +11,7 @@ Origin = Literal["published", "learned", "owner", "told"]
 BINDING: frozenset[str] = frozenset({"learned", "owner", "told"})
 TAUGHT: frozenset[str] = frozenset({"learned", "told"})
 
-REQUESTS, TOKENS, INPUT, OUTPUT, MONEY, LEVEL = range(6)
+REQUESTS, TOKENS, INPUT, OUTPUT, MONEY, LEVEL, SHARE = range(7)
 BY_SIZE = frozenset({TOKENS, INPUT, OUTPUT, MONEY})  # it depends on the request how much of these it takes
 CODES = {
     Unit.REQUESTS: REQUESTS,
@@ -20,6 +20,7 @@ CODES = {
     Unit.OUTPUT_TOKENS: OUTPUT,
     Unit.MICROUSD: MONEY,
     Unit.CONCURRENCY: LEVEL,
+    Unit.PERCENT: SHARE,
 }
-Amounts = tuple[int, int, int, int, int, int]
+Amounts = tuple[int, int, int, int, int, int, int]
 """What one request takes of each unit, by the unit's code."""

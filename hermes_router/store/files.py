@@ -8,6 +8,7 @@ import fcntl
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,12 @@ _STALE_S: Final = 3600.0  # a temporary file this old belongs to nobody: a write
 _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone stops at the drive's cache
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes, *, still: Callable[[], bool] | None = None) -> bool:
     """Replace the file's content, 0600, in a directory made 0700 where it is missing; durable on return.
 
     At any kill there is the old file or the new one, whole. A symbolic link stays: its target is replaced. Raises
-    OSError, and PermissionError where the file is another user's; the old file is untouched then.
+    OSError, and PermissionError where the file is another user's; the old file is untouched then. `still` is asked at
+    the last moment whether that should be: False = it should not any longer, and the old file stays.
     """
     target = Path(os.path.realpath(path))
     _refuse_foreign(target)
@@ -38,12 +40,16 @@ def write_private(path: Path, data: bytes) -> None:
             file.flush()
             _to_disk(file.fileno())
             written_at = os.fstat(file.fileno()).st_mtime
+        if still is not None and not still():
+            temporary.unlink(missing_ok=True)
+            return False
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(target.parent)
     _sweep(target, written_at)
+    return True
 
 
 def read_private(path: Path, *, said: list[str] | None = None) -> bytes | None:

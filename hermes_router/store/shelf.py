@@ -170,7 +170,7 @@ class Shelf:
             if error not in self._barred.values():
                 self.said.append(f"{error.message}; {error.next_step}")
 
-    def _write(self, path: Path, write: Callable[[Path], None]) -> None:
+    def _write(self, path: Path, write: Callable[[Path], object]) -> None:
         barred = self._barred.get(path)
         if barred is not None:
             raise barred

@@ -28,6 +28,8 @@ _MAX_BYTES: Final = 16_000_000
 _MAX_MODELS: Final = 5_000
 _MAX_ID: Final = 200
 _MAX_TOKENS: Final = 1 << 31
+_MOST_EFFORTS: Final = 20
+_EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 _NOTHING: Final[Entry] = {}
 
 
@@ -91,6 +93,10 @@ def _no_price(_entry: Entry) -> Price | None:
     return None
 
 
+def _no_words(_entry: Entry) -> tuple[str, ...]:
+    return ()
+
+
 def _yes(_entry: Entry) -> bool:
     return True
 
@@ -99,7 +105,9 @@ def _yes(_entry: Entry) -> bool:
 class Family:
     """How one family writes an entry. Paths are keys joined by dots; the first that holds a number counts.
 
-    `least` = of several windows the smallest is the true one. `here` False leaves an entry out: it is listed, but gone.
+    `names` are the keys of the id: the first that holds one counts. `least` = of several windows the smallest is the
+    true one. `here` False leaves an entry out: it is listed, but gone. `lite` is the key that says which shape is asked
+    for, `efforts` reads the words for it.
     """
 
     context: tuple[str, ...] = ("context_length", "context_window", "max_context_length", "max_model_len")
@@ -111,13 +119,17 @@ class Family:
     here: Callable[[Entry], bool] = _yes
     aliases: str = ""
     window: Callable[[Entry], int | None] | None = None
+    names: tuple[str, ...] = ("id", "name")
+    lite: str = ""
+    efforts: Callable[[Entry], tuple[str, ...]] = _no_words
 
 
 def _listed(entry: Entry, family: Family, prefix: str) -> Listed | None:
-    model_id = _name(entry.get("id"), prefix) or _name(entry.get("name"), prefix)
+    model_id = next(filter(None, (_name(entry.get(key), prefix) for key in family.names)), "")
     if not model_id or not family.here(entry):
         return None
     aliases = entry.get(family.aliases) if family.aliases else None
+    lite = entry.get(family.lite) if family.lite else None
     said = {what: is_so for what, is_so in family.said(entry).items() if isinstance(is_so, bool)}
     return Listed(
         id=ModelId(model_id),
@@ -127,6 +139,8 @@ def _listed(entry: Entry, family: Family, prefix: str) -> Listed | None:
         capabilities={what: Known.YES if is_so else Known.NO for what, is_so in said.items()},
         chats=family.chats(entry),
         aliases=tuple(filter(None, (_name(one, prefix) for one in _list(aliases)[:20]))),
+        lite=lite if isinstance(lite, bool) else None,
+        efforts=family.efforts(entry),
     )
 
 
@@ -283,6 +297,20 @@ def _of_kimi(entry: Entry) -> Said:
     return {Capability.REASONING: entry.get("supports_reasoning"), Capability.IMAGES: sees}
 
 
+def _of_codex(entry: Entry) -> Said:
+    inputs = entry.get("input_modalities")
+    return {
+        Capability.REASONING: True if entry.get("supported_reasoning_levels") else None,
+        Capability.IMAGES: "image" in inputs if isinstance(inputs, list) else None,
+    }
+
+
+def _efforts(entry: Entry) -> tuple[str, ...]:
+    """The words that a model takes; `ultra` is the maker's own client's, and sent as `max` (codex.md 7)."""
+    told = [_table(one).get("effort", one) for one in _list(entry.get("supported_reasoning_levels"))]
+    return tuple(word for word in told[:_MOST_EFFORTS] if word in _EFFORTS)
+
+
 FAMILIES: Final[Mapping[str, Family]] = {
     "generic": Family(said=_parameters, chats=_writes_text, here=lambda e: e.get("active") is not False),
     "gemini": Family(  # the native list; the compatible one has ids only
@@ -315,6 +343,15 @@ FAMILIES: Final[Mapping[str, Family]] = {
         price=_dearest,
         window=_least_window,
         here=lambda e: bool(_partners(e)) or "providers" not in e,
+    ),
+    "codex": Family(  # facts/codex.md 7, 10: hidden ones are for its own client
+        names=("slug",),
+        context=("context_window",),
+        output=(),
+        said=_of_codex,
+        here=lambda e: e.get("visibility", "list") == "list",
+        lite="use_responses_lite",
+        efforts=_efforts,
     ),
     "kimi": Family(said=_of_kimi),
     "anthropic": Family(context=("max_input_tokens",), output=("max_tokens",)),

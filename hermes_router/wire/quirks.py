@@ -100,6 +100,7 @@ QUIRKS: dict[Quirk, Rule] = {
 ELSEWHERE = frozenset({
     Quirk.BARE_END, Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS, Quirk.BETAS, Quirk.HOSTED_TOOLS,
     Quirk.CACHE_MARKS, Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
-    Quirk.NATIVE_RESPONSES, Quirk.PREFILL_ECHOED,
+    Quirk.NATIVE_RESPONSES, Quirk.PREFILL_ECHOED, Quirk.CODEX_BODY, Quirk.RESPONSES_LITE, Quirk.GROUPED_TOOLS,
+    Quirk.ACCOUNT_SEALS,
 })  # fmt: skip
 """Quirks of the transport, of the answer, and of upstreams of other dialects: a Chat request shows none."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
+from hermes_router.wire.plan_windows import PLAN_SIGNS, plan_headers
 from hermes_router.wire.resets import bounded, parse_reset
 
 __all__ = ["HEADER_FAMILIES", "next_reset", "parse_reset", "retry_after", "seen"]
@@ -109,6 +110,7 @@ HEADER_FAMILIES: Final[Mapping[str, tuple[_Row, ...]]] = {
         _Row("account", Unit.REQUESTS, Window.MONTH, "x-endpoint-monthly-call-limit"),
     ),
     "generic": (*_OPENAI, _bare("x-ratelimit-", "account_model"), _bare("ratelimit-", "account_model")),
+    "codex": (),  # windows in percent, which have a reader of their own
     "none": (),
 }  # fmt: skip
 
@@ -116,7 +118,7 @@ HEADER_FAMILIES: Final[Mapping[str, tuple[_Row, ...]]] = {
 _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(header for row in rows for header in (row.limit, row.remaining) if header)
     for name, rows in HEADER_FAMILIES.items()
-}
+} | {"codex": PLAN_SIGNS}
 
 
 def _count(text: str) -> int | None:
@@ -146,7 +148,8 @@ def seen(family: str, headers: Mapping[str, str], now: float) -> tuple[QuotaSeen
     """
     for sign in _SIGNS.get(family, ()):
         if sign in headers:
-            return _read(HEADER_FAMILIES[family], headers, now)
+            rows = HEADER_FAMILIES[family]
+            return _read(rows, headers, now) if rows else plan_headers(headers, now)
     return ()
 
 

@@ -6,6 +6,7 @@ special, so that the generic judge decides. It must never know which target it w
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from hermes_router.core.clocks import next_reset
@@ -265,6 +266,10 @@ _KIMI_OTHER: Final = frozenset({"engine_overloaded_error", "exceeded_current_quo
 _CODEX_PLAN: Final = frozenset({"usage_limit_reached", "subscription_sharing_usage_limit_exceeded"})
 _CODEX_NEVER: Final = frozenset({"usage_not_included", "subscription_sharing_user_not_eligible"})
 _CODEX_POLICY: Final = frozenset({"cyber_policy", "bio_policy", "invalid_prompt"})
+_CODEX_AWAY: Final = frozenset({"subscription_sharing_usage_unavailable", "subscription_sharing_user_unavailable"})
+_CLOSED: Final = "this model is open to OpenAI's own clients only, or not to this account (the plan route may have it)"
+_TOO_OLD: Final = "this model wants a newer `version` than the row of the provider sends"
+_BLOCKED: Final = "a page instead of an answer: the network before the API turns this machine away, whatever the login"
 _CODEX_KEY: Final = frozenset(
     {"token_invalidated", "token_revoked", "token_expired", "subscription_sharing_invalid_user"}
 )
@@ -277,16 +282,29 @@ def codex(said: Said) -> UpstreamError | None:
         return limited(said, scope="account", window=Window.PLAN)
     if names & _CODEX_NEVER:
         return fail(NoCredit, said, scope="account")
-    if names & _CODEX_POLICY:
+    if names & _CODEX_POLICY or any(name.endswith("_policy") for name in names):
         return fail(ContentFiltered, said, scope="model")
     if names & _CODEX_KEY:
         return fail(CredentialRejected, said)
+    if names & _CODEX_AWAY:
+        return fail(Overloaded, said, scope="account", retry_at=told_at(said))
+    if "subscription_sharing_unsupported_capability" in names:
+        return fail(Invalid, said, param=said.param)
     if said.status == 403 and said.html:
-        return fail(Overloaded, said, scope="provider")  # a block of the address, no word on the account
-    if said.status == 400 and "not supported when using codex" in said.text:
-        return fail(ModelGone, said, scope="account_model")
+        return fail(Overloaded, replace(said, excerpt=_BLOCKED), scope="provider")
     if said.status == 429:
         return overloaded(said) if "at capacity" in said.text else limited(said, scope="account")
+    return _codex_model(said)
+
+
+def _codex_model(said: Said) -> UpstreamError | None:
+    """What is refused of one model, by one account: another account or the next model may do."""
+    if said.status in (400, 404) and "newer version of codex" in said.text:
+        return fail(ModelGone, replace(said, excerpt=_TOO_OLD), scope="account_model")
+    if said.status == 400 and "not supported when using codex" in said.text:
+        return fail(ModelGone, said, scope="account_model")
+    if said.status == 404 and not said.html and (said.param == "model" or "model not found" in said.text):
+        return fail(ModelGone, replace(said, excerpt=_CLOSED), scope="account_model")
     return None
 
 

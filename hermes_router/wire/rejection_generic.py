@@ -50,7 +50,7 @@ DAY_CLOCKS: Final[Mapping[str, str]] = {
     # was not told is not known there.
     "gemini": "America/Los_Angeles", "openrouter": "utc", "sambanova": "utc", "naga": "utc", "zai": "Asia/Shanghai",
 }  # fmt: skip
-LONG: Final = frozenset({Window.DAY, Window.MONTH, Window.PLAN})
+LONG: Final = frozenset({Window.DAY, Window.WEEK, Window.MONTH, Window.PLAN})
 
 _CREDIT: Final = re.compile(
     r"credit balance|insufficient (?:balance|credit|fund|quota)|not enough (?:credit|balance)|out of credits"

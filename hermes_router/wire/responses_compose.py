@@ -16,6 +16,7 @@ from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.content import Choice, Conversation, Text, Tool
 from hermes_router.core.errors import BadRequest, Inexpressible
 from hermes_router.wire.chat_fields import effort_of_budget, not_offered, response_format
+from hermes_router.wire.codex_request import shape
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.pairing import pair
 from hermes_router.wire.quirks_parameters import NEUTRAL, SILENT
@@ -46,14 +47,32 @@ _OURS: Final = frozenset({"reasoning", "include", "store", "tool_choice", "top_l
 
 def compose(conversation: Conversation, facts: TargetFacts, options: Options, recall: Recall) -> Rendered:
     """The whole body. Raises Inexpressible, and BadRequest where values cannot be sent on at all."""
+    codex = Quirk.CODEX_BODY in facts.quirks
+    if codex:
+        conversation, renamed = _named(conversation)
     writer = _Writer(conversation, facts, options, recall)
+    headers: tuple[tuple[str, str], ...] = ()
+    straight = True
     try:
         fields = writer.fields()
+        if codex:
+            fields, headers, straight = shape(fields, conversation, facts, writer.draft)
+            straight = straight and not renamed
         encoded = [b',"%b":%b' % (key.encode(), _ENCODE(value)) for key, value in fields.items()]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise BadRequest("the request holds values that cannot be sent on") from error
-    head = writer.recipe.bare_stream_head if options.stream else writer.recipe.plain_head
-    return Rendered(b"".join((head, *encoded, b"}")), tuple(writer.draft.notes), writer.draft.altered, fields.get(_CAP))
+    head = writer.recipe.bare_stream_head if options.stream or codex else writer.recipe.plain_head
+    body = b"".join((head, *encoded, b"}"))
+    return Rendered(body, tuple(writer.draft.notes), writer.draft.altered, fields.get(_CAP), headers, straight)
+
+
+def _named(conversation: Conversation) -> tuple[Conversation, bool]:
+    """The conversation with names of tools that are taken, and whether any is not the caller's own."""
+    tools = tuple(
+        tool._replace(plain_name="") if tool.plain_name and not _NAME.fullmatch(tool.plain_name) else tool
+        for tool in conversation.tools
+    )
+    return conversation._replace(tools=tools), tools != conversation.tools
 
 
 _CAP: Final = "max_output_tokens"
@@ -94,7 +113,7 @@ class _Writer:
         instructions = self._system(first)
         if instructions:
             out["instructions"] = instructions
-        history = History(draft, said.tools, self.facts.target.name, self.options, self.recall, plain=self.plain)
+        history = History(draft, said.tools, self.facts.maker, self.options, self.recall, plain=self.plain)
         out["input"] = [self._with_role(item) for item in (*first, *history.items(turns))]
         tools = self._tools()
         if tools:

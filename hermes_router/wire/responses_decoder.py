@@ -22,8 +22,10 @@ from hermes_router.core.events import (
     Usage,
     UsageSeen,
 )
+from hermes_router.core.observations import QuotaSeen
 from hermes_router.wire.chat_frames import count
 from hermes_router.wire.dialect import InBand, NewId
+from hermes_router.wire.plan_windows import PLAN_EVENT, plan_told
 from hermes_router.wire.responses_frames import (
     CUT,
     EVENT,
@@ -46,7 +48,7 @@ _FAILED: Final = frozenset({"failed", "cancelled", "canceled", "error"})
 
 
 class ResponsesDecoder:
-    """One upstream answer, event by event."""
+    """One upstream answer, event by event. `limits` are the windows that it told of beside its head."""
 
     def __init__(self, in_band: InBand, *, new_id: NewId, now: int, model: str, origin: str) -> None:
         self._in_band = in_band
@@ -63,6 +65,7 @@ class ResponsesDecoder:
         self.has_reasoning = False
         self._refused = False
         self._items = ItemKeeper()
+        self.limits: tuple[QuotaSeen, ...] = ()
 
     # -- frames ---------------------------------------------------------------------------------------
 
@@ -137,6 +140,9 @@ class ResponsesDecoder:
 
     def _unknown(self, event: EventFrame, data: bytes) -> list[ChatEvent]:
         """What only hosted tools and other versions say is nothing, unless it is an error without a name."""
+        if event.type == PLAN_EVENT:
+            self.limits = plan_told(_value_of(data), float(self._now))
+            return []
         if event.error and not event.type.startswith(("response.", "codex.")):
             raise self._in_band(_value_of(data))
         if not event.type and (event.detail or event.message):

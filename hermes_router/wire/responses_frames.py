@@ -11,6 +11,7 @@ import msgspec
 
 from hermes_router.core.events import BlockKind, Finish, Usage
 from hermes_router.wire.chat_frames import count, sendable
+from hermes_router.wire.responses_tools import PLAIN_NAMESPACE, flat_name
 
 TEXT_DELTA: Final = "response.output_text.delta"
 
@@ -26,6 +27,7 @@ class ItemFrame(msgspec.Struct, gc=False):
     encrypted_content: Any = None
     call_id: Any = None
     name: Any = None
+    namespace: Any = None
     arguments: Any = None
     input: Any = None
     action: Any = None
@@ -106,8 +108,12 @@ def kind_of(item: ItemFrame) -> BlockKind | None:
 
 
 def tool_of(item: ItemFrame) -> str:
-    """The name of the tool that an item calls, empty where it has none."""
-    return CLIENT_RUN.get(item.type) or (item.name if isinstance(item.name, str) else "")
+    """The flat name of the tool that an item calls, empty where it has none (`responses_tools.py`)."""
+    name = item.name if isinstance(item.name, str) else ""
+    group = item.namespace
+    if name and isinstance(group, str) and group and group != PLAIN_NAMESPACE:
+        return flat_name(group, name)
+    return CLIENT_RUN.get(item.type) or name
 
 
 def refuses(item: ItemFrame) -> bool:

@@ -62,6 +62,10 @@ _OBJECT, _LIST = ord("{"), ord("[")
 
 def pass_on(inbound: Inbound, facts: TargetFacts, options: Options, recall: Recall) -> Rendered:
     """The whole body. Raises BadRequest where values cannot be sent on, Inexpressible where a target has no word."""
+    if Quirk.CODEX_BODY in facts.quirks:
+        said = read(inbound)
+        own = {"reasoning": {}, **said.extras.get(DIALECT, {})}  # how it is to be thought, the caller says here
+        return compose(said._replace(extras={**said.extras, DIALECT: own}), facts, options, recall)
     if Quirk.NATIVE_RESPONSES not in facts.quirks and _is_rich(inbound.fields):
         return compose(read(inbound), facts, options, recall)._replace(straight=False)
     if not _is_paired(inbound.fields["input"]):  # refused everywhere, with each later turn (contract.md, Errors)
@@ -248,7 +252,7 @@ class _Passing:
             return item if len(head.content) and memoryview(head.content)[0] == _LIST else None
         mark = unwrap(data)
         seal = mark or Seal(DIALECT, "encrypted", data)
-        if not goes_back(seal, self.facts.target.name, self.options, self.recall):
+        if not goes_back(seal, self.facts.maker, self.options, self.recall):
             return None
         if mark is None:
             return item

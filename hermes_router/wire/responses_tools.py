@@ -16,7 +16,7 @@ from msgspec import Raw
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.inbound import Inbound
 
-__all__ = ["CallShape", "Declared", "FlatNames", "Restore", "Toolset", "flatten", "restorer", "toolset"]
+__all__ = ["CallShape", "Declared", "FlatNames", "Restore", "Toolset", "flat_name", "flatten", "restorer", "toolset"]
 
 PLAIN_NAMESPACE: Final = "functions"
 """The namespace that callers wrap their plain tools into (codex.md 6.3): its tools keep their own names."""
@@ -77,7 +77,7 @@ class FlatNames:
         known = self._known.get((namespace, name))
         if known is None and not namespace:
             known = self._any.get(name)
-        return known or _wanted(namespace, name)
+        return known or flat_name(namespace, name)
 
 
 class Restore:
@@ -177,7 +177,7 @@ def _declare(
 
 def _named(found: Mapping[tuple[str, str], Declared]) -> tuple[Declared, ...]:
     """All with their flat names. What needs no new name keeps its own, whatever comes before it."""
-    wanted = {key: _wanted(*key) for key in found}
+    wanted = {key: flat_name(*key) for key in found}
     names: dict[tuple[str, str], str] = {}
     used: set[str] = set()
     for untouched in (True, False):
@@ -188,7 +188,8 @@ def _named(found: Mapping[tuple[str, str], Declared]) -> tuple[Declared, ...]:
     return tuple(tool._replace(flat=names[key]) for key, tool in found.items())
 
 
-def _wanted(namespace: str, name: str) -> str:
+def flat_name(namespace: str, name: str) -> str:
+    """What a tool of a namespace is called where there are none, as long as no other is called so."""
     full = f"{namespace}__{name}" if namespace and namespace != PLAIN_NAMESPACE else name
     flat = _ODD.sub("_", full)
     return flat if len(flat) <= _NAME_MAX else _suffixed((namespace, name), flat, 0)

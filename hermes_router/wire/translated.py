@@ -15,6 +15,7 @@ from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
 __all__ = ["FoldLane", "RawLane", "TranslatedLane"]
 
 _MOST_HELD = 64 * 1024 * 1024
+_NOT_THE_CALLERS = b"codex."  # what a plan's backend says of the account, to the account's owner
 
 
 class _EventLane:
@@ -199,6 +200,9 @@ class RawLane(TranslatedLane):
         if self._raw is False:
             return super()._frame(frame)
         if not frame.data:
+            return b""
+        if frame.name.startswith(_NOT_THE_CALLERS):
+            self.decoder.feed(frame)
             return b""
         splice = self._splice
         if self._raw and not self._held and b"\n" not in frame.data:

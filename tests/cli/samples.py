@@ -47,6 +47,14 @@ def credential(provider_name: str, tail: str = "2f9a", **changes: object) -> t.C
     return t.CredentialRow(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def account(tail: str = "acc1", **changes: object) -> t.AccountRow:
+    values: dict[str, object] = {
+        "provider": "codex", "id": f"id-codex-{tail}", "tail": tail, "email": "ada@example.test", "plan": "plus",
+        "expires_at": NOW + 9 * 86_400,
+    }  # fmt: skip
+    return t.AccountRow(**{**values, **changes})  # type: ignore[arg-type]
+
+
 PROVIDERS = [
     provider("groq", "Groq", keys=2, targets=4, ready=4),
     provider("mistral", "Mistral AI", keys=1, targets=1, ready=0),

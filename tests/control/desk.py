@@ -23,6 +23,8 @@ START = 1_790_000_000.0
 STRANGER = 1500
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as somebody else")
 
+ACCOUNT = t.AccountRow(provider="codex", id="a1", tail="abcd")
+
 HEADERS = {"hermes-version": VERSION, "hermes-api": str(t.API)}
 
 
@@ -127,6 +129,30 @@ class Desk:
     async def migrate(self, asked: t.Migrate) -> t.Done:
         await self._note("migrate", asked)
         return t.Done()
+
+    async def import_login(self, asked: t.ImportLogin) -> t.Imported:
+        await self._note("import_login", asked)
+        return t.Imported(row=ACCOUNT, outcome="stored")
+
+    async def begin_login(self, asked: t.BeginLogin) -> t.Login:
+        await self._note("begin_login", asked)
+        return t.Login(id="l1", state="waiting", route=asked.route, way=asked.way)
+
+    async def login(self, ident: str) -> t.Login:
+        await self._note("login", ident)
+        return t.Login(id=ident, state="done", route="plan", way="browser", row=ACCOUNT)
+
+    async def paste_login(self, ident: str, asked: t.PasteLogin) -> t.Login:
+        await self._note("paste_login", ident, asked)
+        return t.Login(id=ident, state="waiting", route="plan", way="browser")
+
+    async def end_login(self, ident: str) -> t.Done:
+        await self._note("end_login", ident)
+        return t.Done()
+
+    async def refresh_accounts(self, asked: t.RefreshAccounts) -> t.Refreshed:
+        await self._note("refresh_accounts", asked)
+        return t.Refreshed(rows=[])
 
     async def config(self) -> t.Config:
         await self._note("config")

@@ -37,6 +37,15 @@ CANARY = "sk-canary-0123456789"
 
 # Method, path, JSON body, the call that the backend gets, and the answer's type.
 CALLS: list[tuple[str, str, t.Type | None, tuple[Any, ...], Any]] = [
+    ("POST", "/v1/accounts/import", t.ImportLogin(provider="codex", path="/x"),
+     ("import_login", t.ImportLogin(provider="codex", path="/x")), t.Imported),
+    ("POST", "/v1/accounts/login", t.BeginLogin(provider="codex", way="device"),
+     ("begin_login", t.BeginLogin(provider="codex", way="device")), t.Login),
+    ("DELETE", "/v1/accounts/login/l%201", None, ("end_login", "l 1"), t.Done),
+    ("GET", "/v1/accounts/login/l1", None, ("login", "l1"), t.Login),
+    ("POST", "/v1/accounts/login/l1", t.PasteLogin(text="x"), ("paste_login", "l1", t.PasteLogin(text="x")), t.Login),
+    ("POST", "/v1/accounts/refresh", t.RefreshAccounts(provider="codex"),
+     ("refresh_accounts", t.RefreshAccounts(provider="codex")), t.Refreshed),
     ("POST", "/v1/ask", t.Ask(text="hi"), ("ask", t.Ask(text="hi")), t.Answer),
     ("GET", "/v1/config", None, ("config",), t.Config),
     ("PATCH", "/v1/config", t.ChangeConfig(changes={"A": None, "B": "1"}),

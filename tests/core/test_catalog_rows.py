@@ -169,3 +169,19 @@ def test_no_table_breaks_the_parser(tables: dict[str, Any]) -> None:
     rows, errors = parse_rows(tables, where="x")
     assert set(rows) <= set(tables)
     assert len(rows) == len(tables) or errors
+
+
+def test_other_ways_to_a_provider() -> None:
+    """A row may have ways beside its own address: each names a row, and quirks on top; a fault is named."""
+    rows, errors = _parse(GOOD + '\n[acme.routes.plan]\naddress_of = "openai"\nquirks = ["grouped_tools"]\n')
+    assert errors == []
+    route = rows["acme"].routes["plan"]
+    assert (route.address_of, route.quirks) == ("openai", {Quirk.GROUPED_TOOLS})
+    for wrong in (
+        '[acme.routes]\nplan = "openai"\n',
+        '[acme.routes.plan]\nquirks = ["nonsense"]\n',
+        "[acme.routes.p]\n",
+    ):
+        rows, errors = _parse(f"{GOOD}\n{wrong}")
+        assert "acme" not in rows
+        assert "routes" in str(errors[0])

@@ -38,6 +38,13 @@ def test_where_a_list_may_lie() -> None:
     assert read.path("usages") is read.path("https://x.test/usages") is read.path("/u?x") is None
 
 
+def test_whole_urls_of_a_row() -> None:
+    """Where accounts log in: http for a server of one's own, never with a password or a query in it."""
+    assert read.url("https://auth.acme.test/") == "https://auth.acme.test"
+    assert read.url("http://127.0.0.1:9/root") == "http://127.0.0.1:9/root"
+    assert read.url("https://u:p@acme.test") is read.url("/path") is read.url(5) is None
+
+
 def test_booleans_are_no_numbers() -> None:
     """TOML's true is neither 1 token nor tier 1."""
     assert read.count(value=True) is None

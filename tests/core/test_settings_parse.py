@@ -196,6 +196,19 @@ def test_an_oauth_row_has_no_key_variable() -> None:
     assert _env(CODEX_API_KEY="k")[1] == ()
 
 
+def test_where_accounts_log_in_is_a_word_for_rows_of_accounts_only() -> None:
+    """CODEX_AUTH_URL and CODEX_USAGE_URL move them; elsewhere the names mean nothing, and a wrong one is named."""
+    settings, _, errors = _env(
+        CODEX_AUTH_URL="http://127.0.0.1:9/", CODEX_USAGE_URL="http://127.0.0.1:9/usage", GROQ_AUTH_URL="http://x.test"
+    )
+    assert errors == []
+    assert settings.provider("codex").auth_url == "http://127.0.0.1:9"
+    assert settings.provider("codex").usage_url == "http://127.0.0.1:9/usage"
+    assert settings.provider("groq").auth_url is None
+    [error] = _env(CODEX_AUTH_URL="auth.openai.com")[2]
+    assert "CODEX_AUTH_URL" in str(error)
+
+
 def test_a_row_of_ones_own_takes_its_name_back() -> None:
     """A name derived from one row is never another row's alias: [moonshot] gets MOONSHOT_API_KEY."""
     own, errors = parse_rows({"moonshot": {"endpoints": {"openai_chat": "https://m.test"}}}, where="own")

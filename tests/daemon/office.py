@@ -20,6 +20,7 @@ from hermes_router.sandbox.providers import FakeProvider
 from hermes_router.sandbox.server import Sandbox
 from hermes_router.server.app import listen
 from hermes_router.store.router_keys import RouterKeyStore
+from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 from hermes_router.store.vault import CredentialStore
 
@@ -75,6 +76,7 @@ class Office:
             clock=self.clock,
             usage=self.usage,
             router_keys=self.router_keys,
+            tokens=TokenFile(self.places.codex_accounts, now=now),
         )
         self.backend: DaemonBackend = furnish(
             self.daemon,
@@ -98,6 +100,8 @@ class Office:
         await self.http.close()
         await self.daemon.runner.shutdown_within(1.0)
         await self.daemon.supervisor.stop()
+        assert self.daemon.accounts is not None
+        await self.daemon.accounts.close()
         await self.daemon.transport.close()
         await asyncio.to_thread(self.usage.close, 5.0)
         await self.sandbox.stop()

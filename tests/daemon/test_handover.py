@@ -279,6 +279,7 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
             usage=usage,
             ledger=None,
             recent=SimpleNamespace(behind=usage),
+            accounts=None,
             supervisor=SimpleNamespace(stop=nothing),
             engine=SimpleNamespace(state=told, limits=told),
             start_tasks=lambda: None,

@@ -25,6 +25,7 @@ def _live() -> LiveModels:
             ModelId("a"), 9, 5, Price(1, 2), {Capability.TOOLS: Known.YES, Capability.IMAGES: Known.NO}, True, ("b",)
         ),
         Listed(ModelId("c"), chats=False),
+        Listed(ModelId("d"), lite=False, efforts=("low", "max")),
     )
     live = LiveModels({"p": LiveList(models, NOW - 5, "http://p")})
     live.absences["p"] = {"gone": Absence(NOW - 90, vanished=True), "missing": Absence(NOW - 5)}
@@ -53,7 +54,7 @@ def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
     assert log.lines == []
     write_models_file(path, to_bytes(_live()))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(read_models_file(path, NOW, log).lists["p"]) == 2
+    assert len(read_models_file(path, NOW, log).lists["p"]) == 3
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"version":2,"providers":{}}', b"\xff\xfe", b'{"version":1}'])

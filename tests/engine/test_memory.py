@@ -1,11 +1,13 @@
 """The memory hands artefacts back to whom they belong, and to nobody else; it is bounded and shows nothing."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from hermes_router.core.catalog import ModelSpec, ProviderSpec, TargetFacts
+from hermes_router.core.catalog import ModelSpec, ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.content import Reasoning, Seal
 from hermes_router.core.events import Answer, Block, BlockKind
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
@@ -310,3 +312,20 @@ def test_remembered_makers_are_bounded(memory, monkeypatch):
         seal = Seal("anthropic_messages", "signature", f"s{number}")
         memory.keep_answer(facts("a", "m"), Answer(blocks=[Block(BlockKind.REASONING, "x", seal=seal)]), "")
     assert [memory.made_by(f"s{n}") for n in range(3)] == [None, ("a", "m"), ("a", "m")]
+
+
+def test_a_thought_sealed_to_an_account_is_that_accounts(memory):
+    """Where a row says so, another account of the same model is another maker (codex.md 6.2)."""
+    bound = facts("codex", "m")
+    own = replace(bound, quirks=frozenset({Quirk.ACCOUNT_SEALS}))
+    credential = replace(bound.credential, id=CredentialId("ef01"))
+    other = replace(own, credential=credential, target=Target(own.provider.name, own.model.id, credential.id))
+    thought = Block(BlockKind.REASONING, seal=Seal("openai_responses", "encrypted", "blob"))
+    call = Block(BlockKind.TOOL_CALL, text="{}", call_id="c", name="t")
+    memory.keep_answer(own, Answer("i", "m", 1, (thought, call)))
+    assert memory.recall_for(own).thoughts("c", "t", "{}")
+    assert memory.recall_for(own).made_here("blob")
+    assert not memory.recall_for(other).thoughts("c", "t", "{}")
+    assert memory.recall_for(other).made_here("blob") is False
+    assert own.maker != other.maker
+    assert bound.maker == bound.target.name

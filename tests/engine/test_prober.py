@@ -451,3 +451,15 @@ def test_a_wrong_schema_of_a_callers_says_nothing_of_the_model() -> None:
         world.engine.prober.failed(world.facts[0], error, demand)
     learned = world.engine.state.learned.of("a", "m")
     assert learned.capability(Capability.JSON_SCHEMA, world.facts[0].model, world.clock.now()) is not Known.NO
+
+
+def test_another_version_of_the_list_is_worth_reading() -> None:
+    """The version that answers name is the account's: two accounts with lists of their own are no change."""
+    world = World(target("a/m", key="k1"), target("a/m", key="k2"))
+    one, two = world.facts
+    asks = world.engine.prober
+    for facts, version in ((one, "1"), (two, "2"), (one, "1"), (two, "2")):
+        asks.listed_as(facts, version)
+    assert asks.unknown_models == set()
+    asks.listed_as(one, "3")
+    assert asks.unknown_models == {"a"}

@@ -17,7 +17,7 @@ from hermes_router.core.catalog import (
     TargetFacts,
 )
 from hermes_router.core.catalog_rows import overlay
-from hermes_router.core.ids import ModelId
+from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName
 from hermes_router.core.live_lists import Listed, LiveList
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings_parse import parse_settings
@@ -431,3 +431,43 @@ def test_a_budget_of_a_provider_is_a_window_of_all_its_models() -> None:
         assert [(r.amount, r.window, r.scope, r.resets, r.origin) for r in money] == [
             (2_000_000, Window.DAY, "provider", "utc", "owner")
         ]
+
+
+def _codex(*routes: str, lists: LiveView | None = None, **variables: str) -> tuple[TargetFacts, ...]:
+    """The codex targets of accounts that go these ways."""
+    catalog, _ = overlay(_SHIPPED, {}, shipped_where="ours", own_where="own")
+    said = {name: (value, "e") for name, value in variables.items()}
+    settings, _, _ = parse_settings([("environment", said)], catalog)
+    accounts = [
+        Credential(
+            CredentialId(f"{n}" * 16), ProviderName("codex"), AccountId(f"a{n}"), "oauth", "r", "a", "login", way
+        )
+        for n, way in enumerate(routes)
+    ]
+    return take_snapshot(1, settings, catalog, accounts, lists=lists or LiveView()).facts
+
+
+def test_accounts_of_one_provider_may_go_different_ways() -> None:
+    """The plan route has the address of another row, as its owner has it, and asks for grouped tools; an unknown way rests."""
+    facts = _codex("", "plan", "tunnel", CODEX_MODEL="gpt-5.5", OPENAI_BASE_URL="http://o.test/v1")
+    ways = [(one.base_url, one.url_of("openai_responses"), Quirk.GROUPED_TOOLS in one.quirks) for one in facts]
+    backend = "https://chatgpt.com/backend-api/codex"
+    assert ways[:2] == [(backend, backend, False), ("http://o.test/v1", "http://o.test/v1", True)]
+    assert [one.disabled is None for one in facts] == [True, True, False]
+    assert facts[0].maker != facts[1].maker  # what one account seals, the other cannot read
+
+
+def test_the_list_says_which_shape_a_model_wants() -> None:
+    """What is listed now overrules the row, for models of the row, for others, and for efforts; silence changes nothing."""
+    models = (
+        Listed(ModelId("gpt-5.5"), lite=True, efforts=("low",)),
+        Listed(ModelId("gpt-6.1-sol"), lite=False),
+        Listed(ModelId("new"), lite=True),
+        Listed(ModelId("gpt-6-luna")),
+    )
+    view = LiveView({"codex": LiveList(models, 1.0, "https://chatgpt.com/backend-api/codex")})
+    facts = _codex("", lists=view, CODEX_MODEL="gpt-5.5,gpt-6.1-sol,new,gpt-6-luna")
+    assert [Quirk.RESPONSES_LITE in one.quirks for one in facts] == [True, False, True, True]
+    assert facts[0].effort_levels == ("low",)
+    assert facts[3].effort_levels == ("low", "medium", "high", "max")
+    assert Quirk.RESPONSES_LITE not in _codex("", CODEX_MODEL="gpt-5.5")[0].quirks

@@ -488,3 +488,16 @@ def test_sizes_are_those_that_plans_went_by(make) -> None:
     groups = [x.state.slot(a.target).group for x in (w, other)]
     assert groups[0].hard_max == groups[1].hard_max == 10_000 - 1_024
     assert [group.memory.factor for group in groups] == [pytest.approx(1 + 0.05 / 3)] * 2
+
+
+def test_a_full_share_of_a_plan_outlasts_a_restart(world, make) -> None:
+    """What a plan's week was told to hold is known to the next process, until its reset."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.seen(a.target, [QuotaSeen("account", Unit.PERCENT, Window.WEEK, 100, 0, w.now + 400_000)], w.now)
+    other = World(a)
+    other.state.load(w.state.dump(w.now), other.roster, w.now)
+    assert (other.status(a).state, other.status(a).until) == ("cooling", w.now + 400_000)
+    other.now = w.now + 400_001
+    assert other.status(a).state == "ready"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import ProviderName
-from hermes_router.core.observations import QuotaSeen, Scope, Unit, Window
+from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
 from hermes_router.routing.claims import Reservation, settle
 from hermes_router.routing.quota import GRACE_S, MOST_SLICES, SLICES, TRIAL_FIRST_S, Meter
 
@@ -52,10 +52,10 @@ def test_a_claim_is_replaced_by_what_was_used() -> None:
     """Settling gives back what was not used; an unreported amount stands; nothing sent gives all back."""
     one = meter(Unit.TOKENS, limit=1_000)
     entry = charge(one, 400, 0.0)
-    settle([entry], (1, 150, 100, 50, 0, 1))
+    settle([entry], (1, 150, 100, 50, 0, 1, 0))
     assert one.used == 150
     entry = charge(one, 400, 0.0)
-    settle([entry], (1, -1, -1, -1, -1, 1))
+    settle([entry], (1, -1, -1, -1, -1, 1, 0))
     assert one.used == 550
     entry = charge(one, 300, 0.0)
     settle([entry], None)
@@ -77,7 +77,7 @@ def test_concurrency_is_a_level() -> None:
     one = meter(Unit.CONCURRENCY, Window.NONE, limit=1)
     entry = charge(one, 1, 0.0)
     assert not one.fits(1, 1e9)
-    settle([entry], (1, 5, 5, 0, 0, 1))
+    settle([entry], (1, 5, 5, 0, 0, 1, 0))
     assert one.fits(1, 0.0)
 
 
@@ -116,7 +116,7 @@ def test_what_is_told_counts_requests_under_way() -> None:
     one = meter(limit=None, origin="published")
     entry = charge(one, 1, 0.0)
     one.told(told(7, 10), 0.0)
-    settle([entry], (1, 5, 5, 0, 0, 1))
+    settle([entry], (1, 5, 5, 0, 0, 1, 0))
     assert one.left(0.0) == 7
 
 
@@ -184,11 +184,11 @@ def test_settled_claims_leave_exactly_what_was_used(clock: str, requests: list[t
         if outcome == "late":
             under_way.append((entry, now))
         else:
-            settle([entry], None if outcome == "unsent" else (1, 2, 0, 0, 0, 1))
+            settle([entry], None if outcome == "unsent" else (1, 2, 0, 0, 0, 1, 0))
             done.append((now, 2 if outcome == "used" else 0))
     now += 20.0
     for entry, at in under_way:
-        settle([entry], (1, 3, 0, 0, 0, 1))
+        settle([entry], (1, 3, 0, 0, 0, 1, 0))
         done.append((at, 3))
     used = one.count(now)
     if clock == "utc":
@@ -423,7 +423,7 @@ def test_what_a_provider_only_claims_is_free_again_with_the_answers_end() -> Non
     entry = charge(one, 5_000, 1_000.0)
     one.told(QuotaSeen("provider", Unit.TOKENS, Window.MINUTE, 8_000, 3_000, 1_059.0), 1_000.4, (5_000, entry[2]))
     assert not one.fits(4_000, 1_001.0)
-    settle([entry], (1, 700, 650, 50, 0, 1), admitted=True)
+    settle([entry], (1, 700, 650, 50, 0, 1, 0), admitted=True)
     assert one.count(1_001.0) <= 700
     assert one.fits(4_000, 1_001.0)
 
@@ -449,3 +449,20 @@ def test_an_older_answer_says_nothing_new() -> None:
     one.told(told(10, 20, 60.0), 1.0, (1, second[2]))
     one.told(told(19, 20, 60.0), 1.5, (1, first[2]))
     assert one.left(1.5) == 10
+
+
+def test_a_share_of_a_plan_is_only_ever_told() -> None:
+    """No request knows its share: claims change nothing, what is told counts, and a reset empties the window."""
+    one = Meter(SCOPE, Unit.PERCENT, Window.WEEK)
+    one.told(QuotaSeen("account", Unit.PERCENT, Window.WEEK, 100, 40, 5_000.0), 0.0)
+    assert one.left(0.0) == 40
+    mark = one.charge(0, 1.0)
+    one.told(QuotaSeen("account", Unit.PERCENT, Window.WEEK, 100, 55, 5_000.0), 2.0, (0, mark))
+    assert one.left(2.0) == 55  # it may fall, too: credit was given back
+    one.told(QuotaSeen("account", Unit.PERCENT, Window.WEEK, 100, 0, 5_000.0), 3.0)
+    assert (one.full_until(3.0), one.fits(1, 4_999.0)) == (5_000.0, False)
+    assert one.left(5_000.0) == 100
+    half = WINDOW_SECONDS[Window.WEEK] / 2
+    for now in (6_000.0, 6_001.0):  # by chance just what a bucket would say that refills evenly
+        one.told(QuotaSeen("account", Unit.PERCENT, Window.WEEK, 100, 50, now + half), now)
+    assert one.left(6_001.0 + half / 2) == 50

@@ -109,7 +109,7 @@ def test_what_a_request_is_expected_to_take(world, make, want) -> None:
     group = w.state.slot(a.target).group
     demand = want(text_bytes=3_600, max_output_tokens=9_000)
     inputs = demand.input_tokens
-    assert amounts(group, demand) == (1, inputs + 500, inputs, 500, (inputs + 500) * 2, 1)
+    assert amounts(group, demand) == (1, inputs + 500, inputs, 500, (inputs + 500) * 2, 1, 0)
 
 
 def test_holds_tell_quota_from_the_rest(world, make, want) -> None:
@@ -282,3 +282,21 @@ def test_a_minute_of_tokens_keeps_a_little_room_for_what_a_size_is_off(world, ma
     assert w.take(want(max_output_tokens=1_900 - sized)) is not None
     w.later(120.0)
     assert w.take(want(max_output_tokens=8_000 - sized)) is not None
+
+
+def test_a_full_share_of_a_plan_holds_its_account(world, make, want) -> None:
+    """All models of the account rest until the reset that was told; the other account does not."""
+    one, two, other = make("a/m", account="x"), make("a/n", account="x"), make("a/m", key="k2", account="y")
+    w = world(one, two, other)
+    w.state.adopt(w.roster)
+    told = [QuotaSeen("account", Unit.PERCENT, Window.PLAN, 100, 0, w.now + 600)]
+    w.state.seen(one.target, told, w.now)
+    for facts in (one, two):
+        assert (w.status(facts).state, w.status(facts).until) == ("cooling", w.now + 600)
+        [hold] = holds(w.state.slot(facts.target), want(), w.now)
+        assert (hold.limited, hold.until) == (True, w.now + 600)
+    assert w.status(other).state == "ready"
+    for _ in range(3):
+        assert w.take().facts is other
+    w.now += 601
+    assert w.status(one).state == "ready"

@@ -210,6 +210,21 @@ def test_a_key_that_proved_good_is_in_use_again(world, make) -> None:
     assert w.status(a).state == "cooling"
 
 
+def test_a_login_that_has_ended_is_revoked_until_there_is_another(world, make) -> None:
+    """Revoked at once, a try a day at most; new tokens end that."""
+    a = make("a/m")
+    w = world(a)
+    w.state.adopt(w.roster)
+    w.state.revoke(a.target.credential, w.now)
+    assert w.status(a).state == "revoked"
+    assert w.who() is None
+    w.now += 86_000.0
+    assert w.who() is None
+    w.state.proved(a.target.credential, w.now)
+    assert w.status(a).state == "ready"
+    assert w.who() == "a/m#k1"
+
+
 def test_credit_is_asked_for_again_when_the_key_proved_good(world, make) -> None:
     """A good key says nothing of its account's credit: one real request may ask, at once."""
     a = make("a/m")

@@ -42,11 +42,11 @@ def test_what_the_providers_count_holds_of_a_claim_comes_back_with_its_end() -> 
     small = asked(one, 2_000, 1_000.0)
     held = one.told(said(1_100), 1_000.4, small)
     assert held == 1_100
-    settle([(one, *small)], (1, 1_150, 1_100, 50, 0, 1), admitted=True, held={one: held})
+    settle([(one, *small)], (1, 1_150, 1_100, 50, 0, 1, 0), admitted=True, held={one: held})
     capped = asked(one, 4_700, 1_002.0)
     held = one.told(said(5_800), 1_002.4, capped)
     assert held == 4_700
-    settle([(one, *capped)], (1, 600, 580, 20, 0, 1), admitted=True, held={one: held})
+    settle([(one, *capped)], (1, 600, 580, 20, 0, 1, 0), admitted=True, held={one: held})
     assert one.count(1_002.5) <= 1_100 + 600
 
 

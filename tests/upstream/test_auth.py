@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hermes_router import __version__
+from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, Route, Tokens, account_of_tokens
 from hermes_router.core.catalog import ModelSpec, ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Secret, Target
 from hermes_router.upstream.auth import HeaderAuthorizer, bearer
@@ -39,6 +40,48 @@ def test_a_bearer_secret_is_in_authorization_only(auth):
     headers = HeaderAuthorizer(Vault()).headers(_facts(auth), caller_agent="")
     assert headers["authorization"] == f"Bearer {KEY}"
     assert [name for name, value in headers.items() if KEY in value] == ["authorization"]
+
+
+class Accounts:
+    """The account in use, as the test sets it."""
+
+    def __init__(self, account: CodexAccount | None) -> None:
+        self.account = account
+
+    def in_use(self, ident: CredentialId) -> CodexAccount | None:
+        return self.account
+
+    def renew(self, ident: CredentialId, used: CodexAccount | None, done: object) -> None:
+        raise AssertionError("nobody is asked to renew for a header")
+
+
+def _account(token: str, route: Route = "backend", **more: bool) -> CodexAccount:
+    tokens = Tokens(Secret(token))
+    found = account_of_tokens(tokens, now=1.0, route=route, client_id=BACKEND_CLIENT_ID, account_id="acc-1")
+    return replace(found, **more)
+
+
+def test_an_account_sends_the_tokens_of_the_moment():
+    """Headers last until there are other tokens; the account is named on the backend and not on the plan route."""
+    vault, accounts, facts = Vault(), Accounts(_account("tok-1")), _facts("oauth", kind="oauth")
+    authorizer = HeaderAuthorizer(vault, accounts)
+    first = authorizer.headers(facts, caller_agent="")
+    assert (first["authorization"], first["chatgpt-account-id"]) == ("Bearer tok-1", "acc-1")
+    assert "x-openai-fedramp" not in first
+    assert authorizer.headers(facts, caller_agent="") is first
+    accounts.account = _account("tok-2", fedramp=True)
+    second = authorizer.headers(facts, caller_agent="")
+    assert (second["authorization"], second["x-openai-fedramp"]) == ("Bearer tok-2", "true")
+    accounts.account = _account("tok-3", "plan")
+    assert "chatgpt-account-id" not in authorizer.headers(facts, caller_agent="")
+    assert vault.asked == 0
+
+
+def test_an_account_without_anything_to_send_raises():
+    """Its login has ended, or nobody keeps accounts here: nothing is sent."""
+    for accounts in (Accounts(None), None):
+        with pytest.raises(KeyError):
+            HeaderAuthorizer(Vault(), accounts).headers(_facts("oauth", kind="oauth"), caller_agent="")
 
 
 def test_an_x_api_key_secret_is_in_x_api_key_only():

@@ -259,3 +259,18 @@ async def test_trouble_is_an_upstream_error(rows: Any) -> None:
     with pytest.raises(UpstreamError, match="address"):
         await read_list(transport, rows["groq"], "nonsense", {}, own_address=True, now=0)
     await transport.close()
+
+
+def test_codex() -> None:
+    """codex.md 7: slugs under `models`; hidden ones left out; the shape and the efforts a model wants, `ultra` aside."""
+    levels = [{"effort": word} for word in ("low", "high", "max", "ultra")]
+    entry = {
+        "slug": "gpt-9", "name": "GPT", "visibility": "list", "use_responses_lite": True, "context_window": 272_000,
+        "supported_reasoning_levels": levels, "input_modalities": ["text", "image"], "model_messages": {"x": "y"},
+    }  # fmt: skip
+    hidden = {**entry, "slug": "auto-review", "visibility": "hide"}
+    bare = {"slug": "gpt-8", "use_responses_lite": "yes"}
+    one, two = read_models(json.dumps({"models": [entry, hidden, bare]}).encode(), "codex")
+    assert (one.id, one.context, one.lite, one.efforts) == ("gpt-9", 272_000, True, ("low", "high", "max"))
+    assert one.capabilities == {Capability.REASONING: YES, Capability.IMAGES: YES}
+    assert (two.id, two.context, two.lite, two.efforts, two.capabilities) == ("gpt-8", None, None, (), {})

@@ -489,3 +489,26 @@ def test_a_unary_body_of_garbage_raises_only_upstream_errors(body: bytes) -> Non
         return
     check_events(events)
     assert isinstance(events[-1], Finished)
+
+
+def test_a_call_within_a_namespace_has_a_flat_name() -> None:
+    """codex.md 6.3: calls may name the namespace of their tool; that of plain tools says nothing."""
+    for group, name in (("functions", "find"), ("mcp__notes", "mcp__notes__find"), (None, "find"), (7, "find")):
+        item = {**function("fc_1", "call_1", "find"), "namespace": group}
+        events = decode(created(), added(0, item), done(0, {**item, "arguments": "{}"}), ended())
+        [opened] = [event for event in events if isinstance(event, Opened)]
+        assert opened.name == name
+
+
+def test_what_a_plan_has_left_is_told_beside_the_answer() -> None:
+    """codex.md 8: `codex.rate_limits` is no part of the answer, and is read; other words of the backend are nothing."""
+    one = decoder()
+    for event in (
+        created(),
+        {"type": "keepalive"},
+        {"type": "codex.response.metadata", "headers": {"openai-model": "x"}},
+        {"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 20, "window_minutes": 300}}},
+    ):
+        one.feed(Frame(json.dumps(event).encode(), event["type"].encode()))
+    [window] = one.limits
+    assert (window.unit, window.remaining) == ("percent", 80)
