@@ -57,7 +57,9 @@ def judge(out: Outcome) -> list[Fault]:
 
 def must_finish(out: Outcome) -> bool:
     """Whether the caller had to get a whole answer: some target could serve, and its part could be joined."""
-    return out.kind in {"plain", "capped"}
+    if out.kind == "capped":  # whoever begins anew spends the cap, and one of the continuations, on what was said
+        return not any(one.disobeyed for one in out.attempts)
+    return out.kind == "plain"
 
 
 def _finished(out: Outcome) -> list[Fault]:
