@@ -31,7 +31,7 @@ from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.reading import Reading
-from hermes_router.engine.resumption import Resumption, may_fold
+from hermes_router.engine.resumption import Resumption, may_fold, tokens_of
 from hermes_router.engine.search import Search
 from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
@@ -186,6 +186,8 @@ class Exchange:
         way = delivery.splice.way
         if way == "stop" or self._resumption.spent or (way == "on" and not self._asking.readable):
             raise error
+        if way == "on":
+            self._search.resend(tokens_of(delivery.splice.shown.chars))
         return other_way
 
     def _follow(self, facts: TargetFacts, error: UpstreamError) -> None:

@@ -26,7 +26,7 @@ from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.splice import Splice
 
-__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on"]
+__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on", "tokens_of"]
 
 MOST_CONTINUATIONS = 3
 _CHARS_PER_TOKEN = 4
@@ -51,6 +51,11 @@ def _is_one_text(inbound: Inbound) -> bool:
         return False
     modalities = inbound.fields.get("modalities")
     return modalities is None or b'"audio"' not in bytes(modalities)
+
+
+def tokens_of(chars: int) -> int:
+    """What text of so many characters adds to a request, as estimated."""
+    return chars // _CHARS_PER_TOKEN
 
 
 class Resumption:
@@ -93,7 +98,7 @@ class Resumption:
         prefill = self._prefill(facts)
         asked, went_on = asking.going_on(facts, options, recall, shown, prefill=prefill, ended=splice.text_ended)
         self.by = went_on.by
-        self.resent_tokens = len(shown) // _CHARS_PER_TOKEN
+        self.resent_tokens = tokens_of(len(shown))
         return asked, went_on.seam
 
     def _prefill(self, facts: TargetFacts) -> Known:

@@ -357,6 +357,22 @@ async def test_a_field_that_is_refused_is_left_out_when_an_answer_goes_on() -> N
     assert run.out.text == HALF + REST
 
 
+async def test_who_goes_on_must_take_the_answer_too() -> None:
+    """The request has grown by what was shown: a window that just held the prompt is not asked."""
+    world = World(target("a/m"), target("b/m", context=1_000), target("c/m"))
+    run = world.start(max_tokens=400)
+    await turns()
+    text = "".join(f"Line {number} of a story that goes on and on.\n" for number in range(120))
+    flight = world.transport.last.head().data(ROLE, say(text))
+    await turns()
+    flight.fail(Truncated("cut"))
+    await turns()
+    assert world.transport.last.provider == "c"
+    world.transport.last.stream(ROLE, say(anchor_of(text).text + "\nThe end."), STOP, DONE)
+    await run.over()
+    assert run.out.text == text + "The end."
+
+
 # --- answers that are wanted whole ----------------------------------------------------------------------------
 
 
