@@ -1,5 +1,7 @@
 """`make bench`: all gateways in one run, their rounds interleaved, the median of each figure, and the bars.
 
+CPU of a request is taken apart from the rounds, with all gateways alive at once and asked in turns (`paired.py`).
+
 Exit code: 0 when every gateway answered rightly, whatever the figures; 1 when the router did not.
 """
 
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import command_line, dialects, gateways, measure, report
+from bench import command_line, dialects, gateways, measure, paired, report
 
 
 def _say(text: str) -> None:
@@ -78,6 +80,26 @@ class Bench:
             self.failed[name] = str(error)
             _say(f"{name} failed: {error}")
 
+    async def starts(self, times: int) -> None:
+        """Some more starts, in turns: a round has but one."""
+        for name in self.names * times:
+            if name not in self.failed:
+                try:
+                    self.rounds[name].append(await measure.started(name, self.site))
+                except (RuntimeError, OSError, TimeoutError) as error:
+                    self.failed[name] = str(error)
+                    _say(f"{name} failed: {error}")
+
+    async def pairs(self, dose: measure.Dose) -> dict[str, measure.Figures]:
+        """CPU of a request, in turns; empty where one of them fails."""
+        try:
+            return await paired.measure_pairs([n for n in self.names if n not in self.failed], self.site, dose)
+        except (RuntimeError, OSError, TimeoutError) as error:
+            if isinstance(error, measure.Wrong):
+                self.failed[error.name] = str(error)
+            _say(f"no figures of requests: {error}")
+            return {}
+
     async def run(self, dose: measure.Dose, *, tls: bool) -> None:
         began = time.monotonic()
         for number in range(dose.rounds):
@@ -111,12 +133,16 @@ async def _run(options: argparse.Namespace, scratch: Path) -> int:
     mocks = await gateways.start_mock(site, key)
     try:
         await bench.run(dose, tls=key is not None)
+        await bench.starts(dose.starts)
+        pairs = await bench.pairs(dose)
         beside = await _dialects(site, dose) if "hermes" in names and "hermes" not in bench.failed else {}
     finally:
         for mock in mocks:
             mock.terminate()
             mock.wait()
     figures = {name: _medians(rounds) for name, rounds in bench.rounds.items() if rounds}
+    for name, found in pairs.items():
+        figures.setdefault(name, {}).update(found)
     if beside:
         figures.setdefault("hermes", {}).update(beside)
     for module in ("bench.plan_cost", *(() if options.quick else ("bench.estimate",))):
@@ -124,7 +150,7 @@ async def _run(options: argparse.Namespace, scratch: Path) -> int:
             figures.setdefault("hermes", {}).update(found)
     if "hermes" in names:
         figures.setdefault("hermes", {}).update(_command_line(5 if options.quick else command_line.RUNS))
-    taken = max((sum("small_us" in one for one in rounds) for rounds in bench.rounds.values()), default=0)
+    taken = max((sum("idle_mb" in one for one in rounds) for rounds in bench.rounds.values()), default=0)
     print(
         f"\nPython {platform.python_version()}, {os.cpu_count()} cores, median of {taken}; ratio: to the minimal proxy\n"
     )

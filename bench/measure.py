@@ -18,7 +18,10 @@ AGENTS = [bodies.agent(conversation) for conversation in range(16)]
 
 @dataclass(frozen=True)
 class Dose:
-    """How much work a round is; no further round begins that would end after `budget_s`."""
+    """How much work a round is; no further round begins that would end after `budget_s`.
+
+    `bursts` is how many times the gateways are asked in turns (`paired.py`), `starts` how many more are only started.
+    """
 
     rounds: int
     small: int
@@ -26,11 +29,12 @@ class Dose:
     single: int
     chunks: int
     budget_s: float
+    bursts: int
+    starts: int
 
 
-FULL = Dose(rounds=3, small=6000, agent=400, single=20, chunks=20_000, budget_s=180)
-QUICK = Dose(rounds=1, small=2000, agent=100, single=10, chunks=5_000, budget_s=45)
-WARM = 200
+FULL = Dose(rounds=3, small=6000, agent=400, single=20, chunks=20_000, budget_s=180, bursts=20, starts=6)
+QUICK = Dose(rounds=1, small=2000, agent=100, single=10, chunks=5_000, budget_s=45, bursts=7, starts=2)
 
 Figures = dict[str, float]
 
@@ -38,20 +42,20 @@ Figures = dict[str, float]
 class Wrong(RuntimeError):
     """A gateway answered wrongly; figures of wrong answers mean nothing."""
 
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
 
-def _check(name: str, what: str, tally: load.Tally) -> None:
+
+def check(name: str, what: str, tally: load.Tally) -> None:
+    """Raise Wrong where an answer was."""
     if tally.bad:
-        raise Wrong(
-            f"{name}, {what}: {tally.bad} wrong answers, {tally.answers} good; the first wrong one:\n{tally.trouble}"
-        )
+        text = f"{tally.bad} wrong answers, {tally.answers} good; the first wrong one:\n{tally.trouble}"
+        raise Wrong(name, f"{name}, {what}: {text}")
 
 
-async def _per_request(gateway: gateways.Gateway, what: str, asked: Sequence[bytes], count: int) -> float:
-    """CPU µs of a request, 16 connections."""
-    _check(gateway.name, what, await load.unary(gateway.port, asked, max(WARM * count // FULL.small, 20)))
-    before = gateway.cpu_s()
-    _check(gateway.name, what, await load.unary(gateway.port, asked, count))
-    return (gateway.cpu_s() - before) / count * 1e6
+async def _asked(gateway: gateways.Gateway, what: str, asked: Sequence[bytes], count: int) -> None:
+    check(gateway.name, what, await load.unary(gateway.port, asked, count))
 
 
 def _first_token(figures: Figures, count: int, tally: load.Tally) -> None:
@@ -66,7 +70,7 @@ async def _singles(gateway: gateways.Gateway, count: int, figures: Figures) -> N
         streams = load.Streams(gateway.port, body)
         await streams.open(1, 0)
         tally = await streams.finish()
-        _check(gateway.name, "one stream", tally)
+        check(gateway.name, "one stream", tally)
         total.first_s += tally.first_s
     _first_token(figures, 1, total)
 
@@ -75,7 +79,7 @@ async def _hundred(gateway: gateways.Gateway, figures: Figures) -> None:
     streams = load.Streams(gateway.port, bodies.stream(12, RATE))
     await streams.open(100, 0.5)
     tally = await streams.finish()
-    _check(gateway.name, "100 streams", tally)
+    check(gateway.name, "100 streams", tally)
     _first_token(figures, 100, tally)
 
 
@@ -91,7 +95,7 @@ async def _many(gateway: gateways.Gateway, chunks: int, figures: Figures, mark: 
     figures[f"chunk{mark}_us"] = (gateway.cpu_s() - before) / max(1, streams.tally.chunks - seen) * 1e6
     figures[f"streams{mark}_mb"] = gateway.memory_mb()
     tally = await streams.finish()
-    _check(gateway.name, f"{STREAMS} streams{mark}", tally)
+    check(gateway.name, f"{STREAMS} streams{mark}", tally)
     if not mark:
         _first_token(figures, STREAMS, tally)
 
@@ -104,15 +108,22 @@ async def round_of(name: str, site: gateways.Site, dose: Dose) -> Figures:
         figures["start_s"] = gateway.started_s
         await asyncio.sleep(0.3)  # what it still does after its first answer belongs to starting
         figures["idle_mb"] = gateway.memory_mb()
-        figures["small_us"] = await _per_request(gateway, "small requests", [bodies.small()], dose.small)
+        await _asked(gateway, "small requests", [bodies.small()], dose.small // 4)
         await _singles(gateway, dose.single, figures)  # after the load: connections to all providers are warm
         await _hundred(gateway, figures)
         await _many(gateway, dose.chunks, figures, "")
-        figures["agent_us"] = await _per_request(gateway, "237 KB requests", AGENTS, dose.agent)
+        await _asked(gateway, "237 KB requests", AGENTS, dose.agent // 2)
         figures["after_mb"] = gateway.memory_mb()
     finally:
         gateway.stop()
     return figures
+
+
+async def started(name: str, site: gateways.Site) -> Figures:
+    """Start it and stop it."""
+    gateway = await gateways.start(name, site)
+    gateway.stop()
+    return {"start_s": gateway.started_s}
 
 
 async def round_over_tls(name: str, site: gateways.Site, dose: Dose) -> Figures:

@@ -18,7 +18,8 @@ PASSED_ON = 1.15
 class Row:
     """One figure. `ratio` is the bar against the minimal proxy, `most` the absolute one; None = only shown.
 
-    With `beside`, another figure of the router's own, `times` is the bar against that one.
+    With `beside`, another figure of the router's own, `times` is the bar against that one. Where the router has a figure
+    `<key>_ratio`, that is the ratio: of pairs, and not of two medians.
     """
 
     key: str
@@ -95,7 +96,8 @@ def judge(row: Row, of: Mapping[str, Figures]) -> Verdict:
         return Verdict(f"≤ {row.times:g}x of that" if row.times else "", holds)
     if row.ratio is not None:
         base = floor.get(row.key)
-        return Verdict(f"≤ {row.ratio:g}x", None if value is None or not base else value / base <= row.ratio)
+        ratio = mine.get(f"{row.key}_ratio", value / base if value is not None and base else None)
+        return Verdict(f"≤ {row.ratio:g}x", None if ratio is None else ratio <= row.ratio)
     if row.most is not None:
         return Verdict(f"≤ {row.most:g}", None if value is None else value <= row.most)
     if row.flat:
@@ -117,7 +119,8 @@ def table(of: Mapping[str, Figures]) -> Iterable[str]:
             continue
         own = of.get("hermes", {})
         mine, base = own.get(row.key), own.get(row.beside) if row.beside else of.get("minimal", {}).get(row.key)
-        ratio = f"{mine / base:.2f}x" if mine is not None and base else ""
+        times = own.get(f"{row.key}_ratio", mine / base if mine is not None and base else None)
+        ratio = "" if times is None else f"{times:.2f}x"
         verdict = judge(row, of)
         judged.append(verdict.holds)
         mark = {True: "yes", False: "NO", None: "-" if verdict.bar else ""}[verdict.holds]

@@ -47,7 +47,7 @@ _SILENT_S: Final = 60.0  # for the head of a connection's first request
 _SHED_S: Final = 10.0
 _MIND_S: Final = 2.0  # one look at a directory
 _LAST_WORDS_S: Final = 1.0  # for what the predecessor has to tell of what it had to cut
-_GC_THRESHOLD: Final = 2_000  # new objects between two looks; a request makes a few hundred
+_GC_THRESHOLD: Final = 10_000  # new objects between two looks: most wait a second for the disk, and are no garbage
 _NO_RESTART: Final = {
     "foreground": "end it with Ctrl-C there, and run `hr serve` again",
     "launchd": "run `launchctl kickstart -k` on its service",

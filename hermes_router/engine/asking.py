@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
+from hermes_router.core.errors import BadRequest
 from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
@@ -18,12 +19,16 @@ __all__ = ["Asked", "Asking"]
 
 
 class Asked(NamedTuple):
-    """A request for one target. `translated` = its answer is not one for the caller as it comes."""
+    """A request for one target. `translated` = its answer is not one for the caller as it comes.
+
+    `asked_tokens` is the cap that is left of the caller's own, None where it gave none: what goes out may be more.
+    """
 
     dialect: DialectName
     url: str
     rendered: Rendered
     translated: bool
+    asked_tokens: int | None = None
 
 
 class Asking:
@@ -48,7 +53,18 @@ class Asking:
             rendered = dialect.pass_on(inbound, facts, options, recall)
         else:
             rendered = dialect.compose(self._read(), facts, options, recall)
-        return Asked(name, facts.url_of(name) + dialect.path, rendered, not (same and rendered.straight))
+        translated = not (same and rendered.straight)
+        wanted = inbound.request.max_output_tokens
+        return Asked(name, facts.url_of(name) + dialect.path, rendered, translated, wanted)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the caller's own fields can be read at all: what is only passed on need not be known to us."""
+        try:
+            self._read()
+        except BadRequest:
+            return False
+        return True
 
     def going_on(
         self, facts: TargetFacts, options: Options, recall: Recall, shown: str, *, prefill: Known, ended: bool
@@ -64,7 +80,8 @@ class Asking:
         echoed = Quirk.PREFILL_ECHOED in facts.quirks
         went_on = go_on(conversation, shown, prefill=by_prefill, echoed=echoed, ended=ended)
         rendered = dialect.compose(went_on.conversation, facts, options, recall)
-        return Asked(name, facts.url_of(name) + dialect.path, rendered, translated=True), went_on
+        left = went_on.conversation.max_output_tokens
+        return Asked(name, facts.url_of(name) + dialect.path, rendered, translated=True, asked_tokens=left), went_on
 
     def _name(self, facts: TargetFacts) -> DialectName:
         return facts.asked_in(self._inbound.dialect, tools=self._inbound.request.tools > 0)

@@ -17,6 +17,7 @@ from hermes_router.wire.passthrough import Lane
 
 _MAX_ERROR_BODY = 65_536
 _MAX_WHOLE_BODY = 64 * 1024 * 1024
+_MAX_SAID = 64 * 1024 * 1024  # characters of a stream
 WORDLESS_S = 600.0  # pings are life, but not for ever: silence of the model itself
 _LOOK_AGAIN_S = 5.0  # how often a silent target without a rival is compared with the pool
 
@@ -274,14 +275,18 @@ class Attempt:
         if lane is None or self.ttft_s is None:
             if mono - self.sent_mono > self.first_token_limit_s:
                 self._too_late(mono)
-        elif not self._paused and (mono - self.last_data_mono > self.stall_s or self._is_wordless(lane, mono)):
-            self.abort()
-            self._end_lane(lane, TimedOut("stall"), clean=False)
+        elif not self._paused:
+            said = lane.said_chars
+            if said > _MAX_SAID:  # much of it may be held: calls wait for the end, and a fold keeps all
+                self._fail(Malformed("an answer beyond every bound"))
+            elif mono - self.last_data_mono > self.stall_s or self._is_wordless(said, mono):
+                self.abort()
+                self._end_lane(lane, TimedOut("stall"), clean=False)
 
-    def _is_wordless(self, lane: Lane, mono: float) -> bool:
+    def _is_wordless(self, said: int, mono: float) -> bool:
         """Whether nothing but signs of life has come for so long that nothing will."""
-        if lane.said_chars != self._said:
-            self._said, self._said_mono = lane.said_chars, mono
+        if said != self._said:
+            self._said, self._said_mono = said, mono
         return mono - self._said_mono > max(WORDLESS_S, self.stall_s)
 
     def _too_late(self, mono: float) -> None:

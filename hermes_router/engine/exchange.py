@@ -32,7 +32,7 @@ from hermes_router.engine.context import Engine
 from hermes_router.engine.delivery import Delivery
 from hermes_router.engine.prober import LIST_VERSION
 from hermes_router.engine.reading import Reading
-from hermes_router.engine.resumption import Resumption, may_fold
+from hermes_router.engine.resumption import Resumption, may_fold, tokens_of
 from hermes_router.engine.search import Search
 from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
@@ -167,7 +167,7 @@ class Exchange:
             other_way = self._take_stock(candidate.facts, error)
             if not self._committed and self._engine.clock.mono() >= self._deadline_mono:
                 raise DeadlinePassed(self._settlement.reports)
-            if self._resumption.is_refusal(error):
+            if self._resumption.is_refusal(error, self._dropped):
                 self._settlement.refusal = None  # what was refused is ours, not the caller's
                 self._search.refused(candidate.facts, error, again=other_way)
             else:
@@ -179,15 +179,18 @@ class Exchange:
         Raises the error where no other attempt may join what is shown.
         """
         delivery = self._delivery
-        if delivery is None:
+        if delivery is None or self._attempt is None:  # nothing was sent: what is shown stands as it stood
             return False
-        other_way = self._resumption.failed(facts, error, delivery.splice)
+        other_way = self._resumption.failed(facts, error, delivery.splice, dropped=self._dropped)
         reported = self._reported
         if delivery.live and delivery.splice.shown_chars and not self._prompt_tokens and reported is not None:
             self._prompt_tokens = reported.input_tokens
         delivery.start_over()
-        if delivery.splice.way == "stop" or self._resumption.spent:
+        way = delivery.splice.way
+        if way == "stop" or self._resumption.spent or (way == "on" and not self._asking.readable):
             raise error
+        if way == "on":
+            self._search.resend(tokens_of(delivery.splice.shown.chars))
         return other_way
 
     def _follow(self, facts: TargetFacts, error: UpstreamError) -> None:
@@ -369,8 +372,9 @@ class Exchange:
         for notice in rendered.warnings:
             self._notices[str(notice)] = None
         sent = rendered.sent_max_tokens
-        # Where no cap can be sent, or more than the caller's was, the answer is cut here.
-        longer = sent > wanted if wanted is not None and sent is not None else Quirk.CODEX_BODY in facts.quirks
+        # Where no cap can be sent, or more than was to be, the answer is cut here.
+        asked_for = asked.asked_tokens
+        longer = sent > asked_for if asked_for is not None and sent is not None else Quirk.CODEX_BODY in facts.quirks
         self._cap_tokens = wanted if longer else None
         agent = self._q.caller_agent
         headers = engine.authorizer.headers(facts, caller_agent=agent if agent.isascii() else "")
@@ -527,6 +531,8 @@ class Exchange:
     def _spoken(self) -> Spoken:
         """What the attempt under way has said so far."""
         delivery, resumption = self._delivery, self._resumption
+        if self._attempt is None:  # nothing was sent
+            return Spoken()
         said = 0 if self._lane is None else self._lane.said_chars
         shown = delivery.splice.shown_chars if delivery is not None and delivery.live else 0
         return Spoken(self._reported, said, shown, resumption.by, resumption.resent_tokens)

@@ -4,13 +4,13 @@ Owns the step from a target's quirks to the pure readers of `wire`. It must neve
 """
 
 from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
-from hermes_router.core.errors import Malformed, UpstreamError
+from hermes_router.core.errors import Malformed
 from hermes_router.core.events import Answer, Usage, fold
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.engine.context import Engine
 from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.dialect import Decoder
+from hermes_router.wire.dialect import Decoder, InBand
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
@@ -24,6 +24,11 @@ _REPLAY = frozenset(
     {Quirk.REPLAY_SIGNATURE, Quirk.REPLAY_REASONING, Quirk.REPLAY_REASONING_IF_KNOWN, Quirk.REPLAY_DETAILS}
 )
 _TAGS = {Quirk.THINK_TAGS: ("<think>", "</think>"), Quirk.THOUGHT_TAGS: ("<thought>", "</thought>")}
+
+
+def _in_band_of(engine: Engine, facts: TargetFacts) -> InBand:
+    """What says what an error object is. It must not hold the reading, which holds the caller's body, in a circle."""
+    return lambda error: engine.in_band(facts.provider.rejection, error, engine.clock.now())
 
 
 class Reading:
@@ -70,14 +75,11 @@ class Reading:
         """Whether a later turn may have to bring back what this answer holds."""
         return self._dialect != "openai_chat" or not _REPLAY.isdisjoint(self._facts.quirks)
 
-    def _in_band(self, error: object) -> UpstreamError:
-        return self._engine.in_band(self._facts.provider.rejection, error, self._engine.clock.now())
-
     def chat_decoder(self) -> ChatDecoder:
         """A decoder that classifies errors as the row's family does, and knows how its models think aloud."""
         engine, facts = self._engine, self._facts
         self._decoder = decoder = ChatDecoder(
-            self._in_band,
+            _in_band_of(engine, facts),
             new_id=engine.ids.new,
             now=int(engine.clock.now()),
             think_tags=next((tags for quirk, tags in _TAGS.items() if quirk in facts.quirks), None),
@@ -94,7 +96,11 @@ class Reading:
         make = DIALECTS[self._dialect].decoder
         now = int(engine.clock.now())
         self._decoder = make(
-            self._in_band, new_id=engine.ids.new, now=now, model=target.model, origin=self._facts.maker
+            _in_band_of(self._engine, self._facts),
+            new_id=engine.ids.new,
+            now=now,
+            model=target.model,
+            origin=self._facts.maker,
         )
         return self._decoder
 

@@ -4,11 +4,14 @@ Owns the choice between prefill and anchor, what their failures teach, and the n
 Waiting). It must never know what is planned next, nor how a seam is found.
 """
 
+from collections.abc import Set as AbstractSet
+
 from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.errors import (
     ContextTooLong,
     EmptyReply,
     Inexpressible,
+    NextStep,
     RequestRejected,
     TooLargeHere,
     Unjoined,
@@ -17,30 +20,42 @@ from hermes_router.core.errors import (
 from hermes_router.core.records import By
 from hermes_router.engine.asking import Asked, Asking
 from hermes_router.engine.context import Engine
+from hermes_router.wire.foldable import is_foldable
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.splice import Splice
 
-__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on"]
+__all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on", "tokens_of"]
 
 MOST_CONTINUATIONS = 3
 _CHARS_PER_TOKEN = 4
 _OF_THE_REQUEST = (ContextTooLong, TooLargeHere, Inexpressible)
+_OF_A_TURN = frozenset({"prefix", "partial", "role", "content"})  # no field of the request: of the turns that we add
 
 
 def may_go_on(inbound: Inbound) -> bool:
     """Whether another model may go on with the answer: not where its shape may not be left (design.md 2.14)."""
-    return inbound.request.json_format == "text" and may_fold(inbound)
+    return inbound.request.json_format == "text" and _is_one_text(inbound)
 
 
 def may_fold(inbound: Inbound) -> bool:
     """Whether the answer is one of text, thoughts and calls, and nothing beside them."""
+    return _is_one_text(inbound) and is_foldable(inbound)
+
+
+def _is_one_text(inbound: Inbound) -> bool:
+    """Whether one text is asked for, with nothing that is counted along with it."""
     request = inbound.request
     if request.choices > 1 or request.logprobs:
         return False
     modalities = inbound.fields.get("modalities")
     return modalities is None or b'"audio"' not in bytes(modalities)
+
+
+def tokens_of(chars: int) -> int:
+    """What text of so many characters adds to a request, as estimated."""
+    return chars // _CHARS_PER_TOKEN
 
 
 class Resumption:
@@ -83,7 +98,7 @@ class Resumption:
         prefill = self._prefill(facts)
         asked, went_on = asking.going_on(facts, options, recall, shown, prefill=prefill, ended=splice.text_ended)
         self.by = went_on.by
-        self.resent_tokens = len(shown) // _CHARS_PER_TOKEN
+        self.resent_tokens = tokens_of(len(shown))
         return asked, went_on.seam
 
     def _prefill(self, facts: TargetFacts) -> Known:
@@ -94,10 +109,13 @@ class Resumption:
         learnt = engine.state.learned.of(*name).learnt(Capability.PREFILL, engine.clock.now())
         return Known.UNKNOWN if learnt is None else learnt.known
 
-    def failed(self, facts: TargetFacts, error: UpstreamError, splice: Splice) -> bool:
+    def failed(
+        self, facts: TargetFacts, error: UpstreamError, splice: Splice, *, dropped: AbstractSet[str] = frozenset()
+    ) -> bool:
         """The attempt failed. Returns whether the same target should be asked in the other way.
 
-        An attempt that showed nothing is no continuation, so it counts for nothing (contract.md, Waiting).
+        An attempt that showed nothing is no continuation, so it counts for nothing (contract.md, Waiting). `dropped`
+        are the fields that the exchange has left out already.
         """
         if self._seen_before and splice.shown_chars:
             self._spent += 1
@@ -106,16 +124,22 @@ class Resumption:
         if isinstance(error, EmptyReply):
             self._anchor_only = True  # whether that was the end of the answer, only an anchor can prove
             return False
-        refused = self.is_refusal(error)
+        refused = self.is_refusal(error, dropped)
         if refused or isinstance(error, Unjoined):
             target = facts.target
             self._refused.add((target.provider, target.model))
             self._engine.state.learn_capability(target.provider, target.model, Capability.PREFILL, Known.NO)
         return refused
 
-    def is_refusal(self, error: UpstreamError) -> bool:
-        """Whether this refuses what we made of the request to go on, of which its caller knows nothing."""
-        return self.went_on and isinstance(error, RequestRejected) and not isinstance(error, _OF_THE_REQUEST)
+    def is_refusal(self, error: UpstreamError, dropped: AbstractSet[str] = frozenset()) -> bool:
+        """Whether this refuses what we made of the request to go on, of which its caller knows nothing.
+
+        A field that is named, and not yet dropped, is the caller's own: it is left out, as of any request.
+        """
+        if not self.went_on or not isinstance(error, RequestRejected) or isinstance(error, _OF_THE_REQUEST):
+            return False
+        named = error.param if error.next_step is NextStep.SAME_WITHOUT_FIELD else None
+        return named is None or named in dropped or named in _OF_A_TURN
 
     @property
     def spent(self) -> bool:

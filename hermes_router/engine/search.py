@@ -40,13 +40,13 @@ class Search:
     """
 
     __slots__ = (
-        "_dared", "_demand", "_engine", "_fallback_any", "_held", "_missed", "_paused", "_planned", "_resting",
-        "_returns_seen", "_ruled_out", "constraint", "lease", "passage",
+        "_asked", "_dared", "_demand", "_engine", "_fallback_any", "_held", "_missed", "_paused", "_planned",
+        "_resting", "_returns_seen", "_ruled_out", "constraint", "lease", "passage",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, demand: Demand, constraint: Constraint, *, fallback_any: bool) -> None:
         self._engine = engine
-        self._demand = demand
+        self._asked = self._demand = demand
         self._fallback_any = fallback_any
         self.constraint = constraint
         self.lease: Lease | None = None
@@ -157,6 +157,10 @@ class Search:
             constraint = constraint._replace(tried=constraint.tried | out, last=constraint.last - out)
             self._ruled_out |= out
         self.failed(facts, error, constraint)
+
+    def resend(self, tokens: int) -> None:
+        """So much of an answer goes out beside the request from now on: whoever is asked must take both."""
+        self._demand = self._asked._replace(input_tokens=self._asked.input_tokens + tokens)
 
     def alone(self, facts: TargetFacts) -> bool:
         """Whether nobody but this target could serve."""

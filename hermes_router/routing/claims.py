@@ -7,6 +7,7 @@ believed (`quota.py`), or what an outcome proves.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from hermes_router.routing import mooring
 from hermes_router.routing.quota import Meter
 from hermes_router.routing.units import BY_SIZE, MONEY, Amounts
 
@@ -75,6 +76,8 @@ def settle(
             _free(meter, mark, known, actual)
         else:
             _replace(meter, mark, reserved, actual)
+        if admitted and meter.anew_mark > 0 and mooring.let_in(meter, mark):
+            turned.append(meter)
         if meter.calm_at >= 0 or meter.total - meter.base >= meter.alarm_at:
             used = meter.total - meter.base
             if admitted and meter.outdone(mark):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import WINDOW_SECONDS, QuotaSeen, Scope, Unit, Window
-from hermes_router.routing import telling
+from hermes_router.routing import mooring, telling
 from hermes_router.routing.units import BINDING, CODES, REQUESTS, Origin
 
 if TYPE_CHECKING:
@@ -47,17 +47,18 @@ class Meter:
     refusal. `reserves` = the provider charges a request, while it is under way, what it may take, and `extra` is how
     much more that is than we expect of it (`extra_seen` was said last). `denied` = the claim that was refused last, at
     `denied_at`; `doubted` = claims that nobody has answered: mark, amount, and until when they bind. `drains` = it
-    refills evenly, as a bucket does (its resets say so). `fixed` = it begins and ends when the provider says.
+    refills evenly, as a bucket does (its resets say so). `fixed` = it begins and ends when the provider says. If one
+    that rolls by our count began with its first use, it would hold what was charged after `anew_mark` (0 = nobody
+    asks), until `anew_until` (0 = it would not have begun).
     `alarm_at` and `calm_at` are the counts at which plans have to look again.
     """
 
     __slots__ = (
-        "alarm_at", "base", "binds", "calm_at", "closed", "closed_mark", "code", "denied", "denied_at",
-        "doubted", "drained_at", "drains", "due_at", "extra", "extra_seen", "fixed", "former", "gone",
-        "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin", "proved", "published",
-        "reserves", "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding", "slots", "span_s",
-        "suspect", "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s", "unit",
-        "void", "window",
+        "alarm_at", "anew_mark", "anew_until", "base", "binds", "calm_at", "closed", "closed_mark", "code", "denied",
+        "denied_at", "doubted", "drained_at", "drains", "due_at", "extra", "extra_seen", "fixed", "former", "gone",
+        "guess", "kept", "learned_at", "level", "limit", "log", "once", "origin", "proved", "published", "reserves",
+        "reset_at", "resets", "rolled_at", "scope", "slice_until", "sliding", "slots", "span_s", "suspect",
+        "suspect_at", "tight", "told_mark", "total", "touched_at", "trial_at", "trial_s", "unit", "void", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, unit: Unit, window: Window) -> None:
@@ -83,6 +84,8 @@ class Meter:
         self.learned_at = 0.0
         self.trial_at = 0.0
         self.trial_s = 0.0
+        self.anew_mark = 0
+        self.anew_until = 0.0
         self.total = self.base = self.void = self.gone = 0
         self.extra = self.extra_seen = 0
         self.reserves = False
@@ -115,6 +118,8 @@ class Meter:
             self.resets = resets
             self.sliding = not self.level and resets == "rolling" and not self.fixed
             self.due_at = _NEVER if self.level else 0.0
+            if self.reset_at == _NEVER:
+                self.reset_at = 0.0
         self.arm()
 
     def prior(self, limit: int, resets: str) -> None:
@@ -136,7 +141,8 @@ class Meter:
         elif used < limit:
             self.alarm_at, self.calm_at = limit, scarce
         else:  # from there on each claim is one beyond: a trial, where the number was learned
-            self.alarm_at, self.calm_at = (used + 1 if self.origin == "learned" else _NEVER), limit
+            self.alarm_at = used + 1 if self.origin == "learned" else _NEVER
+            self.calm_at = used if self.anew_until else limit  # one that came to nothing may be followed by another
 
     # --- what is used ------------------------------------------------------------------------------
 
@@ -163,6 +169,8 @@ class Meter:
         """Let time pass: what has left the window is forgotten, and what comes now goes into a new slice."""
         if self.level:
             return
+        if self.resets == mooring.FIRST_USE:
+            mooring.begin(self)
         if not self.sliding and now >= self.reset_at:
             self._roll(now)
         elif self.once and now >= self.reset_at:
@@ -172,7 +180,9 @@ class Meter:
             most_s = SLICE_FINE_S if len(self.log) < FINE_SLICES else SLICE_MOST_S
             self.slice_until = now + min(self.span_s / SLICES, most_s)
         if self.sliding:
-            self._expire(now)
+            self.expire(now)
+            if self.anew_until and now >= self.anew_until:
+                mooring.turn(self)
             if self.drains:
                 self._drain(now)
         if self.origin == "told":
@@ -192,7 +202,7 @@ class Meter:
         self.closed = 0
         self.base = self.void = self.gone = self.total
         self.rolled_at = now
-        self.reset_at = next_reset(self.resets, self.window, now)
+        self.reset_at = _NEVER if self.resets == mooring.FIRST_USE else next_reset(self.resets, self.window, now)
         if self.once:
             self._forget_limit()
         self.arm()
@@ -237,7 +247,8 @@ class Meter:
         """How much later than by our count it leaves the window, in seconds."""
         return min(GRACE_S, self.span_s / 20)
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:
+        """Forget what has left a window that rolls."""
         log = self.log
         if not log or log[0][0] > now:
             return
@@ -272,6 +283,8 @@ class Meter:
             due = self.log[0][0]
         if (self.once or not self.sliding) and self.reset_at < due:
             due = self.reset_at
+        elif self.reset_at == _NEVER:
+            due = 0.0  # it has not begun: the next look may find that it has
         self.due_at = min(due, self._stale_at) if self.origin == "told" else due
 
     def give_back(self, mark: int, change: int) -> None:
@@ -339,15 +352,25 @@ class Meter:
         self.base += amount
 
     def amend(self, mark: int, change: int) -> None:
-        """The same in the slice that it was charged to: the first that ended after it, seen from the newest."""
+        """The same in the slice that it was charged to."""
+        found = self._slice(mark)
+        if found is not None:
+            found[1] += change
+            self.closed += change
+
+    def leaves_at(self, mark: int) -> float:
+        """When what was charged with this mark leaves a window that rolls, epoch seconds."""
+        found = self._slice(mark)
+        return float(found[0]) if found is not None else self.touched_at + self.span_s + self.grace_s
+
+    def _slice(self, mark: int) -> list[Any] | None:
+        """The first slice that ended after it, seen from the newest; None where its slice has not ended."""
         found = None
         for entry in reversed(self.log):
             if 0 < entry[2] < mark:
                 break
             found = entry if entry[2] else found
-        if found is not None:
-            found[1] += change
-            self.closed += change
+        return found
 
     def own(self, now: float) -> int:
         """What the window holds of ours, as far as that is known: not what others were told to have used."""
@@ -426,14 +449,18 @@ class Meter:
         used = self.count(now)
         if self.level or self.limit is None or used < self.limit:
             return 0.0
+        if self.may_try(now):
+            return 0.0
         until = self.room_at(1, now)  # now, where only what nobody has answered fills it
         if self.origin == "learned" and self.trial_at < until:
             until = self.trial_at
         return until if until > now else 0.0
 
     def may_try(self, now: float) -> bool:
-        """Whether a learned number may be doubted by one request beyond it."""
-        return self.origin == "learned" and now >= self.trial_at
+        """Whether a learned number, or by which clock it counts, may be doubted by one request beyond it."""
+        if self.origin != "learned":
+            return False
+        return now >= self.trial_at or (self.total - self.base == self.limit and mooring.astray(self))
 
     def tried(self, now: float) -> None:
         """A request goes beyond what was learned: the next one has to wait twice as long."""
@@ -487,11 +514,13 @@ class Meter:
         self.suspect = 0
         self.trial_s = self.trial_s or TRIAL_FIRST_S
         self.trial_at = max(self.trial_at, now + self.trial_s)
+        mooring.refused(self)
         self.rule(max(1, limit), "learned")
 
     def outdone(self, mark: int) -> bool:
         """A request was let in; whether it stood beyond what was believed, which is believed no more.
 
+        That is the clock of its window (`mooring.py`), or else the number.
         A quarter is added, so that a number that is far too low does not pace for long. A published level is what is
         sane, not what is allowed: it stays.
         """
@@ -504,32 +533,16 @@ class Meter:
             count = mark - self.base if mark > self.void else 0
         if count <= limit or (self.origin == "learned" and self.code != REQUESTS and count <= limit * 1.1):
             return False
+        if self.origin == "learned" and mooring.begun_anew(self):
+            return True
         self.proved = max(self.proved, count)
         raised = count + max(1, count // 4)
         if self.origin == "learned":
             self.trial_s = 0.0
             self.trial_at = 0.0
+            self.anew_mark, self.anew_until = 0, 0.0
             raised = max(raised, self.published or 0)
         self.rule(raised, "published")
-        return True
-
-    def unmoor(self, now: float) -> bool:
-        """Its clock is not the provider's: what the window before held counts until it is as old as the window.
-
-        For a window that begins with its first use this errs on the safe side. True where it changed anything.
-        """
-        if self.sliding or self.level or not self.former or self.fixed:
-            return False
-        self.close()
-        self.log = deque(sorted([*self.former, *self.log], key=_expiry))
-        self.former = deque()
-        self.resets = "rolling"
-        self.sliding = True
-        self.closed = sum(entry[1] for entry in self.log)
-        self.base = self.total - self.closed
-        self._expire(now)
-        self.set_due()
-        self.arm()
         return True
 
     def restore(self, log: list[list[Any]], used: int, reset_at: float, now: float) -> None:
@@ -555,11 +568,11 @@ class Meter:
             entry[0] += by
         self.doubted = [(mark, amount, until + by) for mark, amount, until in self.doubted]
         instants = ("slice_until", "touched_at", "drained_at", "rolled_at", "suspect_at", "learned_at", "trial_at")
-        for name in (*instants, "reset_at"):
+        for name in (*instants, "anew_until", "reset_at"):
             at = getattr(self, name)
             if at:
                 setattr(self, name, max(0.0, at + by))
-        if not self.sliding and not self.level and self.resets != "rolling":
+        if not self.sliding and not self.level and self.resets not in {mooring.ROLLING, mooring.FIRST_USE}:
             self.reset_at = min(self.reset_at, next_reset(self.resets, self.window, now))
         if not self.level:
             self.set_due()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.observations import WINDOW_SECONDS, ScopeKind, Unit, Window
+from hermes_router.routing import mooring
 from hermes_router.routing.book import Book
 from hermes_router.routing.claims import Reservation
 from hermes_router.routing.quota import Meter
@@ -21,7 +22,6 @@ TOGETHER_S = 60.0
 SHORT_S = WINDOW_SECONDS[Window.MINUTE]
 _OURS: frozenset[ScopeKind] = frozenset({"account", "account_model", "credential", "credential_model"})
 _WIDER: dict[ScopeKind, ScopeKind] = {"account_model": "account", "credential_model": "credential"}
-_CLOCKED = frozenset({Window.DAY, Window.MONTH})
 
 
 def learn(book: Book, slot: Slot, error: UpstreamError, reservation: Reservation | None, now: float) -> bool:
@@ -42,6 +42,8 @@ def learn(book: Book, slot: Slot, error: UpstreamError, reservation: Reservation
         found = _explained(spoken, reservation, now)
     if found is not None:
         meter, limit = found
+        if meter.published is not None and mooring.still_refuses(meter):
+            limit = min(limit, meter.published)  # our count holds what the provider's does not
         if not (meter.origin == "told" and meter.limit is not None and limit >= meter.limit * (1.0 - NEAR)):
             meter.learn(limit, now)
             meter.kept = True
@@ -209,12 +211,13 @@ def _unmoored(spoken: list[Meter], error: UpstreamError, reservation: Reservatio
     found = False
     for meter in spoken:
         number = meter.limit or meter.published
-        if meter.window not in _CLOCKED or meter.sliding or not number or now - meter.rolled_at > meter.span_s:
+        if meter.window not in mooring.LONG or meter.sliding or not number or now - meter.rolled_at > meter.span_s:
             continue
         spent = sum(entry[1] for entry in meter.former if entry[0] > now)
         low, high = _counts(meter, reservation, now)
-        if spent + high >= number * (1.0 - NEAR) and low <= number / 2:
-            found = meter.unmoor(now) or found
+        doubtful = low <= number / 2 or meter.resets == mooring.FIRST_USE  # which was found out by one success
+        if spent + high >= number * (1.0 - NEAR) and doubtful:
+            found = mooring.unmoor(meter, now) or found
     return found
 
 

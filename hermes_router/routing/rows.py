@@ -17,6 +17,7 @@ from hermes_router.routing.bindings import Binding
 from hermes_router.routing.cooldown import CANARY_S, DAY_S, FORGET_S, LONG_S, NEVER, PAUSE_TRY_S, Block, Source
 from hermes_router.routing.health import HIGH, OPEN_S, RAMP_FULL, WINDOW_S, Breaker, Tempo
 from hermes_router.routing.learned import CAPABILITY_S, FACTOR_HIGH, FACTOR_LOW, Learnt, Lesson, ModelMemory
+from hermes_router.routing.mooring import FIRST_USE, ROLLING, ROLLS
 from hermes_router.routing.names import Pin
 from hermes_router.routing.plain import Instants, fields, listed, number, of_scope, text, to_scope, whole
 from hermes_router.routing.quota import TRIAL_LAST_S, Meter, compact
@@ -29,6 +30,7 @@ MOST_REFUSED: Final = 64
 MOST_SLICES: Final = 256  # of a window's log
 _FOUND_OUT: Final = (
     "published", "guess", "proved", "suspect", "suspect_at", "learned_at", "touched_at", "trial_at", "trial_s", "kept",
+    "anew_mark", "anew_until",
 )  # fmt: skip
 
 _LONGEST_S: Final = {
@@ -107,7 +109,7 @@ def into_meter(meter: Meter, row: object, instants: Instants, *, new: bool, besi
         return False
     told = origin in TAUGHT and limit is not None
     if (told and meter.origin != "owner") or new:
-        meter.rule(limit, origin, (text(given.get("resets"), 64) or "rolling") if new else None)
+        meter.rule(limit, origin, _clock(given, new=new, learned=origin == "learned"))
         meter.once = told and given.get("once") is True
     elif limit and meter.limit and origin == meter.origin == "published" and given.get("published") == meter.published:
         meter.rule(max(limit, meter.limit), meter.origin)  # the row's number, as far as it was found out
@@ -116,6 +118,8 @@ def into_meter(meter: Meter, row: object, instants: Instants, *, new: bool, besi
     _into_found_out(meter, given, instants)
     meter.total = whole(given.get("total")) or 0
     meter.void = whole(given.get("void"), 0, meter.total) or 0
+    meter.anew_mark = whole(given.get("anew_mark"), ROLLS, meter.total) or 0
+    meter.anew_until = instants.ahead(given.get("anew_until"), _LONGEST_S[meter.window]) or 0.0
     if meter.level:
         meter.restore([], (used or 0) if beside else 0, 0.0, instants.now)
     else:
@@ -125,6 +129,12 @@ def into_meter(meter: Meter, row: object, instants: Instants, *, new: bool, besi
             log = [[end, used, meter.total]]
         meter.restore(log, used or 0, end, instants.now)
     return told or meter.kept
+
+
+def _clock(given: Mapping[str, Any], *, new: bool, learned: bool) -> str | None:
+    """By which clock the window ends; None = by the row's, unless a refusal has belied that."""
+    named = text(given.get("resets"), 64) or ROLLING
+    return named if new or (learned and named in {ROLLING, FIRST_USE}) else None
 
 
 def _into_found_out(meter: Meter, given: Mapping[str, Any], instants: Instants) -> None:

@@ -280,11 +280,13 @@ class MessagesDecoder:
             self._take_finish(event.delta.stop_reason, event.delta.stop_sequence)
 
     def _take_finish(self, reason: Any, stop_sequence: Any) -> None:
-        """The first stop reason stands. Raises where it is none."""
-        if not string(reason) or self._finish is not None:
+        """The first stop reason stands. Raises where it is none, also behind one."""
+        if not string(reason):
             return
         if finish_word(reason) in FAILED_FINISH:
             raise self._in_band({"message": f"stop_reason {reason}"})
+        if self._finish is not None:
+            return
         self._finish = reason
         self._stop_sequence = stop_sequence if isinstance(stop_sequence, str) else None
 

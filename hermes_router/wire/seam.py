@@ -89,7 +89,10 @@ def _further(core: str, at: int, first: int) -> int:
         above = len(core[:at].rstrip())
         line = core.rfind("\n", 0, above) + 1
         line += _first(core[line:above])
-    return line if at - line <= _LONG_LINE else _word_start(core, at - ANCHOR_CHARS, first)
+    if at - line <= _LONG_LINE:
+        return line
+    back = _word_start(core, at - ANCHOR_CHARS, first)
+    return back if back < at else len(core[:at].rstrip()) - 1  # over a long gap, to what stands before it
 
 
 class Seam:

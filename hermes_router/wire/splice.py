@@ -53,6 +53,7 @@ class Splice:
         self.live_calls = live_calls
         self._continues = continues
         self._held: list[ChatEvent] = []
+        self._held_chars = 0
         self._kind: BlockKind | None = None  # the block that the attempt has open
         self._waits = False  # the attempt has called a tool: the rest of it waits for its end
         self._flows = False  # more text of the open block is shown as it comes
@@ -80,6 +81,7 @@ class Splice:
             self.shown = Shown()
         self.take_over()
         self._held.clear()
+        self._held_chars = 0
         self._kind = None
         self._waits = self._flows = self.capped = self.spoke = False
         self._seam = self._joint = seam
@@ -112,8 +114,7 @@ class Splice:
     @property
     def said_chars(self) -> int:
         """How many characters the attempt has said, as far as they were decoded, seen or not."""
-        held = sum(len(event.text) for event in self._held if isinstance(event, Delta))
-        return self.shown_chars + self._unshown + held
+        return self.shown_chars + self._unshown + self._held_chars
 
     # -- frames that are forwarded raw -----------------------------------------------------------------
 
@@ -257,6 +258,7 @@ class Splice:
             self.spoke = True
             if self._seam is not None:
                 self._join(self._seam.called())
+            self._carried = False  # text behind a call is a block of its own
             self.text_ended = not self.shown.blank
             self._waits = not self.live_calls
         elif kind is BlockKind.REASONING:
@@ -283,6 +285,7 @@ class Splice:
         goes_on = kind is self.shown.inside and not self._held
         if self._waits or not (goes_on or text.strip()):
             self._held.append(event)
+            self._held_chars += len(text)
             return
         if kind is BlockKind.TEXT:
             self.text_ended = False
@@ -309,6 +312,7 @@ class Splice:
         self._unshown -= len(text)
         place = next((n for n, event in enumerate(self._held) if isinstance(event, Closed)), len(self._held))
         self._held.insert(place, Delta(text))
+        self._held_chars += len(text)
         if self.shown.inside is not BlockKind.TEXT and not any(isinstance(each, Opened) for each in self._held[:place]):
             self._held.insert(place, Opened(BlockKind.TEXT))
 
@@ -335,7 +339,7 @@ class Splice:
         self._show(event, out)
 
     def _release(self, out: list[ChatEvent]) -> None:
-        held, self._held = self._held, []
+        held, self._held, self._held_chars = self._held, [], 0
         self.committed = True
         for event in held:
             if self.capped:

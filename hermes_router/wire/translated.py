@@ -93,18 +93,19 @@ class FoldLane(_EventLane):
 
     committed = False
 
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder)
+        self.said_chars = 0
+        """How many characters it has said."""
+
     @property
     def began(self) -> bool:
         """Whether the model has said anything."""
         return self.decoder.has_reasoning or self.decoder.has_text or any(isinstance(e, Opened) for e in self.tapped)
 
-    @property
-    def said_chars(self) -> int:
-        """How many characters it has said."""
-        return sum(len(event.text) for event in self.tapped if isinstance(event, Delta))
-
     def _take(self, events: list[ChatEvent]) -> bytes:
         self.tapped.extend(events)
+        self.said_chars += sum(len(event.text) for event in events if isinstance(event, Delta))
         last = events[-1] if events else None
         if isinstance(last, Failed):
             self.error = last.error

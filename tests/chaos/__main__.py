@@ -5,6 +5,7 @@ Owns the command and its table. A case that fails is named by its number: `--cas
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,18 +20,28 @@ SEED = 20_261_121
 FINISHED = 99.9
 _BLOCK = 20
 _SHOWN = 12
+_HANG_S = 120.0
 
 Task = tuple[int, int, float, int]
 
 
 def _block(task: Task) -> list[Outcome]:
-    """The cases of one block: in a process of its own."""
+    """The cases of one block."""
     seed, number, rate, cap = task
 
     async def run() -> list[Outcome]:
         return [_light(await play(seed, number * _BLOCK + n, rate=rate, cap=cap)) for n in range(_BLOCK)]
 
     return asyncio.run(run())
+
+
+def _watched(task: Task) -> list[Outcome]:
+    """The same in a process of its own, which ends and says where it is if it hangs."""
+    faulthandler.dump_traceback_later(_HANG_S, exit=True)
+    try:
+        return _block(task)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _light(out: Outcome) -> Outcome:
@@ -55,10 +66,10 @@ def run(seed: int, faults: int, *, rate: float = RATE, cap: int = CAP, jobs: int
                 sums.add(out)
         return sums
     with ProcessPoolExecutor(max_workers=jobs) as pool:
-        running = [pool.submit(_block, next(todo)) for _ in range(2 * jobs)]
+        running = [pool.submit(_watched, next(todo)) for _ in range(2 * jobs)]
         while sums.faults < faults:
             done = running.pop(0)
-            running.append(pool.submit(_block, next(todo)))
+            running.append(pool.submit(_watched, next(todo)))
             for out in done.result():
                 sums.add(out)
             if sys.stderr.isatty():

@@ -38,7 +38,7 @@ _STEADY = (
 )  # fmt: skip
 _STRANGE = (
     Temper(anchor="newline"), Temper(anchor="preamble"), Temper(anchor="overlap"), Temper(anchor="anew"),
-    Temper(anchor="summary"), Temper("anew"),
+    Temper(anchor="summary"), Temper("anew"), Temper("anew"),
 )  # fmt: skip
 _QUIRKS = {
     "prefix": frozenset({Quirk.LAST_NOT_ASSISTANT, Quirk.PREFILL_PREFIX, Quirk.PREFILL_ECHOED}),
@@ -220,7 +220,7 @@ def _provider(name: str, temper: Temper, rng: random.Random) -> Provider:
     dialects = rng.sample(DIALECTS, rng.choices((1, 2, 3), (70, 20, 10))[0])
     if temper.flag:  # Chat alone knows them
         dialects = ["openai_chat"]
-    facts = target(f"{name}/m", quirks=_QUIRKS.get(temper.flag, frozenset()))
+    facts = target(f"{name}/m", quirks=_QUIRKS.get(temper.flag, frozenset()), aggregate=rng.random() < 0.5)
     url = f"http://{name}.invalid/v1"
     capabilities = dict(facts.model.capabilities)
     capabilities[Capability.PREFILL] = Claim(Known.NO if temper.prefill == "none" else Known.YES)

@@ -57,13 +57,15 @@ def judge(out: Outcome) -> list[Fault]:
 
 def must_finish(out: Outcome) -> bool:
     """Whether the caller had to get a whole answer: some target could serve, and its part could be joined."""
-    return out.kind in {"plain", "capped"}
+    if out.kind == "capped":  # whoever begins anew spends the cap, and one of the continuations, on what was said
+        return not any(one.disobeyed for one in out.attempts)
+    return out.kind == "plain"
 
 
 def _finished(out: Outcome) -> list[Fault]:
     """What is wrong with an answer that ended well."""
     told, answer = out.told, answer_to(out.ask)
-    if told.finish == "length" and out.cap_tokens is not None and told.text != answer.text:
+    if told.finish == "length" and out.cap_tokens is not None:
         return _cut(out)
     found: list[Fault] = []
     if not any(one.whole for one in out.attempts):

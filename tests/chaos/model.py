@@ -15,6 +15,7 @@ Prefill = Literal["none", "takes", "echoes", "refuses", "anew"]
 Anchor = Literal["exact", "newline", "preamble", "overlap", "anew", "summary"]
 CHARS_PER_TOKEN = 4
 _RESTART_CHARS = 64  # a shorter repetition of the beginning proves nothing to anybody
+_BEGINNING_CHARS = 17  # but as much of it, and then other words, is no continuation
 _PREAMBLES = ("Sure, continuing:\n\n", "Of course! Here is the rest, from where it broke off.\n", "Continuing… ")
 
 
@@ -92,13 +93,20 @@ def _prefilled(temper: Temper, answer: Answer, request: Request, rng: random.Ran
     if temper.prefill == "echoes":  # which costs nothing
         fresh = _capped(_said(answer, rest), request)
         return fresh._replace(text=partial.rstrip() + fresh.text)
-    # A text that comes back to its own beginning is left alone: nobody could tell that it was begun anew.
-    head = answer.text.lstrip()[:_RESTART_CHARS]
-    once = answer.text.find(head) == answer.text.rfind(head) and head[: len(head) // 2] not in head[1:]
     told = request.cap_tokens is None or request.cap_tokens * CHARS_PER_TOKEN > _RESTART_CHARS
-    if temper.prefill == "anew" and len(partial.rstrip()) > len(head) == _RESTART_CHARS and once and told:
-        return _capped(_said(answer, answer.text, disobeyed=True), request)
+    if temper.prefill == "anew" and told and len(partial.rstrip()) > _RESTART_CHARS:
+        if _once(answer.text, _BEGINNING_CHARS) and rng.random() < 0.4:  # in other words
+            begun = answer.text.lstrip()[: rng.randint(_BEGINNING_CHARS, _RESTART_CHARS - 1)]
+            return _capped(_said(answer, f"{begun} … well, let me put that in another way.", disobeyed=True), request)
+        if _once(answer.text, _RESTART_CHARS):
+            return _capped(_said(answer, answer.text, disobeyed=True), request)
     return _capped(_said(answer, rest), request)
+
+
+def _once(text: str, chars: int) -> bool:
+    """Whether a text says its beginning once: of one that comes back to it, nobody could tell that it was begun anew."""
+    head = text.lstrip()[:chars]
+    return text.find(head) == text.rfind(head) and head[: chars // 2] not in head[1:]
 
 
 def _anchored(temper: Temper, answer: Answer, request: Request, rng: random.Random) -> Reply:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hermes_router.control import types as t
 
 from .conftest import Hr, Script
-from .samples import CREDENTIALS, NOW, STATUS, account, credential
+from .samples import CREDENTIALS, NOW, STATUS, account, credential, target
 
 Serve = Callable[..., Script]
 
@@ -76,3 +76,14 @@ def test_the_one_screen_has_them_too(hr: Hr, serve: Serve) -> None:
     assert done.stdout.count("grace@example.test") == 1
     daemon.answers["GET /v1/status"] = STATUS
     assert "Accounts" not in hr("status").stdout
+
+
+def test_a_share_of_a_plan_is_no_number_of_tokens(hr: Hr, serve: Serve) -> None:
+    """What is left of several plans is a share; no forecast is made of it."""
+    quota = {"scope": "codex a", "unit": "percent", "window": "plan", "limit": 100, "remaining": 37,
+             "reset_at": NOW + 3600, "origin": "told"}  # fmt: skip
+    fields = {name: getattr(STATUS, name) for name in STATUS.__struct_fields__}
+    serve({"GET /v1/status": t.Status(**{**fields, "targets": [target("codex", quota=[quota])], "accounts": ROWS[:1]})})
+    done = hr("status")
+    assert "37 % till 15:28" in done.stdout
+    assert "tok" not in done.stdout.split("Accounts")[0]

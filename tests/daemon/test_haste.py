@@ -46,7 +46,7 @@ def test_the_collector_is_on_again_once_all_stands(monkeypatch: pytest.MonkeyPat
     try:
         life._settle_memory()
         assert gc.isenabled()
-        assert gc.get_threshold()[0] == 2_000
+        assert gc.get_threshold()[0] == 10_000
     finally:
         gc.set_threshold(*before)
         gc.enable()

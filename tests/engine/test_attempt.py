@@ -23,7 +23,7 @@ from hermes_router.wire.chat_encoder import ChatEncoder
 from hermes_router.wire.passthrough import StreamLane
 from hermes_router.wire.splice import Splice
 
-from ..fakes import COMMENT, DONE, JSON, ROLE, SSE, STOP, Clock, Flight, Transport, completion, muse, say, target
+from ..fakes import COMMENT, DONE, JSON, ROLE, SSE, STOP, Clock, Flight, Transport, chunk, completion, muse, say, target
 
 REQUEST = Outbound("POST", "http://a.invalid/v1/chat/completions", {}, b"{}")
 
@@ -344,3 +344,17 @@ def test_a_good_head_is_told_once(status: int, times: int) -> None:
     one = Try()
     one.send().head(status, SSE)
     assert one.owner.let_in == times
+
+
+def test_an_answer_beyond_every_bound_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call says is held until the end: one that never ends must not fill the memory."""
+    monkeypatch.setattr("hermes_router.engine.attempt._MAX_SAID", 1_000)
+    one = Try()
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "x" * 600}}
+    flight = one.send().head().data(ROLE, chunk({"tool_calls": [call]}))
+    one.tick(1.0)
+    assert not one.attempt.over
+    flight.data(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 600}}]}))
+    one.tick(1.0)
+    assert isinstance(one.attempt.error, Malformed)
+    assert flight.aborted

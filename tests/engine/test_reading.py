@@ -1,10 +1,12 @@
 """Which reader a target's answer gets, and what is remembered of it."""
 
+import gc
 import json
+import weakref
 
 import pytest
 
-from hermes_router.core.catalog import Quirk
+from hermes_router.core.catalog import DialectName, Quirk
 from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import EmptyReply, UpstreamError
 from hermes_router.engine.reading import Reading
@@ -87,3 +89,19 @@ def test_an_error_in_a_200_is_classified_by_the_rows_family() -> None:
     """The error object of a 200 goes through the same table as a status."""
     with pytest.raises(UpstreamError):
         reading()[0].whole(b'{"error":{"message":"overloaded","code":503}}', prompt_tokens=1, cap_tokens=None)
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+def test_a_reading_is_gone_with_its_last_user(dialect: DialectName) -> None:
+    """Nothing that it makes holds it: else the caller's body, 237 KB of it, would stay until the collector comes."""
+    made, world = reading()
+    other = Reading(world.engine, target("p/m"), Inbound(ChatRequest("hermes-router"), {}), "caller", dialect)
+    gone = weakref.ref(other)
+    gc.disable()
+    try:
+        made.decoder()
+        other.decoder()
+        del other
+        assert gone() is None
+    finally:
+        gc.enable()

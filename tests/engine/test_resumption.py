@@ -296,6 +296,83 @@ async def test_who_cannot_go_on_is_asked_twice_and_no_more() -> None:
     assert len(world.transport.flights) == 5
 
 
+async def test_a_request_that_only_its_provider_can_read_ends_with_the_cut() -> None:
+    """What was passed on unread cannot be gone on with: the caller is told of the cut, and not that its field is wrong."""
+    world, run = await broken("a/m", "b/m", tools=[{"type": "web_search"}])
+    await run.over()
+    assert run.out.error is not None
+    assert run.out.error["type"] != "invalid_request_error"
+    assert [(one.outcome, one.shown_chars) for one in record(world).attempts] == [("cut", len(HALF))]
+
+
+async def test_a_reserve_for_thoughts_is_no_room_for_text() -> None:
+    """The caller's cap holds for the whole text, also where what is left of it and the reserve are less than the cap."""
+    settings = Settings(patience_s=0.0, reasoning_token_reserve=8)
+    goes_on = target("b/m", reasoning=True, capabilities={Capability.PREFILL: Claim(Known.YES)})
+    world = World("a/m", goes_on, settings=settings)
+    run = world.start(max_tokens=20)
+    await turns()
+    world.transport.last.head().data(ROLE, say(HALF))
+    await turns()
+    world.transport.last.fail(Truncated("cut"))
+    await turns()
+    left = 20 - len(HALF) // 4
+    assert world.transport.last.body["max_tokens"] == left + 8 < 20
+    world.transport.last.stream(ROLE, say(" it sleeps" * 20), STOP, DONE)
+    await run.over()
+    assert len(run.out.text) == 20 * 4
+    assert run.out.finishes == ["length"]
+
+
+async def test_an_attempt_that_was_not_sent_is_no_continuation() -> None:
+    """Three keys are gone when the answer is to go on: the fourth target is asked all the same."""
+    world = World(*(f"{name}/m" for name in "abcde"))
+    world.authorizer.gone |= {"k1-b", "k1-c", "k1-d"}
+    run = world.start()
+    await turns()
+    assert world.transport.last.provider == "a"
+    world.transport.last.head().data(ROLE, say(HALF))
+    await turns()
+    world.transport.last.fail(Truncated("cut"))
+    await turns()
+    world.transport.last.stream(ROLE, say(HALF + REST), STOP, DONE)
+    await run.over()
+    assert run.out.text == HALF + REST
+    assert [line for event, line in world.log.lines if event == "attempt.failed" and line.get("shown_chars")] != []
+    assert len([line for event, line in world.log.lines if "shown_chars" in line]) == 1
+
+
+async def test_a_field_that_is_refused_is_left_out_when_an_answer_goes_on() -> None:
+    """It is the caller's, not ours: the same target is asked without it, by prefill as before."""
+    world, run = await broken("a/m", taking("b/m"), top_p=0.5)
+    named = {"message": "Unsupported parameter: 'top_p'", "param": "top_p", "code": "unsupported_parameter"}
+    refuses(400, named)(world.transport.last)
+    await turns()
+    flight = world.transport.last
+    assert flight.provider == "b"
+    assert "top_p" not in flight.body
+    assert asked(flight)[-1] == {"role": "assistant", "content": HALF}
+    flight.stream(ROLE, say(REST), STOP, DONE)
+    await run.over()
+    assert run.out.text == HALF + REST
+
+
+async def test_who_goes_on_must_take_the_answer_too() -> None:
+    """The request has grown by what was shown: a window that just held the prompt is not asked."""
+    world = World(target("a/m"), target("b/m", context=1_000), target("c/m"))
+    run = world.start(max_tokens=400)
+    await turns()
+    text = "".join(f"Line {number} of a story that goes on and on.\n" for number in range(120))
+    flight = world.transport.last.head().data(ROLE, say(text))
+    await turns()
+    flight.fail(Truncated("cut"))
+    await turns()
+    assert world.transport.last.provider == "c"
+    world.transport.last.stream(ROLE, say(anchor_of(text).text + "\nThe end."), STOP, DONE)
+    await run.over()
+    assert run.out.text == text + "The end."
+
+
 # --- answers that are wanted whole ----------------------------------------------------------------------------
 
 

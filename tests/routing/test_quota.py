@@ -378,20 +378,6 @@ def test_a_single_request_is_never_too_much_for_what_was_only_learned() -> None:
 # --- clocks ----------------------------------------------------------------------------------------------
 
 
-def test_a_clock_that_is_not_the_providers_is_given_up() -> None:
-    """Spent before midnight, refused after it: what was used counts until it is a day old."""
-    one = Meter(SCOPE, Unit.REQUESTS, Window.DAY)
-    one.rule(5, "published", "utc")
-    for _ in range(5):
-        charge(one, 1, at(2026, 1, 1, 20))
-    night = at(2026, 1, 2, 0, 1)
-    assert one.count(night) == 0
-    assert one.unmoor(night)
-    assert one.count(night) == 5
-    assert one.count(at(2026, 1, 2, 20, 1)) == 0
-    assert not one.unmoor(night)
-
-
 def test_a_clock_set_back_leaves_no_window_standing() -> None:
     """What was to last half a minute still does; a day on a clock ends at its own midnight."""
     one, day = meter(limit=1), Meter(SCOPE, Unit.REQUESTS, Window.DAY)

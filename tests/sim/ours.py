@@ -13,7 +13,7 @@ from hermes_router.core.events import Usage
 from hermes_router.core.settings import Settings
 from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.search import Search
-from hermes_router.engine.settlement import Settlement
+from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
 from hermes_router.engine.waiting import Waiters
 from hermes_router.routing import failover
@@ -204,10 +204,10 @@ class Ours:
             if answer.kind is None:
                 attempt.ttft_s = answer.ttft_s
                 settlement.usage = Usage(answer.input_tokens, answer.output_tokens)
-                settlement.succeeded(facts, attempt)
+                settlement.succeeded(facts, attempt, Spoken())
                 return "answered"
             error = read_error(facts, answer, world.wall)
-            settlement.failed(facts, error, attempt, reported=None, chars=4 * answer.output_tokens)
+            settlement.failed(facts, error, attempt, Spoken(said_chars=4 * answer.output_tokens))
             if world.now >= deadline:
                 return "deadline"
             step = failover.after(

@@ -168,7 +168,9 @@ async def test_an_exchange_comes_back_as_it_was(stores) -> None:
     """Every field of it and of its attempts; of two with one id the later."""
     store = stores.open()
     store.put(exchange(REPORTED))
-    wanted = exchange(REFUSED._replace(ttft_s=None, sent_at=NOW), ESTIMATED._replace(shown_chars=7, by="anchor"), stream=False)
+    wanted = exchange(
+        REFUSED._replace(ttft_s=None, sent_at=NOW), ESTIMATED._replace(shown_chars=7, by="anchor"), stream=False
+    )
     store.put(wanted)
     assert await store.request("req_1") == wanted
     assert await store.request("req_2") is None

@@ -205,6 +205,14 @@ def test_arguments_that_are_an_object_are_its_json() -> None:
         one.feed(Frame(huge))
 
 
+def test_an_error_behind_a_stop_reason_is_an_error() -> None:
+    """Otherwise the first stop reason stands, and a caller of this dialect would read the second."""
+    told = [START, *said(0, "a"), ended(), ended("error"), STOP]
+    assert isinstance(error_of(decode(*told)), ServerFailed)
+    told[-2] = ended("max_tokens")
+    assert decode(*told)[-1] == Finished(Finish.STOP, "end_turn")
+
+
 def test_a_bad_end_is_no_end_however_often_it_is_asked() -> None:
     """The stop event raises; the end of the body then says the same once, and nothing after it."""
     one = decoder()

@@ -56,6 +56,20 @@ def test_the_anchor_grows_by_lines_until_it_stands_there_once(shown, anchor):
     assert anchor_of(shown) == anchor
 
 
+def test_an_anchor_grows_over_a_gap_that_is_wider_than_itself():
+    """A line that comes back behind hundreds of blank ones: the search for a place of its own goes on, and ends."""
+    text, unique = anchor_of(f"{ROW}\nx\n{300 * chr(10)}{ROW}")
+    assert unique
+    assert text == f"x\n{300 * chr(10)}{ROW}"
+
+
+@given(st.lists(st.sampled_from((ROW, f"{ROW}\n", "ab", "e\u0301", " " * 30, " " * 90, "\n" * 60, "x")), max_size=20))
+def test_the_search_for_an_anchor_ends(parts):
+    """Whatever repeats itself, and however far apart: the anchor is the end of what was shown."""
+    shown = "".join(parts)
+    assert shown.rstrip().endswith(anchor_of(shown).text)
+
+
 def test_a_long_line_is_cut_by_steps():
     """A line of thousands of characters is not asked for whole, even where its end comes twice."""
     line = "x" * 700 + " mark " + "the end of it is said a second time, word by word, as above"

@@ -270,3 +270,16 @@ def test_a_thought_that_broke_off_is_closed_before_the_next_answer() -> None:
     out += splice.admit([Started("up-2", "m-2", 6), *text("hi"), Finished(Finish.STOP)])
     check_caller(out)
     assert (said(out, "reasoning_content"), said(out)) == ("hm", "hi")
+
+
+def test_text_behind_a_call_of_a_continuation_is_a_block_of_its_own() -> None:
+    """What goes on in the open text is what comes before the call; nothing of what stands behind it is lost."""
+    splice = new_splice()
+    ends = [Delta("Let me look."), Closed(), CALL, Delta("{")]
+    out = splice.admit([START, Opened(BlockKind.TEXT), *ends])
+    splice.begin(None, Seam(splice.shown.text, anchor=anchor_of(splice.shown.text), ended=splice.text_ended))
+    second = [Started("up-2", "m-2", 6), OTHER, Delta("{}"), Closed(), *text("Then more."), Finished(Finish.TOOL_CALLS)]
+    out += splice.admit(second)
+    check_caller(out)
+    assert (said(out), calls_of(out)) == ("Let me look.Then more.", {"g": "{}"})
+    assert splice.shown.text == "Let me look.Then more."
