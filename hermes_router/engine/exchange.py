@@ -352,7 +352,8 @@ class Exchange:
         """The request as it leaves. Raises KeyError where the secret is gone, Inexpressible, BadRequest."""
         engine, inbound = self._engine, self._q.inbound
         wanted = inbound.request.max_output_tokens
-        self._folds = self._delivery is None and facts.provider.aggregate and may_fold(inbound)
+        streams_only = Quirk.CODEX_BODY in facts.quirks
+        self._folds = self._delivery is None and (streams_only or (facts.provider.aggregate and may_fold(inbound)))
         options = Options(
             stream=self._folds or self._delivery is not None,
             reserve_tokens=self._settings.reasoning_token_reserve,

@@ -167,7 +167,12 @@ async def play(show: Show) -> None:
     assert show.fake.issuer.works(held), "the official CLI was logged out"
     assert not show.fake.issuer.refusals, show.fake.issuer.refusals
     show.tell("\nThe log of that refresh:")
-    refreshed = [line for line in show.lines if "event=codex.refreshed" in line]
+    refreshed: list[str] = []
+    for _ in range(100):  # a line is written by a thread of its own
+        refreshed = [line for line in show.lines if "event=codex.refreshed" in line]
+        if refreshed:
+            break
+        await asyncio.sleep(0.05)
     for line in refreshed:
         show.tell(f"  {line}")
     assert refreshed
