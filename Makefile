@@ -77,7 +77,9 @@ show: $(READY)
 	@for dialect in chat messages responses; do printf '%-10s' $$dialect; \
 	  $(BIN)/python -m pytest --collect-only -k $$dialect 2>/dev/null | tail -1; done
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
-	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas && $(BIN)/python -m tests.codex.show
+	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas && $(BIN)/python -m tests.codex.show && \
+	CODEX_REQUESTS=1000 $(BIN)/python -m pytest -q -s --no-header tests/codex/test_tokens_alive.py -k many && \
+	$(BIN)/python -m tests.codex.rotate_kills 1000
 
 # The simulated week with several seeds in both readings of the minutes, the other policies with the first, and the bars;
 # then the nightly dose: many more steps and examples.
