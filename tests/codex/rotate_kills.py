@@ -63,7 +63,10 @@ def serve(pipe: int, seed: int) -> None:
     answered: dict[str, float] = {}  # when what replaced a token was made
 
     async def token(request: web.Request) -> web.Response:
-        asked = await request.json()
+        try:
+            asked = await request.json()
+        except ConnectionError:
+            return web.Response(status=400)  # whoever asked was killed in mid-sentence
         await asyncio.sleep(rng.random() * 0.004)
         spent = asked["refresh_token"]
         status, body = issuer.spend(spent)
