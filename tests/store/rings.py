@@ -45,11 +45,13 @@ class Ring:
         self.fails: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.entered = threading.Event()
         self.calls: list[str] = []
         self.forgets = False
 
     def _enter(self, call: str) -> None:
         self.calls.append(call)
+        self.entered.set()
         self.gate.wait(20)
         if self.fails is not None:
             raise self.fails

@@ -175,8 +175,7 @@ async def test_a_caller_that_leaves_leaves_nothing() -> None:
     thread = thread_of(ring, limit_s=10.0)
     ring.gate.clear()
     reading = asyncio.ensure_future(thread.read(["a"]))
-    while not ring.calls:  # the keyring is being asked
-        await asyncio.sleep(0)
+    assert await asyncio.to_thread(ring.entered.wait, 10)  # the keyring is being asked
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
