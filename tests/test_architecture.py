@@ -52,6 +52,8 @@ PARENTS = {
     "engine/refresh_flight.py": "engine/test_refreshing.py",
     "store/token_rows.py": "store/test_tokens.py",
     "daemon/accounts.py": "codex/test_tokens_alive.py",
+    # because it is what the lanes share, and all of them go through it
+    "wire/lane.py": "wire/test_passthrough.py",
     # because an outline of a request is proved by the parser that fills it
     "core/chat.py": "wire/test_openai_chat.py",
     # because a scope is proved where evidence is turned into one

@@ -13,7 +13,7 @@ from hermes_router.core.errors import Malformed, TimedOut, Truncated, Unreachabl
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.core.ports import Clock, Flight, Outbound, Transport
 from hermes_router.engine.sweep import Sweeper
-from hermes_router.wire.passthrough import Lane
+from hermes_router.wire.lane import Lane
 
 _MAX_ERROR_BODY = 65_536
 _MAX_WHOLE_BODY = 64 * 1024 * 1024

@@ -13,7 +13,8 @@ from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.dialect import Decoder, InBand
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.passthrough import Lane, ManyLane, StreamLane
+from hermes_router.wire.lane import Lane
+from hermes_router.wire.passthrough import ManyLane, StreamLane
 from hermes_router.wire.responses_decoder import ResponsesDecoder
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane

@@ -5,103 +5,29 @@ struct, so that the text shown is known exactly; a frame that is nothing but tex
 any other is straightened (decode, splice, encode). It must never know a target or a transport.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Started, Usage
+from hermes_router.core.events import ChatEvent, Failed, Finish, Finished, Started
 from hermes_router.wire.calls import CallAssembler
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_frames import ChoiceFrame, ChunkFrame, DeltaFrame, finish_word
+from hermes_router.wire.lane import SeenLane
 from hermes_router.wire.splice import Splice
-from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
+from hermes_router.wire.sse import Frame
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _JSON = msgspec.json.Encoder()
 _CHUNK = "chat.completion.chunk"
 
 
-class Lane(Protocol):
-    """One attempt's stream. After `error` or `over` is set, nothing more is fed."""
+class _ChatLane(SeenLane):
+    """What both lanes share: the words with which a Chat stream ends or fails."""
 
-    error: UpstreamError | None
-    over: bool
-
-    @property
-    def began(self) -> bool:
-        """Whether the model has said anything, shown or not: what the first-token limit waits for."""
-        ...
-
-    @property
-    def said_chars(self) -> int:
-        """How many characters of the answer have come: a stream of which nothing but comments comes is a silent one."""
-        ...
-
-    @property
-    def committed(self) -> bool:
-        """Whether the caller sees something of this exchange."""
-        ...
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the upstream reported, if it did."""
-        ...
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Upstream bytes in, caller's bytes out."""
-        ...
-
-    def end(self, *, clean: bool) -> bytes:
-        """The body is over."""
-        ...
-
-
-class _Framed:
-    """What both lanes share: events out of bytes, one verdict, and nothing but UpstreamErrors as reasons."""
-
-    def __init__(self, splice: Splice, decoder: ChatDecoder) -> None:
-        self._sse = SSEDecoder()
-        self._splice = splice
-        self.decoder = decoder
-        self.error: UpstreamError | None = None
-        self.over = False
-
-    @property
-    def began(self) -> bool:
-        """Whether the model has said anything, shown or not."""
-        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
-
-    @property
-    def said_chars(self) -> int:
-        """How many characters it has said, as far as they were decoded."""
-        return self._splice.said_chars
-
-    @property
-    def committed(self) -> bool:
-        """Whether the caller sees something of this exchange."""
-        return self._splice.committed
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the upstream reported."""
-        return self.decoder.usage
-
-    @property
-    def _settled(self) -> bool:
-        return self.over or self.error is not None
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Upstream bytes in, caller's bytes out; sets `over` at a good end, `error` at a bad one."""
-        try:
-            frames = self._sse.feed(chunk)
-        except OversizedEvent as error:
-            self.error = Malformed(str(error))
-            return b""
-        if not frames:
-            return b""
-        return self._frames(frames)
+    decoder: ChatDecoder
 
     def _frames(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -111,7 +37,7 @@ class _Framed:
                 continue
             if data.startswith(b"[DONE]"):
                 self.decoder.marked = True
-                out.append(self._finish(clean=True))
+                out.append(self._conclude(clean=True))
                 break
             try:
                 if frame.name == b"error":
@@ -120,39 +46,21 @@ class _Framed:
             except UpstreamError as error:
                 self.error = error
                 break
-            if self._settled:
+            if self.over or self.error is not None:
                 break
         return out[0] if len(out) == 1 else b"".join(out)
-
-    def end(self, *, clean: bool) -> bytes:
-        """The body ended, by its framing (`clean`) or not."""
-        if self._settled:
-            return b""
-        out = self._frames(self._sse.finish())
-        if self.over:
-            return out
-        error = self.error
-        if error is not None and not isinstance(error, Malformed):
-            return out
-        # The last line had no end: a frame that was cut says nothing of those before it.
-        self.error = None
-        return out + self._finish(clean=clean and error is None)
 
     def _frame(self, data: bytes, out: list[bytes]) -> None:
         raise NotImplementedError
 
-    def _finish(self, *, clean: bool) -> bytes:
-        raise NotImplementedError
 
-
-class StreamLane(_Framed):
+class StreamLane(_ChatLane):
     """The lane of one answer (`n` = 1)."""
 
     def __init__(self, splice: Splice, decoder: ChatDecoder, *, tap: bool = False) -> None:
         super().__init__(splice, decoder)
         self._tap = tap
         self._plain = False  # asked once per frame that is taken apart, since nothing else changes it
-        self.tapped: list[ChatEvent] = []  # all but plain text, for what a later turn must replay
 
     def feed(self, chunk: bytes) -> bytes:
         """Upstream bytes in, caller's bytes out; sets `over` at a good end, `error` at a bad one."""
@@ -204,7 +112,7 @@ class StreamLane(_Framed):
             self.error = EmptyReply("white space up to the caller's cap")
         return out
 
-    def _finish(self, *, clean: bool) -> bytes:
+    def _conclude(self, *, clean: bool) -> bytes:
         events: list[ChatEvent] = self.decoder.finish_stream(clean=clean)
         last = events[-1] if events else None
         if isinstance(last, Failed):
@@ -253,7 +161,7 @@ def _only_content(delta: DeltaFrame) -> bool:
     )
 
 
-class ManyLane(_Framed):
+class ManyLane(_ChatLane):
     """The lane of `n` > 1, or of anything that lies beside the text (logprobs): choices go through as they came.
 
     They are held until the first content, under one identity and without usage; every choice must finish. From the
@@ -314,7 +222,7 @@ class ManyLane(_Framed):
         fields |= {"id": encoder.id, "object": _CHUNK, "created": encoder.created, "model": encoder.model}
         return b"data: %b\n\n" % _JSON.encode(fields)
 
-    def _finish(self, *, clean: bool) -> bytes:  # noqa: ARG002 - what counts is every choice's finish
+    def _conclude(self, *, clean: bool) -> bytes:  # noqa: ARG002 - what counts is every choice's finish
         if self._unfinished:
             self.error = Truncated(f"choices {sorted(self._unfinished)} never finished")
         elif not self.decoder.started:

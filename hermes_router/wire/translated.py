@@ -6,11 +6,12 @@ encodes; `RawLane` forwards whole frames as they came, and decodes them only to 
 """
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError
-from hermes_router.core.events import ChatEvent, Closed, Delta, Failed, Finish, Finished, Opened, Started, Usage
+from hermes_router.core.events import ChatEvent, Closed, Delta, Failed, Finish, Finished, Opened, Started
 from hermes_router.wire.broken_calls import without_broken_calls
 from hermes_router.wire.dialect import Decoder
+from hermes_router.wire.lane import FrameLane, SeenLane
 from hermes_router.wire.splice import Splice
-from hermes_router.wire.sse import Frame, OversizedEvent, SSEDecoder
+from hermes_router.wire.sse import Frame
 
 __all__ = ["FoldLane", "RawLane", "TranslatedLane"]
 
@@ -18,31 +19,8 @@ _MOST_HELD = 64 * 1024 * 1024
 _NOT_THE_CALLERS = b"codex."  # what a plan's backend says of the account, to the account's owner
 
 
-class _EventLane:
-    """What these lanes share: frames out of bytes, and one verdict. After `error` or `over` is set, nothing is fed."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._sse = SSEDecoder()
-        self.decoder = decoder
-        self.tapped: list[ChatEvent] = []
-        self.error: UpstreamError | None = None
-        self.over = False
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the upstream reported."""
-        return self.decoder.usage
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Upstream bytes in, caller's bytes out; sets `over` at a good end, `error` at a bad one."""
-        if self.over or self.error is not None:
-            return b""
-        try:
-            frames = self._sse.feed(chunk)
-        except OversizedEvent as error:
-            self.error = Malformed(str(error))
-            return b""
-        return self._frames(frames) if frames else b""
+class _EventLane(FrameLane):
+    """What these lanes share: a frame is the events that the decoder makes of it."""
 
     def _frames(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -60,21 +38,6 @@ class _EventLane:
 
     def _take(self, events: list[ChatEvent]) -> bytes:
         raise NotImplementedError
-
-    def end(self, *, clean: bool) -> bytes:
-        """The body ended, by its framing (`clean`) or not."""
-        if self.over or self.error is not None:
-            return b""
-        out = self._frames(self._sse.finish())
-        if not self._may_conclude():
-            return out
-        # The last line had no end: a frame that was cut says nothing of those before it.
-        clean = clean and self.error is None
-        self.error = None
-        return out + self._conclude(clean=clean)
-
-    def _may_conclude(self) -> bool:
-        return not self.over and (self.error is None or isinstance(self.error, Malformed))
 
     def _conclude(self, *, clean: bool) -> bytes:
         """The end that the decoder makes of what came."""
@@ -113,31 +76,15 @@ class FoldLane(_EventLane):
         return b""
 
 
-class TranslatedLane(_EventLane):
+class TranslatedLane(_EventLane, SeenLane):
     """One attempt's stream, taken apart and written anew.
 
     With `tap`, all its events are kept in `tapped`, for what a later turn must replay.
     """
 
     def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False) -> None:
-        super().__init__(decoder)
-        self._splice = splice
+        super().__init__(splice, decoder)
         self._tap = tap
-
-    @property
-    def began(self) -> bool:
-        """Whether the model has said anything, shown or not."""
-        return self._splice.spoke or self.decoder.has_reasoning or self.decoder.has_text
-
-    @property
-    def said_chars(self) -> int:
-        """How many characters it has said, as far as they were decoded."""
-        return self._splice.said_chars
-
-    @property
-    def committed(self) -> bool:
-        """Whether the caller sees something of this exchange."""
-        return self._splice.committed
 
     def _take(self, events: list[ChatEvent]) -> bytes:
         """Write what of these events may be seen; know the end when it comes. Raises EmptyReply."""

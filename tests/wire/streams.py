@@ -12,7 +12,8 @@ from hermes_router.core.errors import ServerFailed, UpstreamError
 from hermes_router.core.events import ChatEvent, Usage
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_encoder import ChatEncoder
-from hermes_router.wire.passthrough import Lane, StreamLane
+from hermes_router.wire.lane import Lane
+from hermes_router.wire.passthrough import StreamLane
 from hermes_router.wire.splice import Splice
 
 DONE = b"data: [DONE]\n\n"
