@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
-from hermes_router.core.errors import BadRequest
+from hermes_router.core.errors import BadRequest, Inexpressible
 from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
@@ -62,7 +62,7 @@ class Asking:
         """Whether the caller's own fields can be read at all: what is only passed on need not be known to us."""
         try:
             self._read()
-        except BadRequest:
+        except (BadRequest, Inexpressible):
             return False
         return True
 

@@ -296,9 +296,17 @@ async def test_who_cannot_go_on_is_asked_twice_and_no_more() -> None:
     assert len(world.transport.flights) == 5
 
 
-async def test_a_request_that_only_its_provider_can_read_ends_with_the_cut() -> None:
+KEPT = {"type": "file", "file": {"file_id": "file-1"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"tools": [{"type": "web_search"}]}, {"messages": [{"role": "user", "content": [KEPT]}]}],
+    ids=["a tool", "a file that its provider keeps"],
+)
+async def test_a_request_that_only_its_provider_can_read_ends_with_the_cut(fields) -> None:
     """What was passed on unread cannot be gone on with: the caller is told of the cut, and not that its field is wrong."""
-    world, run = await broken("a/m", "b/m", tools=[{"type": "web_search"}])
+    world, run = await broken("a/m", "b/m", **fields)
     await run.over()
     assert run.out.error is not None
     assert run.out.error["type"] != "invalid_request_error"
