@@ -12,7 +12,7 @@ from itertools import islice
 
 from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass
 from hermes_router.core.errors import Blames, TimedOut, Unreachable, UpstreamError
-from hermes_router.core.events import Usage
+from hermes_router.core.events import CHARS_PER_TOKEN, Usage
 from hermes_router.core.ports import Recorder
 from hermes_router.core.records import AttemptRecord, By, ExchangeRecord, FailedAttempt, failed_attempts
 from hermes_router.engine.attempt import Attempt
@@ -23,7 +23,6 @@ from hermes_router.routing.scheduler import Candidate
 __all__ = ["Recent", "Trail", "consumed", "cost_microusd", "owners_money"]
 
 KEPT = 500
-_CHARS_PER_TOKEN = 4
 _MOST_TOKENS = 1_000_000_000  # more is a provider's mistake, and sums of it must fit 64 bits
 _EXCERPT = 200
 _NAME = 200
@@ -62,7 +61,7 @@ def consumed(reported: Usage | None, prompt_tokens: int, chars: int) -> Usage:
     token before it has said a word: providers.md 12.7); then an estimate: the prompt as it was sized, the answer as it
     came. Nobody's tokens are twice as long as those of the estimate.
     """
-    said = -(-chars // _CHARS_PER_TOKEN)
+    said = -(-chars // CHARS_PER_TOKEN)
     if reported is not None and reported != _NOTHING and reported.output_tokens * 2 >= said:
         return reported
     prompt = reported.input_tokens if reported is not None and reported.input_tokens else prompt_tokens

@@ -328,22 +328,22 @@ class Exchange:
             attempt.overrule(error)
             return error, None
         self._settlement.succeeded(facts, attempt, self._spoken())
-        self._teach(facts, attempt.body)
+        self._teach(attempt)
         return None, rendered
 
-    def _teach(self, facts: TargetFacts, body: bytes) -> None:
+    def _teach(self, attempt: Attempt) -> None:
         """Let the prober look at the answer; what was shown beside an earlier attempt's part proves nothing."""
         alone, delivery, question = not self._settlement.reports, self._delivery, self._q
-        engine, attempt = self._engine, self._attempt
-        if attempt is not None and (version := attempt.headers.get(LIST_VERSION)) is not None:
-            engine.prober.listed_as(facts, version)
-        engine.prober.saw(
+        prober, facts = self._engine.prober, attempt.facts
+        if (version := attempt.headers.get(LIST_VERSION)) is not None:
+            prober.listed_as(facts, version)
+        prober.saw(
             facts,
             question.demand,
             question.inbound.fields,
             usage=self._settlement.usage,
             shown=delivery.splice.shown if alone and delivery is not None else None,
-            body=body if alone and delivery is None else b"",
+            body=attempt.body if alone and delivery is None else b"",
         )
 
     # -- one attempt, prepared -------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Owns the step from a target's quirks to the pure readers of `wire`. It must neve
 
 from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
 from hermes_router.core.errors import Malformed
-from hermes_router.core.events import Answer, Usage, fold
+from hermes_router.core.events import CHARS_PER_TOKEN, Answer, Usage, fold
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.engine.context import Engine
 from hermes_router.wire.broken_calls import drop_broken_calls
@@ -20,7 +20,6 @@ from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane
 from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
 
-_CHARS_PER_TOKEN = 4
 _REPLAY = frozenset(
     {Quirk.REPLAY_SIGNATURE, Quirk.REPLAY_REASONING, Quirk.REPLAY_REASONING_IF_KNOWN, Quirk.REPLAY_DETAILS}
 )
@@ -120,7 +119,7 @@ class Reading:
     def whole(self, body: bytes, *, prompt_tokens: int, cap_tokens: int | None) -> Whole:
         """A unary answer, checked. Raises the UpstreamError that a 200 turns out to be."""
         facts = self._facts
-        cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        cap_chars = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
         estimate = self.estimate(prompt_tokens, 0)
         if not self._is_chat:
             return self._other(body, estimate, cap_chars)
@@ -163,7 +162,7 @@ class Reading:
 
     def folded(self, lane: FoldLane, *, prompt_tokens: int, cap_tokens: int | None) -> Whole:
         """A stream that ended well, as a whole answer. Raises the UpstreamError that it turns out to be."""
-        cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        cap_chars = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
         return self._written(fold(lane.tapped), lane.usage, self.estimate(prompt_tokens, 0), cap_chars, None)
 
     def streamed(self, body: bytes, splice: Splice) -> tuple[bytes, Usage | None]:
@@ -182,4 +181,4 @@ class Reading:
     @staticmethod
     def estimate(prompt_tokens: int, chars: int) -> Usage:
         """Usage where the provider reports none."""
-        return Usage(prompt_tokens, max(1, chars // _CHARS_PER_TOKEN), estimated=True)
+        return Usage(prompt_tokens, max(1, chars // CHARS_PER_TOKEN), estimated=True)

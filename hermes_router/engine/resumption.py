@@ -17,6 +17,7 @@ from hermes_router.core.errors import (
     Unjoined,
     UpstreamError,
 )
+from hermes_router.core.events import CHARS_PER_TOKEN
 from hermes_router.core.records import By
 from hermes_router.engine.asking import Asked, Asking
 from hermes_router.engine.context import Engine
@@ -29,33 +30,30 @@ from hermes_router.wire.splice import Splice
 __all__ = ["MOST_CONTINUATIONS", "Resumption", "may_fold", "may_go_on", "tokens_of"]
 
 MOST_CONTINUATIONS = 3
-_CHARS_PER_TOKEN = 4
 _OF_THE_REQUEST = (ContextTooLong, TooLargeHere, Inexpressible)
 _OF_A_TURN = frozenset({"prefix", "partial", "role", "content"})  # no field of the request: of the turns that we add
 
 
 def may_go_on(inbound: Inbound) -> bool:
     """Whether another model may go on with the answer: not where its shape may not be left (design.md 2.14)."""
-    return inbound.request.json_format == "text" and _is_one_text(inbound)
+    modalities = inbound.fields.get("modalities")
+    spoken = modalities is not None and b'"audio"' in bytes(modalities)
+    return inbound.request.json_format == "text" and _is_one(inbound) and not spoken
 
 
 def may_fold(inbound: Inbound) -> bool:
     """Whether the answer is one of text, thoughts and calls, and nothing beside them."""
-    return _is_one_text(inbound) and is_foldable(inbound)
+    return _is_one(inbound) and is_foldable(inbound)
 
 
-def _is_one_text(inbound: Inbound) -> bool:
-    """Whether one text is asked for, with nothing that is counted along with it."""
-    request = inbound.request
-    if request.choices > 1 or request.logprobs:
-        return False
-    modalities = inbound.fields.get("modalities")
-    return modalities is None or b'"audio"' not in bytes(modalities)
+def _is_one(inbound: Inbound) -> bool:
+    """Whether one answer is asked for, with nothing that is counted along with it."""
+    return inbound.request.choices == 1 and not inbound.request.logprobs
 
 
 def tokens_of(chars: int) -> int:
     """What text of so many characters adds to a request, as estimated."""
-    return chars // _CHARS_PER_TOKEN
+    return chars // CHARS_PER_TOKEN
 
 
 class Resumption:
@@ -64,13 +62,12 @@ class Resumption:
     `by` is how the attempt under way takes up what the ones before it have shown.
     """
 
-    __slots__ = ("_anchor_only", "_engine", "_refused", "_seen_before", "_spent", "by", "resent_tokens")
+    __slots__ = ("_anchor_only", "_engine", "_refused", "_spent", "by", "resent_tokens")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._anchor_only = False
         self._refused: set[tuple[str, str]] = set()  # provider and model: no prefill for them
-        self._seen_before = False
         self._spent = 0
         self.by: By = ""
         self.resent_tokens = 0  # what the request under way holds beside the caller's own, as estimated
@@ -90,7 +87,6 @@ class Resumption:
         Raises BadRequest, Inexpressible.
         """
         self.resent_tokens = 0
-        self._seen_before = splice is not None and splice.committed
         if splice is None or splice.way != "on":
             self.by = "" if first else "anew"
             return asking.of(facts, options, recall), None
@@ -109,15 +105,13 @@ class Resumption:
         learnt = engine.state.learned.of(*name).learnt(Capability.PREFILL, engine.clock.now())
         return Known.UNKNOWN if learnt is None else learnt.known
 
-    def failed(
-        self, facts: TargetFacts, error: UpstreamError, splice: Splice, *, dropped: AbstractSet[str] = frozenset()
-    ) -> bool:
+    def failed(self, facts: TargetFacts, error: UpstreamError, splice: Splice, *, dropped: AbstractSet[str]) -> bool:
         """The attempt failed. Returns whether the same target should be asked in the other way.
 
         An attempt that showed nothing is no continuation, so it counts for nothing (contract.md, Waiting). `dropped`
         are the fields that the exchange has left out already.
         """
-        if self._seen_before and splice.shown_chars:
+        if self.went_on and splice.shown_chars:
             self._spent += 1
         if self.by != "prefill":
             return False
@@ -131,7 +125,7 @@ class Resumption:
             self._engine.state.learn_capability(target.provider, target.model, Capability.PREFILL, Known.NO)
         return refused
 
-    def is_refusal(self, error: UpstreamError, dropped: AbstractSet[str] = frozenset()) -> bool:
+    def is_refusal(self, error: UpstreamError, dropped: AbstractSet[str]) -> bool:
         """Whether this refuses what we made of the request to go on, of which its caller knows nothing.
 
         A field that is named, and not yet dropped, is the caller's own: it is left out, as of any request.

@@ -4,13 +4,10 @@ Owns the rule for an answer that ended at its length limit (cases.md 9R-6): the 
 finish. It must never know a dialect.
 """
 
-import msgspec
-
 from hermes_router.core.events import Answer, BlockKind, ChatEvent, Closed, Delta, Finish, Opened
+from hermes_router.wire.messages_arguments import is_object
 
 __all__ = ["drop_broken_calls", "without_broken_calls"]
-
-_JSON = msgspec.json.Decoder()
 
 
 def without_broken_calls(events: list[ChatEvent]) -> tuple[list[ChatEvent], bool]:
@@ -48,7 +45,7 @@ def drop_broken_calls(answer: Answer) -> bool:
     answer.blocks = [
         block
         for block in blocks
-        if block.kind is not BlockKind.TOOL_CALL or (block is not last if block.custom else _is_object(block.text))
+        if block.kind is not BlockKind.TOOL_CALL or (block is not last if block.custom else is_object(block.text))
     ]
     return len(answer.blocks) < len(blocks)
 
@@ -56,11 +53,4 @@ def drop_broken_calls(answer: Answer) -> bool:
 def _is_whole(opened: Opened, call: list[ChatEvent], *, is_last: bool) -> bool:
     if opened.custom:
         return not is_last
-    return _is_object("".join(each.text for each in call if isinstance(each, Delta)))
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(_JSON.decode(text), dict)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return False
+    return is_object("".join(each.text for each in call if isinstance(each, Delta)))

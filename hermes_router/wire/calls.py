@@ -14,6 +14,7 @@ import msgspec
 from hermes_router.core.errors import Malformed
 from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Opened
 from hermes_router.wire.chat_frames import sendable
+from hermes_router.wire.messages_arguments import is_object
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class _Call:
     def complete(self) -> bool:
         """Whether the arguments so far are one JSON object: nothing but white space can follow."""
         # Nearly every delta ends inside the object, so the last one tells without parsing.
-        return bool(self.arguments) and self.arguments[-1].rstrip()[-1:] in ("}", "") and _is_object(self.text)
+        return bool(self.arguments) and self.arguments[-1].rstrip()[-1:] in ("}", "") and is_object(self.text)
 
 
 class CallAssembler:
@@ -198,10 +199,3 @@ def _begins_again(known: _Call, call_id: str, name: str, arguments: str) -> bool
 
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return False

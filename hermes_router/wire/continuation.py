@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from hermes_router.core.catalog import Capability, DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation, Text, Turn
+from hermes_router.core.events import CHARS_PER_TOKEN
 from hermes_router.wire.messages_rules import Notes, rules_of
 from hermes_router.wire.messages_thinking import fit_thinking
 from hermes_router.wire.seam import Anchor, Seam, anchor_of
@@ -29,7 +30,6 @@ _ORDER: Final = (
     "If your message was complete, write the copy and nothing else. If only a tool call was missing, write the copy "
     "and then make that call."
 )
-_CHARS_PER_TOKEN: Final = 4
 _COPY_TOKENS: Final = 16
 """What a copy of the anchor may need beyond an estimate of its length."""
 _BY_HEART: Final = 24  # characters: a prefill of fewer could not be told from the beginning of an answer
@@ -111,14 +111,14 @@ def go_on(
     core = whole.rstrip()
     cap = conversation.max_output_tokens
     if cap is not None:
-        cap = max(1, cap - len(shown) // _CHARS_PER_TOKEN)
+        cap = max(1, cap - len(shown) // CHARS_PER_TOKEN)
     if prefill and (echoed or len(core) >= _BY_HEART):
         spare = None if cap is None or echoed else 0  # an echo is no output (Mistral's guide to prefixes)
         seam = Seam(whole, anchor=None, echoed=echoed, ended=ended, spare=spare)
         return Continuation(_asked(conversation, core, said=said, cap=cap, anchor=None), seam, "prefill")
     anchor = anchor_of(whole)
-    copy = len(anchor.text) // _CHARS_PER_TOKEN + _COPY_TOKENS
-    seam = Seam(whole, anchor=anchor, ended=ended, spare=None if cap is None else copy * _CHARS_PER_TOKEN)
+    copy = len(anchor.text) // CHARS_PER_TOKEN + _COPY_TOKENS
+    seam = Seam(whole, anchor=anchor, ended=ended, spare=None if cap is None else copy * CHARS_PER_TOKEN)
     cap = None if cap is None else cap + copy
     return Continuation(_asked(conversation, core, said=said, cap=cap, anchor=anchor), seam, "anchor")
 

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from hermes_router.core.chat import ChatRequest
 from hermes_router.wire.chat_fields import effort_of_budget
-from hermes_router.wire.fields import boolean, escaped_bytes, given, read_body, typed
+from hermes_router.wire.fields import boolean, escaped_bytes, given, number, read_body, typed
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_blocks import (
     Block,
@@ -240,9 +240,7 @@ def _config(fields: Mapping[str, Raw]) -> tuple[str | None, bool]:
 
 def _check_rest(fields: Mapping[str, Raw]) -> None:
     for key in _NUMBERS:
-        value = given(fields, key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            fault(key, "must be a number")
+        number(fields, key)
     stops = given(fields, "stop_sequences")
     if stops is None:
         return

@@ -172,17 +172,12 @@ class ItemFollower:
     def __init__(self) -> None:
         self._sse = SSEDecoder()
         self._open: dict[int, _Seen] = {}
-        self._over: list[tuple[int, bytes]] = []
+        self.output: list[tuple[int, bytes]] = []
         self._ids: set[str] = set()  # of those
         self._repeated: list[bytes] = []  # what a frame has that says nothing new
         self._began = 0
         self._messages = 0
         self.next_index = 0
-
-    @property
-    def output(self) -> list[tuple[int, bytes]]:
-        """The items that are over, as they came."""
-        return sorted(self._over, key=lambda one: one[0])
 
     def feed(self, frame: bytes) -> None:
         """Take a whole event. What nobody can read says nothing."""
@@ -265,7 +260,7 @@ class ItemFollower:
         else:
             self._messages += named.type == "message"
         index = seen.index if seen is not None else self._place(event.output_index)
-        self._over.append((index, bytes(event.item)))
+        self.output.append((index, bytes(event.item)))
         if isinstance(named.id, str) and named.id:
             self._ids.add(named.id)
 

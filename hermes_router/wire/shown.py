@@ -17,7 +17,6 @@ class Shown:
     space.
     """
 
-    started: bool = False
     reasoning: bool = False
     calls: int = 0
     pieces: list[str] = field(default_factory=list)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from hermes_router.core.errors import HermesError, Unjoined
 from hermes_router.core.events import (
+    CHARS_PER_TOKEN,
     BlockKind,
     ChatEvent,
     Closed,
@@ -28,7 +29,6 @@ from hermes_router.wire.shown import Shown
 
 __all__ = ["Splice", "Way"]
 
-_CHARS_PER_TOKEN = 4
 
 Way = Literal["anew", "on", "stop"]
 """What another attempt has to do: answer anew, go on behind the text shown, or not be made."""
@@ -49,7 +49,7 @@ class Splice:
     ) -> None:
         self.encoder = encoder
         self.shown = Shown()
-        self.cap_chars: int | None = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        self.cap_chars: int | None = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
         self.live_calls = live_calls
         self._continues = continues
         self._held: list[ChatEvent] = []
@@ -76,7 +76,7 @@ class Splice:
 
     def begin(self, cap_tokens: int | None, seam: Seam | None = None) -> None:
         """A new attempt starts; with a `seam`, it goes on behind the text that is shown."""
-        self.cap_chars = cap_tokens * _CHARS_PER_TOKEN if cap_tokens is not None else None
+        self.cap_chars = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
         if not self.committed:  # an earlier attempt was held: nothing of it was ever seen
             self.shown = Shown()
         self.take_over()
@@ -190,7 +190,7 @@ class Splice:
     def commit(self, started: Started) -> None:
         """From here on frames are shown that were not taken apart: the identity stands, and no other attempt joins."""
         self.encoder.identify(started.id, started.model, started.created)
-        self.shown.started = self.committed = True
+        self.committed = True
         self.shown.calls += 1
 
     # -- what is written beside the attempts -----------------------------------------------------------
@@ -350,8 +350,6 @@ class Splice:
         """The caller sees this; blocks stand one behind another, whoever's they are."""
         shown = self.shown
         match event:
-            case Started():
-                shown.started = True
             case Opened(kind=kind):
                 if shown.inside is not None:
                     out.append(Closed())

@@ -2,7 +2,8 @@
 
 Owns the relay's pure half for them: upstream bytes in, the caller's bytes out. `TranslatedLane` decodes, splices and
 encodes; `RawLane` forwards whole frames as they came, and decodes them only to know what the caller has been shown;
-`FoldLane` collects what a caller wants whole. It must never know a dialect, a target or a transport.
+`FoldLane` collects what a caller wants whole. It must never know a dialect, a target or a transport, but for the events
+that a backend sends to the account's owner alone.
 """
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated, UpstreamError

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import EmptyReply, Malformed, Truncated
-from hermes_router.core.events import Answer, Block, BlockKind, Failed, Finish, Usage, fold
+from hermes_router.core.events import CHARS_PER_TOKEN, Answer, Block, BlockKind, Failed, Finish, Usage, fold
 from hermes_router.wire.broken_calls import drop_broken_calls
 from hermes_router.wire.chat_decoder import ChatDecoder
 from hermes_router.wire.chat_encoder import render_answer, usage_object
@@ -93,7 +93,7 @@ def usage_of(reported: Usage | None, estimate: Usage, text: str) -> Usage:
     """What was reported, if it counts anything; else an estimate, marked as one."""
     if reported is not None and reported.output_tokens:
         return reported
-    tokens = max(1, estimate.output_tokens, len(text) // 4)
+    tokens = max(1, estimate.output_tokens, len(text) // CHARS_PER_TOKEN)
     prompt = reported.input_tokens if reported is not None else 0
     return Usage(prompt or estimate.input_tokens, tokens, estimated=True)
 
