@@ -86,8 +86,8 @@ def shape(fields: Mapping[str, Any], said: Conversation, facts: TargetFacts, dra
             out.pop("tool_choice", None)
             out.pop("parallel_tool_calls", None)
     out["input"] = items
-    for key in draft.refused & (out.keys() - _NEEDED):
-        del out[key]
+    for name in draft.refused & (out.keys() - _NEEDED):
+        del out[name]
     return Shaped(out, _headers(key, lite=lite, grouped=grouped), straight)
 
 

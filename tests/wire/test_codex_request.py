@@ -222,11 +222,12 @@ def test_a_name_that_is_too_long_is_another_one_and_told_as_such() -> None:
 
 
 def test_a_parameter_that_was_refused_is_not_sent_again() -> None:
-    """What was learned of the provider counts for these requests, too; without input there is none."""
-    without = frozenset({"prompt_cache_key", "input"})
-    _, body = composed(HI, LEGACY, Options(stream=True, without=without))
-    assert "prompt_cache_key" not in body
-    assert body["input"]
+    """What was learned of the provider counts for these requests, too; the headers of the conversation stay the same."""
+    without = frozenset({"prompt_cache_key", "input", "include"})
+    rendered, body = composed(HI, LEGACY, Options(stream=True, without=without))
+    assert not {"prompt_cache_key", "include"} & body.keys()
+    assert body["input"]  # without it there is no request
+    assert rendered.headers == composed(HI, LEGACY, Options(stream=True))[0].headers
 
 
 @EVERY
