@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from hermes_router.core.accounts import (
     BACKEND_CLIENT_ID,
@@ -26,12 +26,10 @@ from hermes_router.core.accounts import (
 from hermes_router.core.errors import VaultError
 from hermes_router.core.ids import Secret
 from hermes_router.store.file_lock import FileLock, Unobtainable, take
-from hermes_router.store.files import write_private
-from hermes_router.store.tokens import file_stamp
+from hermes_router.store.files import file_stamp, write_private
 
-__all__ = ["CliHome", "Login", "login_file", "read_login", "write_back"]
+__all__ = ["CliHome", "Login", "read_login", "write_back"]
 
-Mode = Literal["chatgpt", "chatgptAuthTokens", "personalAccessToken"]
 _OURS: Final = "log in with `hr auth login codex`: that login is the router's own"
 _MOST_BYTES: Final = 1024 * 1024
 _UNUSABLE: Final = {
@@ -39,6 +37,7 @@ _UNUSABLE: Final = {
     "agentidentity": ("it is an agent's identity, a signed assertion that only that CLI can make", _OURS),
     "headers": ("its headers are made by another program", _OURS),
     "bedrockapikey": ("it is a login of Amazon Bedrock", _OURS),
+    "personalaccesstoken": ("it is a personal access token, which names no account", _OURS),
 }
 
 
@@ -46,15 +45,13 @@ _UNUSABLE: Final = {
 class Login:
     """What stands in the file. `last_refresh_at`: epoch seconds, 0.0 where it does not say.
 
-    A personal access token has no `account_id`: ask whose it is. Without a refresh token nothing is ever refreshed.
+    Without a refresh token nothing is ever refreshed.
     """
 
     path: Path
-    mode: Mode
     tokens: Tokens
-    account_id: str = ""
-    user_id: str = ""
-    last_refresh_at: float = 0.0
+    account_id: str
+    last_refresh_at: float
 
     def account(self, *, now: float, label: str = "", read_only: bool = False) -> CodexAccount:
         """The account that this login brings. Raises ValueError where it names none."""
@@ -70,12 +67,6 @@ class Login:
             read_only=read_only,
             last_refresh_at=self.last_refresh_at,
         )
-
-
-def login_file(environ: Mapping[str, str], home: Path) -> Path:
-    """Where the CLI keeps it: `$CODEX_HOME/auth.json`, else `~/.codex/auth.json`."""
-    chosen = environ.get("CODEX_HOME", "")
-    return (Path(chosen).expanduser() if chosen else home / ".codex") / "auth.json"
 
 
 def read_login(path: Path) -> Login:
@@ -189,11 +180,6 @@ def _bytes(path: Path) -> bytes:
 def _login(path: Path, found: Mapping[str, Any]) -> Login:
     mode = _mode(found)
     low = mode.lower()
-    if low == "personalaccesstoken":
-        personal = _text(found.get("personal_access_token"))
-        if not personal:
-            raise VaultError(f"{path}: it has no personal access token in it", next_step=_OURS)
-        return Login(path, "personalAccessToken", Tokens(access_token=Secret(personal)))
     if low in _UNUSABLE:
         why, step = _UNUSABLE[low]
         raise VaultError(f"{path} cannot be used: {why}", next_step=step)
@@ -212,14 +198,7 @@ def _login(path: Path, found: Mapping[str, Any]) -> Login:
     account_id = _text(held.get("account_id")) or person.account_id or claims.account_id
     if not account_id:
         raise VaultError(f"{path} names no account", next_step=f"run `codex login` anew, or {_OURS}")
-    return Login(
-        path,
-        "chatgpt" if low == "chatgpt" else "chatgptAuthTokens",
-        tokens,
-        account_id,
-        person.user_id or claims.user_id,
-        _instant(found.get("last_refresh")),
-    )
+    return Login(path, tokens, account_id, _instant(found.get("last_refresh")))
 
 
 def _mode(found: Mapping[str, Any]) -> str:
