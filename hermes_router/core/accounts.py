@@ -5,10 +5,7 @@ never know a file, a clock or an address. Signatures are not checked: what a cla
 never trusted with anything.
 """
 
-import base64
-import binascii
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +13,7 @@ from typing import Any, Final, Literal
 
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ids import AccountId, CredentialId, ProviderName, Secret
+from hermes_router.core.lenient import jwt_parts, jwt_table
 
 __all__ = [
     "BACKEND_CLIENT_ID",
@@ -38,7 +36,6 @@ Route = Literal["plan", "backend"]
 
 _AUTH: Final = "https://api.openai.com/auth"
 _PROFILE: Final = "https://api.openai.com/profile"
-_LARGEST: Final = 64 * 1024  # no token is that long
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,6 @@ class Tokens:
     id_token: Secret | None = None
     expires_in_s: float | None = None
     earliest_refresh_at: float | None = None
-    scope: str = ""
 
 
 class RefreshFailed(HermesError):
@@ -104,7 +100,7 @@ class CodexAccount:
     brought in. `read_only` = borrowed: never refreshed, never written back. `spending_since` is set on the disk before
     the refresh token is sent, and taken back once the outcome is known. `dead` is the code of a permanent failure
     against this very refresh token. `owed` is the fingerprint of the refresh token that was spent for this one and that
-    `origin` may hold still. `refresh_token` is None where none was given (a host's or a personal token).
+    `origin` may hold still. `refresh_token` is None where none was given (a host's token).
     """
 
     id: CredentialId
@@ -246,7 +242,8 @@ def fingerprint(secret: Secret | None) -> str:
 
 def read_claims(token: Secret | None) -> Claims:
     """What a JWT says of itself. Whatever is no JWT, or says it in another way, says nothing; nothing is raised."""
-    payload = _payload(token.reveal()) if token is not None else {}
+    parts = jwt_parts(token.reveal()) if token is not None else None
+    payload = jwt_table(parts[1]) if parts is not None else {}
     auth = _table(payload.get(_AUTH))
     return Claims(
         account_id=_text(auth.get("chatgpt_account_id")),
@@ -257,18 +254,6 @@ def read_claims(token: Secret | None) -> Claims:
         expires_at=_seconds(payload.get("exp")),
         issued_at=_seconds(payload.get("iat")),
     )
-
-
-def _payload(token: str) -> Mapping[str, Any]:
-    parts = token.split(".")
-    if len(parts) != 3 or len(token) > _LARGEST:
-        return {}
-    try:
-        raw = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
-        found = json.loads(raw)
-    except (binascii.Error, ValueError, RecursionError):
-        return {}
-    return _table(found)
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import ProviderName, Secret
 from hermes_router.core.settings import DEFAULT_KEY, ProviderSettings, Settings
-from hermes_router.core.variables import CONFIDENTIAL, DERIVED, GLOBALS, LATER, LATER_DERIVED, PER_MODEL
+from hermes_router.core.variables import CONFIDENTIAL, DERIVED, ELSEWHERE, GLOBALS, LATER_DERIVED, PER_MODEL
 
 __all__ = ["KeyFound", "Layer", "is_ours", "parse_settings"]
 
@@ -149,7 +149,7 @@ def _per_model(
 
 def is_ours(catalog: Mapping[ProviderName, ProviderSpec]) -> Callable[[str], bool]:
     """Whether a name is a variable of this router, with this catalogue."""
-    whole = {one.name for one in GLOBALS} | LATER
+    whole = {one.name for one in GLOBALS} | ELSEWHERE
     keys: list[str] = []
     for bases in _key_names(catalog).values():
         keys.extend(bases)

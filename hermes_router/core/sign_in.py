@@ -18,16 +18,17 @@ from urllib.parse import parse_qs, urlencode
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, Route, Tokens
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ids import Secret
+from hermes_router.core.lenient import json_object
 
 __all__ = [
     "AGENT_NAME",
     "CALLBACK_PATH",
     "DEVICE_VALID_S",
     "PLAN_SCOPE",
+    "RESOURCE",
     "Code",
     "Device",
     "Errand",
-    "Granted",
     "Pending",
     "SignIn",
     "SignInFailed",
@@ -43,15 +44,16 @@ __all__ = [
     "read_device",
     "read_poll",
     "read_tokens",
+    "token_url",
 ]
 
 AGENT_NAME: Final = "hermes-router"
 PLAN_SCOPE: Final = "chatgpt.tokens.use.direct"
 CALLBACK_PATH: Final = "/auth/callback"
 DEVICE_VALID_S: Final = 900.0
+RESOURCE: Final = "https://api.openai.com/v1"  # what tokens of the plan route are for
 
 _DYNAMIC_CLIENT: Final = "dynamic_agent_client"
-_RESOURCE: Final = "https://api.openai.com/v1"
 _SCOPES: Final[dict[Route, str]] = {
     "plan": f"openid profile email offline_access resource.invoke {PLAN_SCOPE}",
     "backend": "openid profile email offline_access",
@@ -138,13 +140,6 @@ class Pending:
     slower_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The code was typed and approved."""
-
-    code: Code
-
-
 # --- by browser -----------------------------------------------------------------------------------------
 
 
@@ -175,7 +170,7 @@ def authorize_url(root: str, sign_in: SignIn, *, host_id: str, originator: str) 
         "state": sign_in.state,
     }
     if sign_in.route == "plan":
-        query |= {"nonce": sign_in.nonce, "resource": _RESOURCE, "ext_agent_host_id": host_id}
+        query |= {"nonce": sign_in.nonce, "resource": RESOURCE, "ext_agent_host_id": host_id}
         if sign_in.client_id == _DYNAMIC_CLIENT:
             query["agent_name_hint"] = AGENT_NAME
     else:
@@ -249,8 +244,13 @@ def exchange(root: str, route: Route, code: Code) -> Errand:
         "code_verifier": code.verifier,
     }
     if route == "plan":
-        form["resource"] = _RESOURCE
-    return Errand(f"{root}{_TOKEN[route]}", _FORM, urlencode(form).encode())
+        form["resource"] = RESOURCE
+    return Errand(token_url(root, route), _FORM, urlencode(form).encode())
+
+
+def token_url(root: str, route: Route) -> str:
+    """Where tokens are asked for, under the issuer's root."""
+    return root.rstrip("/") + _TOKEN[route]
 
 
 def keys_url(root: str) -> str:
@@ -268,8 +268,7 @@ def read_tokens(route: Route, status: int, body: bytes) -> Tokens:
         raise SignInFailed(
             "the authorisation server's answer holds no tokens", code="unreadable", next_step="sign in again"
         )
-    scope = _text(found.get("scope"))
-    if route == "plan" and PLAN_SCOPE not in scope.split():
+    if route == "plan" and PLAN_SCOPE not in _text(found.get("scope")).split():
         raise SignInFailed("this account signed in, and did not lend its plan to apps", code="not_eligible")
     id_token = _text(found.get("id_token"))
     return Tokens(
@@ -278,7 +277,6 @@ def read_tokens(route: Route, status: int, body: bytes) -> Tokens:
         id_token=Secret(id_token) if id_token else None,
         expires_in_s=_number(found.get("expires_in")),
         earliest_refresh_at=_number(found.get("earliest_refresh_at")),
-        scope=scope,
     )
 
 
@@ -323,9 +321,12 @@ def device_poll(root: str, device: Device) -> Errand:
     )
 
 
-def read_poll(root: str, status: int, body: bytes) -> Pending | Granted:
-    """The answer to `device_poll`; here it is the server that made verifier and challenge. Raises SignInFailed."""
-    found = _lenient(body)
+def read_poll(root: str, status: int, body: bytes) -> Pending | Code:
+    """The answer to `device_poll`: a code, once the device code was typed and approved. Raises SignInFailed.
+
+    Here it is the server that made verifier and challenge.
+    """
+    found = json_object(body)
     code = _error_code(found)
     if code == "slow_down" or status == 429:
         return Pending(_SLOWER_S)
@@ -340,7 +341,7 @@ def read_poll(root: str, status: int, body: bytes) -> Pending | Granted:
     granted, verifier = _text(found.get("authorization_code")), _text(found.get("code_verifier"))
     if not granted or not verifier:
         raise SignInFailed("the server's approval cannot be read", code="unreadable", next_step="sign in again")
-    return Granted(Code(granted, BACKEND_CLIENT_ID, f"{root}{_DEVICE_REDIRECT}", verifier))
+    return Code(granted, BACKEND_CLIENT_ID, f"{root}{_DEVICE_REDIRECT}", verifier)
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -365,18 +366,9 @@ def _pairs(query: str) -> dict[str, str]:
     return {name: values[0] for name, values in found.items()}
 
 
-def _lenient(body: bytes) -> Mapping[str, Any]:
-    """A JSON object, or nothing."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _answer(status: int, body: bytes) -> Mapping[str, Any]:
     """A JSON object. Raises SignInFailed for a web page, garbage and a server that is down."""
-    found = _lenient(body)
+    found = json_object(body)
     if found:
         return found
     if status >= 500:

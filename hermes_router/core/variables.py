@@ -12,7 +12,8 @@ from hermes_router.core import setting_values as read
 from hermes_router.core.settings import DEFAULT_KEY
 
 __all__ = [
-    "COLD", "CONFIDENTIAL", "DERIVED", "GLOBALS", "LATER", "LATER_DERIVED", "PER_MODEL", "Variable", "variable_part",
+    "COLD", "CONFIDENTIAL", "DERIVED", "ELSEWHERE", "GLOBALS", "LATER_DERIVED", "PER_MODEL", "Variable",
+    "variable_part",
 ]  # fmt: skip
 
 _MODES: Final = {
@@ -181,8 +182,9 @@ DERIVED: Final = (
 CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
 # What a running daemon cannot take up: where it listens, where its log goes, how it reaches the network.
 COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
-# Set today, read by a later version: no typo, so nothing is said of them.
-LATER: Final = frozenset({"STREAM_TOOL_ARGS", "HERMES_ROUTER_SOCKET"})
+# No setting, and no typo either, so nothing is said of it: control/places.py reads it.
+ELSEWHERE: Final = frozenset({"HERMES_ROUTER_SOCKET"})
+# Set today, read by a later version: the same.
 LATER_DERIVED: Final = ("_EMBED_MODEL",)
 PER_MODEL: Final = (("_SUPPORTS_TOOLS", "model_tools"), ("_REASONING", "model_reasoning"))
 

@@ -14,13 +14,14 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.ports import Clock
 from hermes_router.core.settings import Settings
+from hermes_router.core.sign_in import token_url
 from hermes_router.engine.refresh_flight import TokenHome
 from hermes_router.engine.refreshing import Refresher
 from hermes_router.engine.tasks import Supervisor
 from hermes_router.routing.state import RoutingState
 from hermes_router.store.cli_login import CliHome
 from hermes_router.upstream.http import HttpTransport
-from hermes_router.upstream.oauth import refresh, token_url
+from hermes_router.upstream.oauth import refresh
 
 __all__ = ["REST_S", "Accounts"]
 

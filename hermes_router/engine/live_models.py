@@ -12,14 +12,14 @@ from typing import Final
 from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, Price, PriceClass, ProviderSpec, Quirk
 from hermes_router.core.live_lists import Listed, LiveList
 
-__all__ = ["Absence", "LiveModels", "LiveView", "News", "as_spec", "replacements"]
+__all__ = ["LITE", "Absence", "LiveModels", "LiveView", "News", "as_spec", "replacements"]
 
 LEAST_WINDOW: Final = 64_000  # what agents demand of a model (clients.md 7.7)
 MOST_REPLACEMENTS: Final = 8
 APART_S: Final = 600.0  # two lists of the same minute are one piece of evidence
 _FEW: Final = 3  # a list that is shorter and knows none of ours is no list of this provider's
 _EMBEDS_UNKNOWN: Final = 0
-_LITE: Final = frozenset({Quirk.RESPONSES_LITE})
+LITE: Final = frozenset({Quirk.RESPONSES_LITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def as_spec(spec: ProviderSpec, model: Listed) -> ModelSpec:
         price=model.price if model.price is not None and not free else Price(),
         capabilities={**spec.capabilities, **listed},
         embeds=None if model.chats else _EMBEDS_UNKNOWN,
-        quirks=_LITE if model.lite else frozenset(),
+        quirks=LITE if model.lite else frozenset(),
         efforts=model.efforts,
     )
 

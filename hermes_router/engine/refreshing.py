@@ -92,10 +92,6 @@ class Refresher:
             said = f"it cannot be renewed now: {fault.said}"
         return found, said
 
-    def fault(self, ident: CredentialId) -> RefreshFailed | None:
-        """Why the last renewal brought nothing; None where it did."""
-        return self._faults.get(ident)
-
     # -- what requests and the owner ask -----------------------------------------------------------
 
     def renew(self, ident: CredentialId, used: CodexAccount | None, done: Callable[[bool], None]) -> None:

@@ -20,7 +20,6 @@ from hermes_router.core.catalog import (
     Price,
     PriceClass,
     ProviderSpec,
-    Quirk,
     QuotaRule,
     Route,
     TargetFacts,
@@ -30,7 +29,7 @@ from hermes_router.core.live_lists import Listed, LiveList
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.core.variables import variable_part
-from hermes_router.engine.live_models import LiveView, as_spec, replacements
+from hermes_router.engine.live_models import LITE, LiveView, as_spec, replacements
 from hermes_router.wire.dialects import DIALECTS
 
 __all__ = [
@@ -41,7 +40,6 @@ SPOKEN: Final[tuple[DialectName, ...]] = tuple(DIALECTS)  # towards providers, t
 _UNKNOWN_TIER: Final = 3
 _NO_PRICE: Final = Price()
 _NO_LISTS: Final = LiveView()
-_LITE: Final = frozenset({Quirk.RESPONSES_LITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +229,7 @@ def _shaped(model: ModelSpec, listed: Listed | None) -> ModelSpec:
         return model
     quirks = model.quirks
     if listed.lite is not None:
-        quirks = quirks | _LITE if listed.lite else quirks - _LITE
+        quirks = quirks | LITE if listed.lite else quirks - LITE
     return replace(model, quirks=quirks, efforts=listed.efforts or model.efforts)
 
 

@@ -147,21 +147,20 @@ def paused(old: Block | None, error: UpstreamError, now: float) -> Block:
     """A rejected key or an account without credit: a try every ten minutes, after a day of refusals one a day."""
     block = old if old is not None else Block(error.wire_class, "inferred", now)
     block.cause = error.wire_class
-    block.until = NEVER
-    block.started_at = now
-    block.every_s = DAY_S if now - block.since >= REVOKED_AFTER_S else PAUSE_TRY_S
-    block.next_try_at = now + block.every_s
-    block.tried = False
-    return block
+    return _stopped(block, now, DAY_S if now - block.since >= REVOKED_AFTER_S else PAUSE_TRY_S)
 
 
 def revoked(now: float) -> Block:
     """A login that has ended for good."""
-    block = Block("rejected_key", "told", now - REVOKED_AFTER_S)
+    return _stopped(Block("rejected_key", "told", now - REVOKED_AFTER_S), now, DAY_S)
+
+
+def _stopped(block: Block, now: float, every_s: float) -> Block:
+    """Without an end of its own, with a try each `every_s`."""
     block.until = NEVER
     block.started_at = now
-    block.every_s = DAY_S
-    block.next_try_at = now + DAY_S
+    block.every_s = every_s
+    block.next_try_at = now + every_s
     block.tried = False
     return block
 

@@ -1,6 +1,7 @@
 """Private files that survive anything: whole or not at all, for the owner alone, on the disk before it is said so.
 
-Owns the writing, reading and setting aside of one small file. It must never know what stands in one.
+Owns the writing, reading and setting aside of one small file, and what tells that it changed. It must never know what
+stands in one.
 """
 
 import errno
@@ -13,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["read_private", "set_aside", "write_private"]
+__all__ = ["file_stamp", "read_private", "set_aside", "write_private"]
 
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
@@ -103,6 +104,15 @@ def set_aside(path: Path, stamp: str, *, keep: bool = False) -> Path:
         target.unlink()
     _sync_directory(target.parent)
     return aside
+
+
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Inode, time and size: what changes whenever a file does; None where it cannot be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _refuse_foreign(target: Path) -> None:

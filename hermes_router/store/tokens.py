@@ -19,10 +19,10 @@ from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.errors import VaultError
 from hermes_router.core.ids import CredentialId, Secret
 from hermes_router.store.file_lock import FileLock, Unobtainable, take
-from hermes_router.store.files import read_private, set_aside, write_private
+from hermes_router.store.files import file_stamp, read_private, set_aside, write_private
 from hermes_router.store.token_rows import account_of_row, row_of_account
 
-__all__ = ["TokenFile", "file_stamp"]
+__all__ = ["TokenFile"]
 
 FORMAT: Final = 1
 WAIT_S: Final = 10.0  # for the file: whoever holds it writes a few kilobytes
@@ -233,15 +233,6 @@ class TokenFile:
     def _say(self, sentence: str) -> None:
         if sentence not in self.said:
             self.said.append(sentence)
-
-
-def file_stamp(path: Path) -> tuple[int, int, int] | None:
-    """Inode, time and size: what changes whenever a file does; None where it cannot be seen."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _accounts(document: Mapping[str, Any]) -> tuple[CodexAccount, ...]:

@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from hermes_router.core.accounts import CodexAccount, RefreshFailed, Route, Tokens
+from hermes_router.core.accounts import CodexAccount, RefreshFailed, Tokens
 from hermes_router.core.errors import Malformed, NetworkDown, TimedOut, Truncated, Unreachable, UpstreamError
 from hermes_router.core.ids import Secret
+from hermes_router.core.lenient import json_object
 from hermes_router.core.ports import Outbound, Transport
+from hermes_router.core.sign_in import RESOURCE
 from hermes_router.upstream.auth import OUR_AGENT
 from hermes_router.upstream.fetch import fetch
 
-__all__ = ["BUDGET_S", "read_answer", "refresh", "token_url"]
+__all__ = ["BUDGET_S", "read_answer", "refresh"]
 
 BUDGET_S: Final = 45.0  # of its own, whatever becomes of the request that wanted it
 _MOST_BYTES: Final = 1_000_000
-_RESOURCE: Final = "https://api.openai.com/v1"
-_PATHS: Final[Mapping[Route, str]] = {"backend": "/oauth/token", "plan": "/api/accounts/oauth/token"}
 # A refresh token that has met one of these is of no use any more (facts/codex.md 3); the status varies.
 _FINAL: Final = frozenset(
     {
@@ -36,11 +36,6 @@ _FINAL: Final = frozenset(
 )
 _UNSURE: Final = frozenset({408, 502, 504})  # somebody between us and the server gave up waiting for it
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-
-
-def token_url(root: str, route: Route) -> str:
-    """Where tokens are asked for, under the issuer's root."""
-    return root.rstrip("/") + _PATHS[route]
 
 
 async def refresh(transport: Transport, url: str, account: CodexAccount, *, budget_s: float = BUDGET_S) -> Tokens:
@@ -62,7 +57,7 @@ async def refresh(transport: Transport, url: str, account: CodexAccount, *, budg
 
 def read_answer(status: int, body: bytes) -> Tokens:
     """The tokens of an answer. Raises RefreshFailed."""
-    found = _object(body)
+    found = json_object(body)
     if status == 200:
         return _tokens(found)
     code = _code(found)
@@ -84,7 +79,7 @@ def _rendered(account: CodexAccount, token: Secret) -> tuple[Mapping[str, str], 
     }
     headers = {"accept": "application/json", "user-agent": OUR_AGENT, "originator": "hermes-router"}
     if account.route == "plan":
-        body = urlencode(fields | {"resource": _RESOURCE}).encode()
+        body = urlencode(fields | {"resource": RESOURCE}).encode()
         return headers | {"content-type": "application/x-www-form-urlencoded"}, body
     return headers | {"content-type": "application/json"}, json.dumps(fields).encode()
 
@@ -112,14 +107,12 @@ def _tokens(found: Mapping[str, Any]) -> Tokens:
     if access is None and renewed is None:
         # It was perhaps not the server at all; if it was, the refresh token is spent.
         raise RefreshFailed("transient", "no_tokens", "the authorisation server's answer holds no tokens", spent=True)
-    scope = found.get("scope")
     return Tokens(
         access_token=access,
         refresh_token=renewed,
         id_token=ident,
         expires_in_s=_number(found.get("expires_in")),
         earliest_refresh_at=_number(found.get("earliest_refresh_at")),
-        scope=scope if isinstance(scope, str) else "",
     )
 
 
@@ -130,14 +123,6 @@ def _code(found: Mapping[str, Any]) -> str:
         if isinstance(value, str) and _CODE.fullmatch(value):
             return value.lower()
     return ""
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _secret(value: object) -> Secret | None:

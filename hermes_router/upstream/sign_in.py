@@ -13,7 +13,7 @@ from hermes_router.core.accounts import Route, Tokens
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.id_token import Faulty, PublicKey, check_id_token, read_keys
 from hermes_router.core.ports import Outbound, Transport
-from hermes_router.core.sign_in import Code, Device, Errand, Granted, SignInFailed
+from hermes_router.core.sign_in import Code, Device, Errand, SignInFailed
 from hermes_router.upstream.auth import OUR_AGENT
 from hermes_router.upstream.fetch import Reply, fetch
 
@@ -66,8 +66,8 @@ class AuthServer:
             except _Unreached:
                 continue
             found = words.read_poll(self.root, reply.status, reply.body)
-            if isinstance(found, Granted):
-                return found.code
+            if isinstance(found, Code):
+                return found
             pause_s += found.slower_s
         raise SignInFailed("nobody typed the device code in time", code="expired", next_step="sign in again")
 

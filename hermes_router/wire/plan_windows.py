@@ -24,21 +24,15 @@ _BY_SLOT: Final = {"primary": Window.PLAN, "secondary": Window.WEEK}
 _LONGEST: Final = ((90, Window.HOUR), (720, Window.PLAN), (2_160, Window.DAY), (14_400, Window.WEEK))  # minutes
 _YES: Final = frozenset({"true", "1", "yes"})
 _MAIN: Final = "codex"  # the limit that the plain headers tell of
-_WORDS: Final = 40  # characters of a word that is shown
+_LONGEST_NAME: Final = 40  # characters of a limit's name
 
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """What the usage report says: the plan's name, its windows, and words worth showing.
+    """What the usage report says: the plan's windows. `reached` = no request is let in now."""
 
-    `reached` = no request is let in now. `has_credits` = it goes on from credits when a window is full.
-    """
-
-    plan: str = ""
     windows: tuple[QuotaSeen, ...] = ()
     reached: bool = False
-    has_credits: bool = False
-    why: str = ""
 
 
 def plan_headers(headers: Mapping[str, str], now: float) -> tuple[QuotaSeen, ...]:
@@ -51,7 +45,7 @@ def plan_headers(headers: Mapping[str, str], now: float) -> tuple[QuotaSeen, ...
     )
     found = [*_of_headers(headers, _MAIN, "account", now, spare=spare)]
     active = headers.get("x-codex-active-limit", "").strip().lower().replace("_", "-")
-    if active and active != _MAIN and len(active) <= _WORDS:
+    if active and active != _MAIN and len(active) <= _LONGEST_NAME:
         found += _of_headers(headers, active, "account_model", now, spare=spare)
     return tuple(found)
 
@@ -88,15 +82,10 @@ def plan_report(body: Any, now: float) -> PlanReport:
     """The usage report, decoded (codex.md 9.2); an empty one where it is none."""
     said = _table(body)
     limits = _table(said.get("rate_limit"))
-    plan = said.get("plan_type")
-    why = _table(said.get("rate_limit_reached_type")).get("type")
     spare = _spare(said.get("credits"))
     return PlanReport(
-        plan=plan[:_WORDS] if isinstance(plan, str) and plan.isprintable() else "",
         windows=tuple(_of_tables(limits, tuple(f"{slot}_window" for slot in _SLOTS), now, spare=spare)),
         reached=limits.get("limit_reached") is True or limits.get("allowed") is False,
-        has_credits=spare,
-        why=why[:_WORDS] if isinstance(why, str) and why.isprintable() else "",
     )
 
 

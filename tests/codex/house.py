@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import aiohttp
 from aiohttp import web
 
 from hermes_router.control.places import user_places
@@ -16,13 +15,12 @@ from hermes_router.core.ids import CredentialId, Secret
 from hermes_router.daemon.config import load
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.wiring import build
-from hermes_router.server.app import listen
 from hermes_router.upstream.auth import HeaderAuthorizer
 
 from ..fakes import Clock, SilentLog
+from ..opened import KEY, Opened
 from .backend import BACKEND, PLAN, Account, FakeBackend
 
-KEY = "sk-test-key-1"
 WAIT_S = 20.0
 TOOL = {
     "type": "function",
@@ -70,7 +68,7 @@ class Answer:
         return self.json["choices"][0]["message"]["content"]
 
 
-class CodexHouse:
+class CodexHouse(Opened):
     """Accounts `a`, `b` … with the tokens `token-a`, `token-b`; `routes` says which of them go by the plan route."""
 
     def __init__(self, home: Path, *accounts: Account, routes: tuple[str, ...] = (), **env: str) -> None:
@@ -111,19 +109,11 @@ class CodexHouse:
         self.engine.renewals = self.held
         self.engine.authorizer = HeaderAuthorizer(loaded.vault, self.held)
         self.probing = Probing(self.daemon, None)
-        await self.daemon.runner.setup()
-        self.sockets = listen(None, 0)
-        self.url = f"http://127.0.0.1:{self.sockets[0].getsockname()[1]}"
-        for sock in self.sockets:
-            await web.SockSite(self.daemon.runner, sock).start()
-        self.http = aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"})
+        await self.open()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self.http.close()
-        await self.daemon.runner.shutdown_within(1.0)
-        await self.daemon.supervisor.stop()
-        await self.daemon.transport.close()
+        await self.shut()
         await self.runner.cleanup()
 
     # --- asking --------------------------------------------------------------------------------------

@@ -255,10 +255,12 @@ def test_a_near_miss_in_our_own_file_is_pointed_out() -> None:
 
 
 def test_which_names_are_ours() -> None:
-    """Globals, derived names, keys in all forms, and those of later versions."""
+    """Globals, derived names, keys in all forms, the socket's, and those of later versions."""
     ours = is_ours(CATALOG)
     for name in (
         "PORT",
+        "STREAM_TOOL_ARGS",
+        "HERMES_ROUTER_SOCKET",
         "GROQ_MODEL",
         "GROQ_LIMITS",
         "HF_TOKEN",

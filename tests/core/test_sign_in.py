@@ -10,7 +10,7 @@ import pytest
 
 from hermes_router.core import sign_in as words
 from hermes_router.core.accounts import BACKEND_CLIENT_ID
-from hermes_router.core.sign_in import Granted, Pending, SignInFailed
+from hermes_router.core.sign_in import Code, Pending, SignInFailed
 
 ROOT = "https://auth.openai.com"
 RANDOM = bytes(range(128))
@@ -142,6 +142,12 @@ def test_the_exchange_is_a_form() -> None:
     assert parse_qs(errand.body.decode())["resource"] == ["https://api.openai.com/v1"]
 
 
+def test_where_tokens_are_asked_for() -> None:
+    """One address per route, under the issuer's root with or without a slash."""
+    assert words.token_url(ROOT, "backend") == words.token_url(f"{ROOT}/", "backend") == f"{ROOT}/oauth/token"
+    assert words.token_url(f"{ROOT}/", "plan") == f"{ROOT}/api/accounts/oauth/token"
+
+
 def test_tokens_are_read_and_wrapped() -> None:
     """No token shows; numbers may be missing or text."""
     body = {"access_token": "a-1", "refresh_token": "r-1", "id_token": "i-1", "expires_in": "3600",
@@ -224,9 +230,9 @@ def test_a_typed_code_grants() -> None:
     """The server made verifier and challenge; the redirect is the server's own page."""
     body = {"authorization_code": "c", "code_challenge": "x", "code_verifier": "v"}
     found = words.read_poll(ROOT, 200, json.dumps(body).encode())
-    assert isinstance(found, Granted)
-    assert (found.code.verifier, found.code.redirect_uri) == ("v", f"{ROOT}/deviceauth/callback")
-    assert found.code.client_id == BACKEND_CLIENT_ID
+    assert isinstance(found, Code)
+    assert (found.verifier, found.redirect_uri) == ("v", f"{ROOT}/deviceauth/callback")
+    assert found.client_id == BACKEND_CLIENT_ID
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,6 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-import aiohttp
-from aiohttp import web
-
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
@@ -18,15 +15,13 @@ from hermes_router.daemon.furnish import furnish
 from hermes_router.daemon.wiring import build
 from hermes_router.sandbox.providers import FakeProvider
 from hermes_router.sandbox.server import Sandbox
-from hermes_router.server.app import listen
 from hermes_router.store.router_keys import RouterKeyStore
 from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 from hermes_router.store.vault import CredentialStore
 
 from ..fakes import Clock, SilentLog
-
-KEY = "sk-test-key-1"
+from ..opened import KEY, Opened
 
 
 class Alive:
@@ -42,7 +37,7 @@ class Alive:
         raise ControlError("not here", exit_code=3)
 
 
-class Office:
+class Office(Opened):
     """A running daemon and its backend. `env` is the daemon's environment, beside the providers' addresses."""
 
     def __init__(self, home: Path, providers: list[FakeProvider], env: dict[str, str]) -> None:
@@ -88,21 +83,11 @@ class Office:
             places=self.places,
             environ=self.env,
         )
-        await self.daemon.runner.setup()
-        self.sockets = listen(None, 0)
-        self.url = f"http://127.0.0.1:{self.sockets[0].getsockname()[1]}"
-        for sock in self.sockets:
-            await web.SockSite(self.daemon.runner, sock).start()
-        self.http = aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"})
+        await self.open()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self.http.close()
-        await self.daemon.runner.shutdown_within(1.0)
-        await self.daemon.supervisor.stop()
-        assert self.daemon.accounts is not None
-        await self.daemon.accounts.close()
-        await self.daemon.transport.close()
+        await self.shut()
         await asyncio.to_thread(self.usage.close, 5.0)
         await self.sandbox.stop()
 

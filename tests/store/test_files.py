@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_router.store.files import read_private, set_aside, write_private
+from hermes_router.store.files import file_stamp, read_private, set_aside, write_private
 
 from .rings import names_in
 
@@ -175,3 +175,21 @@ def test_set_aside_twice_after_a_kill_is_once(tmp_path: Path) -> None:
     path.write_bytes(b"x")
     assert set_aside(path, "s", keep=True) == set_aside(path, "s", keep=True)
     assert names_in(tmp_path) == ["f", "f.damaged-s"]
+
+
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    """A replacement of the same size, and a byte more in the same file; none where there is no file."""
+    path = tmp_path / "f"
+    assert file_stamp(path) is None
+    write_private(path, b"one")
+    first = file_stamp(path)
+    assert first is not None
+    assert file_stamp(path) == first
+    kept = tmp_path / "old"
+    os.link(path, kept)  # so that its inode is not given out again
+    write_private(path, b"two")
+    second = file_stamp(path)
+    assert second not in {None, first}
+    with path.open("ab") as file:
+        file.write(b"!")
+    assert file_stamp(path) not in {None, second}

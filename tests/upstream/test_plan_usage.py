@@ -23,11 +23,11 @@ async def _ask(status: int, body: Any) -> PlanReport:
 
 
 async def test_a_report_is_read() -> None:
-    """The plan's name, and each window as the ledger takes it."""
+    """Each window as the ledger takes it, and that requests are let in."""
     limit = {"allowed": True, "limit_reached": False, "primary_window": WINDOW}
     report = await _ask(200, {"plan_type": "plus", "rate_limit": limit})
     window = QuotaSeen("account", Unit.PERCENT, Window.PLAN, 100, 88, START + 600)
-    assert report == PlanReport("plus", (window,), reached=False)
+    assert report == PlanReport((window,), reached=False)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,6 @@ async def test_a_code_of_the_plan_route_becomes_tokens_and_a_proved_person(world
     assert code.client_id.startswith("oaiapp_")
     found = await world.auth.redeem("plan", code, nonce=nonce)
     assert (found.subject, found.client_id) == ("user-1", code.client_id)
-    assert words.PLAN_SCOPE in found.tokens.scope
 
 
 @pytest.mark.parametrize(
