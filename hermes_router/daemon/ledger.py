@@ -65,11 +65,13 @@ class LedgerKeeper:
             await self._write()
 
     async def _write(self) -> None:
+        """Till nothing is marked after a step of ours: what requests mark in the next one is for the next gathering."""
         self._stirred.clear()
         since = self._begin()
+        self._put_some()
         while self._engine.state.changes:
-            self._put_some()
             await asyncio.sleep(0)  # requests go first
+            self._put_some()
         self._end(since)
 
     def flush(self) -> None:

@@ -163,6 +163,21 @@ async def test_what_changes_while_it_is_written_is_written_next(house: House, mo
     assert [again.world.status(f).quota for f in pool] == [life.world.status(f).quota for f in pool]
 
 
+async def test_requests_without_a_pause_are_gathered_all_the_same(house: House) -> None:
+    """One mark in every turn of the loop: they go to the writer together, not each as it comes."""
+    life = await house.life(A)
+    slept, turns = len(life.slept), 0
+    puts: list[int] = []
+    put = life.keeper._store.put
+    life.keeper._store.put = lambda rows, **words: (puts.append(len(rows)), put(rows, **words))
+    while len(life.slept) < slept + 5:
+        life.world.state.changes.talked("one that goes on")
+        turns += 1
+        assert turns < 1_000, "it writes for ever"
+        await asyncio.sleep(0)
+    assert sum(map(bool, puts)) <= 5
+
+
 async def test_a_last_write_is_one_step(house: House) -> None:
     """The task is stopped, requests settle, and the store is closed: what came last is there."""
     life = await house.life(A)
