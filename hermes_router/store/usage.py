@@ -28,6 +28,7 @@ KEEP_EXCHANGES = 100_000
 KEEP_EXCHANGES_S = 30 * DAY_S
 KEEP_DAYS = 400
 _BITE = 500  # rows removed at once, at least
+_AT_ONCE = 50  # rows in one statement: its thread gives the interpreter up for it once, not fifty times
 
 _JSON = msgspec.json.Encoder()
 _NONE: list[Any] = []
@@ -63,7 +64,8 @@ class Totals:
 
 _FIELDS = tuple(field.name for field in fields(Totals))
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _FIELDS)
-_INSERT = "INSERT INTO exchanges (request_id, at, failures, record) VALUES (?, ?, ?, ?)"
+_INSERT = "INSERT INTO exchanges (request_id, at, failures, record) VALUES "
+_ROW = "(?, ?, ?, ?)"
 _SELECT = "SELECT record FROM exchanges "
 _KEY = "day, provider, model, credential, router_key"
 _ADD = " ".join(
@@ -216,19 +218,21 @@ def _dearest(row: tuple[str, Totals]) -> tuple[int, int, str]:
 
 
 def _write_exchanges(connection: sqlite3.Connection, records: Sequence[ExchangeRecord]) -> None:
-    """A row each, and one addition per target and day."""
+    """A row each, and one addition per target and day; the loop never waits for more than some rows to be made."""
     sums: dict[tuple[Any, ...], list[int]] = {}
-    connection.executemany(_INSERT, _rows(records, sums))
+    for start in range(0, len(records), _AT_ONCE):
+        some = records[start : start + _AT_ONCE]
+        values = [value for record in some for value in _row(record, sums)]
+        connection.execute(_INSERT + ", ".join([_ROW] * len(some)), values)
     connection.executemany(_ADD, [(*key, *counts) for key, counts in sums.items()])
 
 
-def _rows(records: Iterable[ExchangeRecord], sums: dict[tuple[Any, ...], list[int]]) -> Iterable[tuple[Any, ...]]:
-    """Rows one by one: the interpreter is given up between them, so that the loop never waits for the batch."""
-    for record in records:
-        failures = sum([attempt.outcome not in GOOD_ENDS for attempt in record.attempts])
-        data = _encoded(record)
-        _add(record if data.isascii() else _RECORD.decode(data), sums)
-        yield _mend(record.request_id), record.at, failures, data.decode()
+def _row(record: ExchangeRecord, sums: dict[tuple[Any, ...], list[int]]) -> tuple[str, float, int, str]:
+    """What is kept of it, and what it adds to its day."""
+    failures = sum([attempt.outcome not in GOOD_ENDS for attempt in record.attempts])
+    data = _encoded(record)
+    _add(record if data.isascii() else _RECORD.decode(data), sums)
+    return _mend(record.request_id), record.at, failures, data.decode()
 
 
 def _add(record: ExchangeRecord, sums: dict[tuple[Any, ...], list[int]]) -> None:
