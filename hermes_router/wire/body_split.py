@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Raw
 
+from hermes_router.wire.seen_messages import History, history_at
 from hermes_router.wire.seen_tools import tools_at
-from hermes_router.wire.traits import Messages, decode_messages
+from hermes_router.wire.traits import Messages
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _LONG = 8_192  # bytes: below it, two passes cost less than the searches
@@ -31,11 +32,15 @@ _END = re.compile(
 
 
 class Fields(dict[str, Raw]):
-    """The top-level fields of a body as they came, in their order. `messages` are those of the field, decoded."""
+    """The top-level fields of a body as they came, in their order. `messages` are those of the field, decoded.
 
-    __slots__ = ("messages",)
+    `history` is what a look at them has found, None where nobody has looked yet.
+    """
+
+    __slots__ = ("history", "messages")
 
     messages: Messages
+    history: History | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def split_body(body: bytes) -> Fields | None:
             return None  # the value of another key, or one of two of the same name
         for cut in cuts:
             fields[cut.name] = cut.raw
-        fields.messages = decode_messages(messages.raw)
+        fields.history = history = history_at(body, messages.start, messages.end)
+        fields.messages = history.messages
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     return fields

@@ -89,7 +89,7 @@ def _read(body: bytes) -> Fields:
     if raw is None or raw == _NULL:
         raise BadRequest("messages is required: a list of message objects", param="messages")
     if not hasattr(fields, "messages"):
-        fields.messages = _decode_messages(raw)
+        fields.messages, fields.history = _decode_messages(raw), None
     return fields
 
 
@@ -202,12 +202,12 @@ class _Seen:
 
 
 def _outline(fields: Fields) -> _Seen:
-    messages = fields.messages
-    heads = heads_of(messages)
+    messages, history = fields.messages, fields.history
+    heads = heads_of(messages) if history is None else history.heads
     raw = fields["messages"]
     seen = _Seen(len(raw) - escaped_bytes(raw))
     _check_shapes(messages, heads, seen)
-    seen.traits = traits_of(messages, heads)
+    seen.traits = traits_of(messages, heads) if history is None else history.traits
     roles = [message.role for message in messages]
     seen.count = len(roles)
     seen.assistant_turns = roles.count("assistant")

@@ -94,7 +94,12 @@ def decode_messages(raw: Raw) -> Messages:
     try:
         return _STRICT.decode(raw)
     except msgspec.ValidationError:
-        return _LOOSE.decode(raw)
+        return decode_loosely(raw)
+
+
+def decode_loosely(raw: Raw) -> list[LooseMessage]:
+    """The same, whatever they allow."""
+    return _LOOSE.decode(raw)
 
 
 def are_strict(messages: Messages) -> TypeGuard[list[Message]]:
@@ -111,12 +116,15 @@ def heads_of(messages: Messages) -> set[tuple[int, ...]]:
         return {_FIRST_BYTE(content) if content else () for content in contents}
 
 
-def traits_of(messages: Messages, heads: set[tuple[int, ...]] | None = None) -> int:
+def traits_of(messages: Messages, heads: set[tuple[int, ...]] | None = None, looked: "StrictLook | None" = None) -> int:
     """What these messages are like. A trait too many costs a closer look, one too few would send a broken request.
 
-    `heads` is `heads_of(messages)`, where the caller has it.
+    `heads` is `heads_of(messages)`, `looked` what a look at all of them has found, where the caller has it.
     """
-    found = _strict(messages) if are_strict(messages) else _loose(messages)
+    if looked is None and are_strict(messages):
+        looked = StrictLook()
+        looked.at(messages)
+    found = _loose(messages) if looked is None else looked.traits
     if (_LIST,) in (heads_of(messages) if heads is None else heads):
         found |= Trait.LISTS
     if not messages or messages[-1].role not in ("user", "tool"):
@@ -154,39 +162,57 @@ def _systems(count: int, developers: int) -> int:
     return found | Trait.DEVELOPER if developers else found
 
 
-def _strict(messages: list[Message]) -> int:  # noqa: PLR0912 - one pass, on the hot path
-    found = systems = developers = 0
-    before = ""
-    seen: set[str] = set()
-    waiting: set[Any] = set()
-    for message in messages:
-        role, turn, result_id = message.role, message.tool_calls, message.tool_call_id
-        if role == "tool":
-            if result_id in waiting and turn is _UNSET:
-                waiting.remove(result_id)
-            else:
+class StrictLook:
+    """What a look at messages that hold nothing foreign has found so far. It goes on where an earlier one ended."""
+
+    __slots__ = ("before", "developers", "found", "seen", "systems", "waiting")
+
+    def __init__(self, earlier: "StrictLook | None" = None) -> None:
+        self.found = self.systems = self.developers = 0
+        self.before = ""
+        self.seen: set[str] = set()
+        self.waiting: set[Any] = set()
+        if earlier is not None:
+            self.found, self.systems, self.developers = earlier.found, earlier.systems, earlier.developers
+            self.before, self.seen, self.waiting = earlier.before, set(earlier.seen), set(earlier.waiting)
+
+    @property
+    def traits(self) -> int:
+        """Of all that was looked at, but for what its last message alone tells."""
+        if self.waiting or self.found & Trait.BROKEN:
+            return EVERYTHING
+        return self.found | _systems(self.systems, self.developers)
+
+    def at(self, messages: list[Message]) -> None:  # noqa: PLR0912 - one pass, on the hot path
+        """Look at these, which come next."""
+        found, systems, developers, before = self.found, self.systems, self.developers, self.before
+        seen, waiting = self.seen, self.waiting
+        for message in messages:
+            role, turn, result_id = message.role, message.tool_calls, message.tool_call_id
+            if role == "tool":
+                if result_id in waiting and turn is _UNSET:
+                    waiting.remove(result_id)
+                else:
+                    found |= Trait.BROKEN
+            elif waiting or result_id is not _UNSET:
                 found |= Trait.BROKEN
-        elif waiting or result_id is not _UNSET:
-            found |= Trait.BROKEN
-        elif turn is not _UNSET:
-            found |= _turn(message, turn, seen, waiting)
-        elif role == "user":
-            if before == "tool":
-                found |= Trait.USER_AFTER_TOOL
-        elif role == "assistant":
-            if _is_empty(message.content):
-                found |= Trait.EMPTY_TURN
-        elif role == "function":
-            found |= Trait.BROKEN
-        else:
-            systems += 1
-            developers += role == "developer"
-        if message.name is not _UNSET:
-            found |= Trait.NAMES
-        before = role
-    if waiting:
-        found |= Trait.BROKEN
-    return EVERYTHING if found & Trait.BROKEN else found | _systems(systems, developers)
+            elif turn is not _UNSET:
+                found |= _turn(message, turn, seen, waiting)
+            elif role == "user":
+                if before == "tool":
+                    found |= Trait.USER_AFTER_TOOL
+            elif role == "assistant":
+                if _is_empty(message.content):
+                    found |= Trait.EMPTY_TURN
+            elif role == "function":
+                found |= Trait.BROKEN
+            else:
+                systems += 1
+                developers += role == "developer"
+            if message.name is not _UNSET:
+                found |= Trait.NAMES
+            before = role
+        self.found, self.systems, self.developers, self.before = found, systems, developers, before
 
 
 def _turn(message: Message, turn: list[Call], seen: set[str], waiting: set[Any]) -> int:
