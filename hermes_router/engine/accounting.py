@@ -7,7 +7,6 @@ them. It must never know the caller's usage: that is of the answer alone (contra
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
 
 from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass
@@ -236,8 +235,7 @@ def _unheard(error: UpstreamError) -> bool:
 
 
 def _bounded(usage: Usage) -> Usage:
-    return replace(
-        usage,
+    return usage._replace(
         input_tokens=min(usage.input_tokens, _MOST_TOKENS),
         output_tokens=min(usage.output_tokens, _MOST_TOKENS),
         cached_tokens=min(usage.cached_tokens, _MOST_TOKENS),

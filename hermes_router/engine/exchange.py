@@ -5,7 +5,6 @@ bytes go to the caller from within the transport's callback. It must never know 
 """
 
 import asyncio
-from dataclasses import replace
 from typing import NamedTuple
 
 from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
@@ -558,7 +557,7 @@ class Exchange:
         rendered = render_error(error, now=self._engine.clock.now(), request_id=self._q.request_id)
         attempts = str(len(self._settlement.reports))
         headers = {"content-type": "application/json", "x-hermes-attempts": attempts}
-        return replace(rendered, headers={**headers, **rendered.headers})
+        return rendered._replace(headers={**headers, **rendered.headers})
 
     def _report(self, outcome: str) -> None:
         question, settlement = self._q, self._settlement

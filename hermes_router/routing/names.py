@@ -6,7 +6,7 @@ its provider is up or down.
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hermes_router.core.errors import UnknownModel
 
@@ -34,8 +34,7 @@ class Pin:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """What a name means; `warning` is for the response header, None where the name was honoured."""
 
     profile: Literal["main", "fast", "local"]

@@ -9,7 +9,6 @@ read by two parsers, and no message's end is guessed. It must never know a route
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -100,7 +99,7 @@ class _Envelope(RequestHandler):
         """Put aiohttp's own refusals (no route for `*`, an unmet Expect) in our envelope."""
         if isinstance(resp, web.HTTPException):
             rendered = render_error(BadRequest(f"The request cannot be served: {resp.reason}."), now=0.0)
-            resp = self._ours(replace(rendered, status=resp.status))
+            resp = self._ours(rendered._replace(status=resp.status))
         if self.leaving and not resp.prepared:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
@@ -108,7 +107,7 @@ class _Envelope(RequestHandler):
     def _ours(self, rendered: Rendered) -> web.Response:
         request_id = self._server.ids.new("req_")
         ids = {"x-request-id": request_id, "request-id": request_id}
-        return respond(replace(rendered, headers={"content-type": "application/json", **rendered.headers, **ids}))
+        return respond(rendered._replace(headers={"content-type": "application/json", **rendered.headers, **ids}))
 
 
 class Front(_Envelope):

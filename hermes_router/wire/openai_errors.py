@@ -7,7 +7,7 @@ rotate or give up (clients.md 7.15).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,8 +29,7 @@ _UNKNOWN_RETURN_S = 10.0
 UNAVAILABLE = "All providers are temporarily unavailable."
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """One HTTP answer."""
 
     status: int

@@ -158,9 +158,11 @@ def line_of(event: ChatEvent) -> str:
     """An event as a line of `events.jsonl`: its name, then what it holds."""
     if isinstance(event, Failed):
         return json.dumps({"event": "Failed", "error": type(event.error).__name__})
-    values = {key: value for key, value in dataclasses.asdict(event).items() if value not in (None, "", {}, False)}
     if isinstance(event, UsageSeen):
-        values["usage"] = {key: value for key, value in values["usage"].items() if value}
+        usage = {key: value for key, value in event.usage._asdict().items() if value}
+        return json.dumps({"event": "UsageSeen", "usage": usage})
+    held = event._asdict() if isinstance(event, tuple) else dataclasses.asdict(event)
+    values = {key: value for key, value in held.items() if value not in (None, "", {}, False)}
     return json.dumps({"event": type(event).__name__, **values})
 
 
