@@ -1,11 +1,13 @@
 """What the other dialects cost beside Chat: the router alone, one pair of dialects after another in one process.
 
 Owns the pairs and their order. Each is pinned to a provider that speaks what the pair needs, Chat too, so that all do the
-same work but for the dialect. A pair whose route is not there, or answers wrongly, is left out with a word.
+same work but for the dialect; small requests are asked in turns, and compared burst by burst (as in `paired.py`). A pair
+whose route is not there, or answers wrongly, is left out with a word.
 """
 
 import asyncio
 import json
+import statistics
 import sys
 from dataclasses import dataclass
 
@@ -26,26 +28,31 @@ max_output = 32000
 """
 STREAMS = 100
 RATE = 40.0
+BURSTS = 10
 _RAMP_S = 0.4
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A caller's dialect, and a model of a provider that speaks but one: `key` names its figures."""
+    """A caller's dialect, and a model of a provider that speaks but one: `key` names its figures.
+
+    `beside` is the pair that its small requests are compared with.
+    """
 
     key: str
     wire: Wire
     model: str
+    beside: str = ""
 
 
 CHAT, MESSAGES, RESPONSES = load.CHAT, load.MESSAGES, load.RESPONSES
 ROWS = {"chats": "openai_chat", "writes": "anthropic_messages", "responds": "openai_responses"}
 PAIRS = (
     Pair("chat", CHAT, "chats/mock-model"),
-    Pair("messages", MESSAGES, "writes/mock-model"),
-    Pair("responses", RESPONSES, "responds/mock-model"),
-    Pair("messages_chat", MESSAGES, "chats/mock-model"),
-    Pair("responses_chat", RESPONSES, "chats/mock-model"),
+    Pair("messages", MESSAGES, "writes/mock-model", "chat"),
+    Pair("responses", RESPONSES, "responds/mock-model", "chat"),
+    Pair("messages_chat", MESSAGES, "chats/mock-model", "messages"),
+    Pair("responses_chat", RESPONSES, "chats/mock-model", "responses"),
 )
 
 
@@ -68,8 +75,7 @@ async def measure(site: gateways.Site, requests: int, chunks: int) -> dict[str, 
     gateway = await gateways.start("hermes", site, rows=rows)
     try:
         served = [pair for pair in PAIRS if await _serves(gateway, pair)]
-        for pair in served:
-            figures[f"small_{pair.key}_us"] = await _small(gateway, pair, requests)
+        figures |= await _in_turns(gateway, served, requests)
         for pair in served:
             figures[f"chunk_{pair.key}_us"] = await _chunk(gateway, pair, chunks)
     finally:
@@ -90,6 +96,21 @@ async def _serves(gateway: gateways.Gateway, pair: Pair) -> bool:
         print(f"no figures for {pair.key}: {error}", file=sys.stderr, flush=True)
         return False
     return True
+
+
+async def _in_turns(gateway: gateways.Gateway, served: list[Pair], requests: int) -> dict[str, float]:
+    """The median µs of a small request of each pair, and of its ratio to the one beside it."""
+    spent: dict[str, list[float]] = {pair.key: [] for pair in served}
+    for number in range(BURSTS):
+        first = number % max(len(served), 1)
+        for pair in (*served[first:], *served[:first]):
+            spent[pair.key].append(await _small(gateway, pair, max(requests // BURSTS, 1)))
+    found = {f"small_{key}_us": statistics.median(each) for key, each in spent.items()}
+    for pair in served:
+        if beside := spent.get(pair.beside):
+            times = [mine / its for mine, its in zip(spent[pair.key], beside, strict=True)]
+            found[f"small_{pair.key}_us_ratio"] = statistics.median(times)
+    return found
 
 
 async def _small(gateway: gateways.Gateway, pair: Pair, requests: int) -> float:

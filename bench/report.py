@@ -92,7 +92,8 @@ def judge(row: Row, of: Mapping[str, Figures]) -> Verdict:
     value = mine.get(row.key)
     if row.beside:
         base = mine.get(row.beside)
-        holds = None if row.times is None or value is None or not base else value / base <= row.times
+        ratio = mine.get(f"{row.key}_ratio", value / base if value is not None and base else None)
+        holds = None if row.times is None or ratio is None else ratio <= row.times
         return Verdict(f"≤ {row.times:g}x of that" if row.times else "", holds)
     if row.ratio is not None:
         base = floor.get(row.key)
