@@ -7,9 +7,8 @@ must never know what a route does, and nothing that was sent reaches the log: bo
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -157,8 +156,7 @@ def _sayable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class _Border:
+class _Border(NamedTuple):
     """What every request passes on its way in and every answer on its way out."""
 
     version: str

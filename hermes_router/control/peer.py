@@ -8,8 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 __all__ = ["NONE", "Peer", "Permission", "peer_of", "peer_of_descriptor", "permissions"]
 
@@ -30,8 +29,7 @@ _XUCRED_VERSION: Final = 0
 _LINUX_CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """A process: its effective uid, all its groups, and its pid where the kernel tells."""
 
     uid: int

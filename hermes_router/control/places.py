@@ -6,9 +6,8 @@ the environment as an argument.
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import platformdirs
 
@@ -36,8 +35,7 @@ _SOCKET_LIMITS: Final = {"linux": 107, "darwin": 103}
 _PRIVATE: Final = 0o700
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """All paths of one installation. `env_file` is the `.env` in force, wherever it lies."""
 
     config_dir: Path

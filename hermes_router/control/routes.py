@@ -5,8 +5,7 @@ that is the border's part (`api.py`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_router.control import types as t
 from hermes_router.control.backend import Backend
@@ -29,8 +28,7 @@ class Refusal(ControlError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One request, read: names in its path, query, body (of the route's type), and what the peer may do."""
 
     names: Mapping[str, str]
@@ -40,8 +38,7 @@ class Asked:
     last_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A line of the table. `body` None = whatever is sent is not read."""
 
     method: str

@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ids import AccountId, CredentialId, ProviderName, Secret
@@ -38,8 +38,7 @@ _AUTH: Final = "https://api.openai.com/auth"
 _PROFILE: Final = "https://api.openai.com/profile"
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a token says of itself; empty or None where it does not say. `expires_at`, `issued_at`: epoch seconds.
 
     They are the issuer's clock.

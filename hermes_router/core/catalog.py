@@ -7,7 +7,7 @@ daemon's. It must never hold state or know how a fact is used: an `if` for one p
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
 from hermes_router.core.observations import ScopeKind, Unit, Window
@@ -41,8 +41,7 @@ class Known(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A capability with where it is known from.
 
     `declared` by a row, `listed` in the provider's live list, `seen` in live traffic, `probed` by a tiny request of
@@ -133,8 +132,7 @@ MODEST_TOKENS = (4_096, 8_192)
 """The output cap of MODEST_OUTPUT where the caller gives none, without tools and with; the second is the most."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaRule:
+class QuotaRule(NamedTuple):
     """One published (or owner-given) limit: a prior until a provider says otherwise.
 
     `amount` is in units of `unit` per `window`. `resets` names the clock of day and month windows:
@@ -149,14 +147,16 @@ class QuotaRule:
     origin: Literal["published", "owner"] = "published"
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """Micro-US-dollars per million tokens; integers, since it is money."""
 
     input_microusd: int = 0
     output_microusd: int = 0
     cached_microusd: int | None = None
 
+
+NO_PRICE: Final = Price()
+"""What is free, and what nobody has given a price."""
 
 UNKNOWN_PRICE: Final = Price(15_000_000, 75_000_000, 15_000_000)
 """What a paid model is taken to cost while no row gives its price: as much as the dearest, so that budgets hold."""
@@ -177,7 +177,7 @@ class ModelSpec:
     max_output: int | None = None
     tier: int = 3
     price_class: PriceClass = PriceClass.PAID
-    price: Price = Price()
+    price: Price = NO_PRICE
     capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
     quotas: tuple[QuotaRule, ...] = ()
     quirks: frozenset[Quirk] = frozenset()
@@ -193,8 +193,7 @@ class ModelSpec:
         return self.capabilities.get(what, UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Another way to the same provider, for credentials that name it (`Credential.route`).
 
     `address_of` names the row whose address is asked. `quirks` come on top of the row's.

@@ -4,7 +4,6 @@ Owns the neutral outline of a request: what routing needs to know, never its byt
 `routing/demand.py` scores it. (The neutral *content* of turns joins it when a second dialect needs it.)
 """
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 JsonFormat = Literal["text", "json_object", "json_schema"]
@@ -42,8 +41,7 @@ class ChatRequest(NamedTuple):
     session: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001 - the design's word: something was not honoured, and is said
+class Warning(NamedTuple):  # noqa: A001 - the design's word: something was not honoured, and is said
     """A setting that was not honoured: `code` (`dropped`, `approx`, `renamed`) and what it concerns."""
 
     code: str

@@ -6,8 +6,7 @@ Failover is a table over these classes (`routing/failover.py`), not a `try` pyra
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from hermes_router.core.ids import Target
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Window
@@ -405,8 +404,7 @@ class Invalid(RequestRejected):
 # --- ourselves -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptReport:
+class AttemptReport(NamedTuple):
     """One line of the attempts list in our own 429 and 5xx bodies."""
 
     target: str

@@ -50,8 +50,7 @@ class Usage(NamedTuple):
     written_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """The upstream has begun an answer; `id`, `model` and `created` (epoch seconds) are its own."""
 
     id: str
@@ -79,8 +78,7 @@ class Delta(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(NamedTuple):
     """The open block ends; a thought with the `seal` that its maker put on it, if any."""
 
     seal: Seal | None = None
@@ -92,8 +90,7 @@ class UsageSeen(NamedTuple):
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The answer ended well; `raw` is the provider's own word, `stop_sequence` the one that was met, if it was told."""
 
     reason: Finish
@@ -101,8 +98,7 @@ class Finished:
     stop_sequence: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The answer did not end well."""
 
     error: UpstreamError

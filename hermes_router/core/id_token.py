@@ -7,8 +7,7 @@ so plain integers are safe. It must never fetch a key, nor say more of a token t
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_router.core.ids import Secret
 from hermes_router.core.lenient import base64url, json_object, jwt_parts, jwt_table
@@ -30,8 +29,7 @@ class Faulty(ValueError):
         self.clock_off_s = clock_off_s
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(NamedTuple):
     """One RSA key of the issuer's."""
 
     ident: str

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NewType
+from typing import Literal, NamedTuple, NewType
 
 ProviderName = NewType("ProviderName", str)
 ModelId = NewType("ModelId", str)
@@ -80,8 +80,7 @@ def scrubber(secrets: Iterable[Secret]) -> Callable[[str], str]:
     return scrub
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """An API key or OAuth account as it is scheduled; it never holds the secret.
 
     `id` is a keyed digest of the secret, so adding the same key twice is one credential. `account` says

@@ -5,8 +5,7 @@ values, `routing` applies them; neither knows the other.
 """
 
 import enum
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hermes_router.core.ids import AccountId, CredentialId, ModelId, ProviderName
 
@@ -48,8 +47,7 @@ WINDOW_SECONDS: dict[Window, float] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Whose limit it is; an absent part means "any". All absent but the provider: the provider itself.
 
     `ip` marks a limit on our own address: then the provider is all that is named.
@@ -78,8 +76,7 @@ ScopeKind = Literal["ip", "provider", "account", "account_model", "credential", 
 """Which parts of the failing target a piece of evidence names; `routing` turns it into a `Scope`."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaSeen:
+class QuotaSeen(NamedTuple):
     """One window as a provider described it, in a header or an error body.
 
     `limit` and `remaining` are in units of `unit`; `reset_at` is epoch seconds. Absent = not said. `odd` quotes what

@@ -4,7 +4,6 @@ Owns the values only. They hold no text of callers or providers beyond a short e
 made for every request are named tuples: a frozen dataclass takes three times as long to make.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 __all__ = ["AttemptRecord", "By", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
@@ -77,8 +76,7 @@ class ExchangeRecord(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
+class FailedAttempt(NamedTuple):
     """A failed attempt, as a list of the last errors shows it; `at` in epoch seconds."""
 
     at: float

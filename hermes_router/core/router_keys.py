@@ -4,15 +4,14 @@ Owns the value. The key itself is shown once, when it is made; what is kept is i
 """
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_router.core.ids import RouterKeyId
 
 __all__ = ["RouterKey", "digest_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class RouterKey:
+class RouterKey(NamedTuple):
     """One router key and its caller limits; None = no limit of its own.
 
     `digest` is SHA-256 of the key, hex. `providers` None = all. `rpm` counts requests in any 60 seconds, `concurrency`

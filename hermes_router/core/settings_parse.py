@@ -7,8 +7,8 @@ never read a file or the environment, and never show a value in an error.
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from hermes_router.core import setting_values as read
 from hermes_router.core.catalog import ProviderSpec
@@ -26,8 +26,7 @@ SHARED_LAYER: Final = "environment"
 """The layer that holds everyone's variables: names that are not ours mean nothing there."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFound:
+class KeyFound(NamedTuple):
     """A provider's key, wrapped at once; `variable` is its name, `source` where it stands."""
 
     provider: ProviderName

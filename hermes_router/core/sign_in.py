@@ -12,20 +12,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, Route, Tokens
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ids import Secret
 from hermes_router.core.lenient import json_object
+from hermes_router.core.token_endpoint import RESOURCE, token_url
 
 __all__ = [
     "AGENT_NAME",
     "CALLBACK_PATH",
     "DEVICE_VALID_S",
     "PLAN_SCOPE",
-    "RESOURCE",
     "Code",
     "Device",
     "Errand",
@@ -44,14 +44,12 @@ __all__ = [
     "read_device",
     "read_poll",
     "read_tokens",
-    "token_url",
 ]
 
 AGENT_NAME: Final = "hermes-router"
 PLAN_SCOPE: Final = "chatgpt.tokens.use.direct"
 CALLBACK_PATH: Final = "/auth/callback"
 DEVICE_VALID_S: Final = 900.0
-RESOURCE: Final = "https://api.openai.com/v1"  # what tokens of the plan route are for
 
 _DYNAMIC_CLIENT: Final = "dynamic_agent_client"
 _SCOPES: Final[dict[Route, str]] = {
@@ -59,7 +57,6 @@ _SCOPES: Final[dict[Route, str]] = {
     "backend": "openid profile email offline_access",
 }
 _AUTHORIZE: Final[dict[Route, str]] = {"plan": "/api/accounts/authorize", "backend": "/oauth/authorize"}
-_TOKEN: Final[dict[Route, str]] = {"plan": "/api/accounts/oauth/token", "backend": "/oauth/token"}
 _DEVICE_REDIRECT: Final = "/deviceauth/callback"
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = "application/json"
@@ -133,8 +130,7 @@ class Device:
     ident: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Nobody has typed the code yet. `slower_s`: by how much to ask less often from now on."""
 
     slower_s: float = 0.0
@@ -246,11 +242,6 @@ def exchange(root: str, route: Route, code: Code) -> Errand:
     if route == "plan":
         form["resource"] = RESOURCE
     return Errand(token_url(root, route), _FORM, urlencode(form).encode())
-
-
-def token_url(root: str, route: Route) -> str:
-    """Where tokens are asked for, under the issuer's root."""
-    return root.rstrip("/") + _TOKEN[route]
 
 
 def keys_url(root: str) -> str:

@@ -5,8 +5,7 @@ Owns names. Those of a provider are derived from its row and never listed by han
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.core import setting_values as read
 from hermes_router.core.settings import DEFAULT_KEY
@@ -31,8 +30,7 @@ _PACING: Final = {"off": "off", "even": "even"}
 _PRIVACY: Final = {"any": "any", "no-training": "no-training"}
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """One setting: the name of its variable (or its ending), the field that it fills, how to read it, what it does.
 
     `fatal` = malformed, the daemon must not start. `keyless` = for rows that need no key only, `oauth` = for rows of

@@ -20,6 +20,7 @@ import uvloop
 
 from hermes_router import __version__
 from hermes_router.control.api import make_control_app
+from hermes_router.daemon import deferred
 from hermes_router.daemon.furnish import Reading, furnish
 from hermes_router.daemon.handover_heir import inherit
 from hermes_router.daemon.life import Life
@@ -74,6 +75,7 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
     probing = Probing(daemon, prepared.places.models_file if prepared.claim is not None else None)
     probing.restore()
     daemon.beside["models"] = probing.run
+    daemon.beside["imports"] = deferred.bring_in
     life = Life(prepared, daemon)
     if usage is not None:
         ring = keeping.open_ring(clock.now, loop)

@@ -14,7 +14,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.ids import ProviderName
 from hermes_router.core.ports import Clock
 from hermes_router.core.settings import Settings
-from hermes_router.core.sign_in import token_url
+from hermes_router.core.token_endpoint import token_url
 from hermes_router.engine.refresh_flight import TokenHome
 from hermes_router.engine.refreshing import Refresher
 from hermes_router.engine.tasks import Supervisor

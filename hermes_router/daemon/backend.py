@@ -4,9 +4,9 @@ Owns nothing but that; what is more than a line stands in a desk. `Life` is the 
 and says who it is.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,10 +18,12 @@ from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_desk import KeyDesk
-from hermes_router.daemon.login_desk import LoginDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
+
+if TYPE_CHECKING:
+    from hermes_router.daemon.login_desk import LoginDesk
 
 __all__ = ["DaemonBackend", "Life"]
 
@@ -52,7 +54,7 @@ class DaemonBackend:
     configuration: ConfigDesk
     credential_desk: CredentialDesk
     account_desk: AccountDesk
-    login_desk: LoginDesk
+    login_desk: Callable[[], "LoginDesk"]
     key_desk: KeyDesk
     reports: ReportDesk
     quota_desk: QuotaDesk
@@ -133,16 +135,16 @@ class DaemonBackend:
         return await self.account_desk.bring_in(asked)
 
     async def begin_login(self, asked: t.BeginLogin) -> t.Login:  # noqa: D102
-        return await self.login_desk.begin(asked)
+        return await self.login_desk().begin(asked)
 
     async def login(self, ident: str) -> t.Login:  # noqa: D102
-        return await self.login_desk.look(ident)
+        return await self.login_desk().look(ident)
 
     async def paste_login(self, ident: str, asked: t.PasteLogin) -> t.Login:  # noqa: D102
-        return await self.login_desk.paste(ident, asked)
+        return await self.login_desk().paste(ident, asked)
 
     async def end_login(self, ident: str) -> t.Done:  # noqa: D102
-        return await self.login_desk.end(ident)
+        return await self.login_desk().end(ident)
 
     async def refresh_accounts(self, asked: t.RefreshAccounts) -> t.Refreshed:  # noqa: D102
         return await self.account_desk.refresh(asked)

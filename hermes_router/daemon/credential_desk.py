@@ -6,8 +6,7 @@ must never log or return a key, and never store one that the provider rejects un
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from hermes_router.control import types as t
 from hermes_router.core.catalog import ProviderSpec
@@ -29,8 +28,7 @@ _OURS: Final = ("keyring", "file", "command")
 _MAX_LABEL: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """One key as it was typed, judged; `argv` where a command gave it."""
 
     number: int

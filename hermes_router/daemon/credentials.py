@@ -8,7 +8,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -139,7 +138,7 @@ def credentials_of(
             continue
         first = made[known[digest]]
         if entry.account and first.account == AccountId(first.id):
-            made[first.id] = replace(first, account=account_of(entry.provider, entry.account, first.id))
+            made[first.id] = first._replace(account=account_of(entry.provider, entry.account, first.id))
     with_key = {credential.provider for credential in made.values()}
     for spec in catalog.values():
         if spec.keyless and spec.name not in with_key:

@@ -5,8 +5,9 @@ Owns the construction of the control side, as `wiring.py` that of the public sid
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
@@ -19,7 +20,6 @@ from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
-from hermes_router.daemon.login_desk import LoginDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
@@ -28,6 +28,9 @@ from hermes_router.store.router_keys import RouterKeyStore
 from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 from hermes_router.store.vault import CredentialStore
+
+if TYPE_CHECKING:
+    from hermes_router.daemon.login_desk import LoginDesk
 
 __all__ = ["Reading", "furnish"]
 
@@ -99,14 +102,12 @@ def furnish(
         now=engine.clock.now,
         log=engine.log,
     )
-    return DaemonBackend(
-        life=life,
-        ring=ring,
-        generations=generations,
-        configuration=configuration,
-        credential_desk=credentials,
-        account_desk=accounts,
-        login_desk=LoginDesk(
+
+    @cache
+    def login_desk() -> "LoginDesk":
+        from hermes_router.daemon.login_desk import LoginDesk  # noqa: PLC0415 - 10 ms of a start, and few log in
+
+        return LoginDesk(
             generations,
             keeper,
             accounts,
@@ -114,7 +115,16 @@ def furnish(
             clock=engine.clock,
             tasks=daemon.supervisor,
             host_id=TokenFile(places.codex_accounts, now=engine.clock.now).installation_id,
-        ),
+        )
+
+    return DaemonBackend(
+        life=life,
+        ring=ring,
+        generations=generations,
+        configuration=configuration,
+        credential_desk=credentials,
+        account_desk=accounts,
+        login_desk=login_desk,
         key_desk=KeyDesk(
             generations,
             router_keys,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from hermes_router import __version__
 from hermes_router.core.errors import ControlError
@@ -72,8 +72,7 @@ class Successor:
             self.process.stderr.close()
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(NamedTuple):
     """It is done: the link for what is still to be told, and who serves now."""
 
     link: Link

@@ -13,10 +13,10 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.ids import Credential, Secret
 from hermes_router.core.ports import Clock, Transport
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.deferred import classify
 from hermes_router.engine.snapshot import base_url
 from hermes_router.upstream.auth import begins_with, key_headers
 from hermes_router.upstream.probe import Checked, check_key
-from hermes_router.wire import rejection
 
 __all__ = ["KeyCheck", "foreign_prefix"]
 
@@ -70,9 +70,7 @@ class KeyCheck:
                 spec,
                 self._address(spec),
                 key_headers(spec, secret),
-                lambda status, headers, body: rejection.classify(
-                    spec.rejection, status, headers, body, self._clock.now()
-                ),
+                lambda status, headers, body: classify(spec.rejection, status, headers, body, self._clock.now()),
                 own_address=bool(said.base_url),
             )
 

@@ -114,9 +114,9 @@ class ReportDesk:
                     price_class=facts.model.price_class.name.lower(),
                     context=learned.context(facts.provider.name, facts.model.id) or facts.model.context,
                     capabilities=_capabilities(status),
-                    quota=[asdict(window) for window in status.quota],
+                    quota=[window._asdict() for window in status.quota],
                     knowledge={
-                        what: asdict(fact)
+                        what: fact._asdict()
                         for what, fact in knowledge(facts, learned, lists.get(facts.provider.name), now).items()
                     },
                 )

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from hermes_router.control.listener import bind_control
 from hermes_router.control.places import Places, make_directories, readers_group, user_places
@@ -46,8 +46,7 @@ _MOST_DESCRIPTORS: Final = 10_240  # macOS takes no more
 Run = Literal["foreground", "detached", "systemd", "launchd", "control-only"]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The flags. `tell` and `handover` are descriptors that the parent has opened for us."""
 
     env_file: Path | None = None

@@ -19,6 +19,7 @@ from hermes_router.core.ids import CredentialId, ProviderName
 from hermes_router.core.ports import Clock, Transport
 from hermes_router.core.router_keys import RouterKey
 from hermes_router.core.settings import Settings
+from hermes_router.daemon import deferred
 from hermes_router.daemon.accounts import Accounts
 from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.ledger import LedgerKeeper
@@ -43,7 +44,7 @@ from hermes_router.upstream.auth import HeaderAuthorizer, bearer
 from hermes_router.upstream.http import HttpTransport
 from hermes_router.upstream.local import discover
 from hermes_router.upstream.proxy import is_loopback
-from hermes_router.wire import ratelimit, rejection
+from hermes_router.wire import ratelimit
 
 _LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection on loopback
 _LOOK_AGAIN_FOUND_S = 300.0
@@ -238,7 +239,7 @@ def configure(engine: Engine) -> None:
 def border(loaded: Loaded) -> tuple[Border, InBand]:
     """The functions that read what providers say, with this configuration's secrets taken out of errors."""
     scrub = Scrub(secrets_of(loaded))
-    return Border(ratelimit.seen, scrub.classify(rejection.classify)), scrub.in_band(rejection.in_band)
+    return Border(ratelimit.seen, scrub.classify(deferred.classify)), scrub.in_band(deferred.in_band)
 
 
 def check_binding(settings: Settings) -> None:

@@ -5,7 +5,7 @@ provider's key.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_router.core.errors import Unauthorized
 from hermes_router.core.ids import RouterKeyId
@@ -19,8 +19,7 @@ _VARIABLE = "PROXY_API_KEYS"
 _MOST_KNOWN = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A caller whose router key was good. `providers` None = all.
 
     `rpm`, `concurrency` and `budget_microusd` (micro-US-dollars a day of UTC) are the key's caller limits, None = none

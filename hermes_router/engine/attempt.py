@@ -5,8 +5,7 @@ and the facts that it teaches the ledger. It must never know whether there will 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import Malformed, TimedOut, Truncated, Unreachable, UpstreamError
@@ -46,8 +45,7 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Border:
+class Border(NamedTuple):
     """The pure functions that read an answer: header quotas, and non-2xx bodies."""
 
     seen: Callable[[str, Mapping[str, str], float], tuple[QuotaSeen, ...]]

@@ -5,6 +5,7 @@ Owns the bundle that `daemon/wiring.py` builds and nothing else; two of them can
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
@@ -21,8 +22,7 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """One configuration in force, indexed for routing. Swapped whole.
 
     `awaits_local` = a local server is configured that has not answered yet, so its models are not known.

@@ -7,7 +7,7 @@ told so too. What answers is there, whatever a list says. It must never read a l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, Price, PriceClass, ProviderSpec, Quirk
 from hermes_router.core.live_lists import Listed, LiveList
@@ -47,8 +47,7 @@ class Absence:
     vanished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """What one list changed. `odd` = it was not believed; `fresh` = ids, windows or prices differ from before."""
 
     vanished: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ It must never send (`trial.py` does), and never learn from a failure of the netw
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
@@ -81,8 +80,7 @@ class _Answer(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One capability of one model, to be asked of one target."""
 
     facts: TargetFacts

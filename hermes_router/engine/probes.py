@@ -5,9 +5,8 @@ the Chat dialect and fitted to its target like any caller's. It must never know 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,8 +28,7 @@ _SKY: Final = (  # a picture of 64 x 64: the upper half yellow, the lower half b
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """One question. `field` is what must be in the body that goes out, else it would prove nothing.
 
     `refused` are the fields by whose refusal the model says no; None = any refusal of the request does. `firm` = a no

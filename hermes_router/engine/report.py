@@ -35,7 +35,7 @@ def status_report(engine: Engine, version: str, *, providers: frozenset[str] | N
                 "reason": status.reason,
                 "until": status.until,
                 "capabilities": status.capabilities,
-                "quota": [asdict(window) for window in status.quota],
+                "quota": [window._asdict() for window in status.quota],
             }
         )
     return {

@@ -11,13 +11,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hermes_router.core.catalog import (
+    NO_PRICE,
     UNKNOWN_PRICE,
     Capability,
     Claim,
     DialectName,
     Known,
     ModelSpec,
-    Price,
     PriceClass,
     ProviderSpec,
     QuotaRule,
@@ -38,7 +38,6 @@ __all__ = [
 
 SPOKEN: Final[tuple[DialectName, ...]] = tuple(DIALECTS)  # towards providers, the preferred first
 _UNKNOWN_TIER: Final = 3
-_NO_PRICE: Final = Price()
 _NO_LISTS: Final = LiveView()
 
 
@@ -213,7 +212,7 @@ def _filled(spec: ProviderSpec, known: ModelSpec, seen: ModelSpec) -> ModelSpec:
     context = known.context or seen.context
     if context is not None and seen.context is not None and not spec.own:
         context = min(context, seen.context)
-    unpriced = known.price_class is PriceClass.PAID and known.price == _NO_PRICE
+    unpriced = known.price_class is PriceClass.PAID and known.price == NO_PRICE
     return replace(
         known,
         context=context,
@@ -246,7 +245,7 @@ def _overridden(model: ModelSpec, said: ProviderSettings) -> ModelSpec:
 
 def _priced(model: ModelSpec) -> ModelSpec:
     """The model, for budgets at the dearest price where it is paid for and nobody says how much."""
-    if model.price_class is PriceClass.PAID and model.price == _NO_PRICE:
+    if model.price_class is PriceClass.PAID and model.price == NO_PRICE:
         return replace(model, price=UNKNOWN_PRICE)
     return model
 

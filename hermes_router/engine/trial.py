@@ -5,7 +5,7 @@ other; trouble on the way teaches nothing about the model. It must never choose 
 """
 
 import asyncio
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,8 +26,7 @@ LONGEST_S = 60.0
 _DEMANDS = ("required", "any")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What came of it: `known` None = nothing sure, and `said` why, for the log. `sent` False = it never left."""
 
     known: Known | None

@@ -5,8 +5,7 @@ ledger, the next plan sees by itself.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import Blames, NextStep, TooLargeHere, UpstreamError
@@ -18,8 +17,7 @@ Action = Literal["plan", "same", "stop"]
 CREDIBLE = 0.5  # an estimate of at least this share of the window makes "too long" believable for that window
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(NamedTuple):
     """What follows a failed attempt.
 
     `plan`: plan anew under `constraint`. `same`: the same, whose `constraint` asks the same target once more if it

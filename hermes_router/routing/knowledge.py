@@ -3,7 +3,7 @@
 Owns the joining of row, live list and what was learned into one table. It only reads.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_router.core.catalog import Capability, Known, TargetFacts
 from hermes_router.core.live_lists import LiveList
@@ -12,8 +12,7 @@ from hermes_router.routing.learned import Learned
 __all__ = ["Fact", "knowledge"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One thing known. `value` is `yes`, `no` or a number of tokens; `source` as in `Claim`; `age_s` None = undated."""
 
     value: str | int

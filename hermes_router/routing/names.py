@@ -5,7 +5,6 @@ its provider is up or down.
 """
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hermes_router.core.errors import UnknownModel
@@ -26,8 +25,7 @@ IGNORED = "ignored:model"
 _ALIASES = {f"claude-{ROUTER}": ROUTER}  # Claude Code lists no name without `claude` in it (clients.md 7.21)
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """One model and no other, on whatever credentials it has. `provider` None = every provider that has it."""
 
     provider: str | None

@@ -4,7 +4,6 @@ Owns the bounds of sense. It must never know whom a window belongs to, or repeat
 """
 
 from collections import OrderedDict, deque
-from dataclasses import replace
 from typing import Final
 
 from hermes_router.core.ids import Target
@@ -66,7 +65,7 @@ def sensible(seen: QuotaSeen, now: float) -> tuple[QuotaSeen | None, str]:
         return seen, ""
     longest_s = LONGEST_S if seen.window in _UNBOUND else WINDOW_SECONDS[seen.window] * 1.1
     if not reset_at <= now + longest_s + SLACK_S:  # NaN is not, either
-        return replace(seen, reset_at=None), f"{name}: resets later than such a window can"
+        return seen._replace(reset_at=None), f"{name}: resets later than such a window can"
     if reset_at < now - SLACK_S:
-        return replace(seen, reset_at=None), f"{name}: was reset before it was told"
-    return (seen if reset_at > now else replace(seen, reset_at=now + 1.0)), ""
+        return seen._replace(reset_at=None), f"{name}: was reset before it was told"
+    return (seen if reset_at > now else seen._replace(reset_at=now + 1.0)), ""

@@ -5,8 +5,8 @@ keeps, so a policy is a pair of pure functions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from hermes_router.core.errors import ConfigError
 from hermes_router.routing.lanes import Member
@@ -16,8 +16,7 @@ _member_turn = attrgetter("rotor.stamp")
 _slot_turn = attrgetter("stamp")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How providers and keys of a provider take turns. `drains` = scarcity does not move on to the next."""
 
     name: str

@@ -7,6 +7,7 @@ reserving are one synchronous step. It must never wait, send, or change the ledg
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from hermes_router.core.catalog import PriceClass, TargetFacts
 from hermes_router.core.clocks import next_reset
@@ -53,16 +54,14 @@ class Candidate:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A target that may serve, in the place where the plan has it."""
 
     facts: TargetFacts
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(NamedTuple):
     """A target that may not; `until` is epoch seconds where it will be able to, None where waiting does not help."""
 
     facts: TargetFacts
@@ -70,8 +69,7 @@ class Rejection:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Outlook:
+class _Outlook(NamedTuple):
     """What is to be expected where no target can take the request now."""
 
     retry_at: float | None

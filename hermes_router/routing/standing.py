@@ -5,8 +5,7 @@ windows and slots notice that time has passed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hermes_router.core.catalog import MODEST_TOKENS, Capability, Quirk
 from hermes_router.core.observations import Unit, Window
@@ -34,8 +33,7 @@ SIZES = frozenset({TOKENS, INPUT, OUTPUT})
 StateName = Literal["ready", "cooling", "open", "paused", "revoked", "disabled"]
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaStatus:
+class QuotaStatus(NamedTuple):
     """One window as `hr status` and `hr quota` show it; instants in epoch seconds.
 
     `limit`, `used` and `remaining` in units of `unit`. `reset_at`: where it is spent, when there is room again; else
@@ -53,8 +51,7 @@ class QuotaStatus:
     learned_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetStatus:
+class TargetStatus(NamedTuple):
     """A target's state for `GET /v1/status`; `until` in epoch seconds, None where nothing is waited for.
 
     `capabilities` maps each one that anything is known of to `yes`, `no` or `unknown`.
@@ -67,8 +64,7 @@ class TargetStatus:
     quota: tuple[QuotaStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """Why a target cannot take a request now: the class for the caller, and the true time of its return."""
 
     reason: str

@@ -5,8 +5,7 @@ admit, and the owner's size limit. It must never look at what is used up: a wind
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.observations import Unit
@@ -23,8 +22,7 @@ OUTPUT_RESERVE = 1_024  # what is kept free for an answer; a 65,536 window still
 UNBOUND = 1 << 60
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(NamedTuple):
     """The largest input in tokens: `hard` is known to bind, `soft` is a prior or a guess that only ranks."""
 
     hard: int

@@ -4,7 +4,6 @@ Owns what each path does: it reads, asks the engine, and hands over. It must nev
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import msgspec
 
@@ -88,7 +87,7 @@ class Routes:
         for row in self._model_rows(self._engine, visit.caller):
             if row.id == wanted:
                 lists = messages_models if VERSION_HEADER in arrival.headers else openai_models
-                return Rendered(200, {}, lists.render_one(replace(row, id=listed)))
+                return Rendered(200, {}, lists.render_one(row._replace(id=listed)))
         raise UnknownModel(f"The model {wanted[:100]!r} does not exist.", param="model", code="model_not_found")
 
     # -- status ----------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@ never decide whether a secret belongs into a file.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.core.ids import CredentialId, ProviderName, Secret
 from hermes_router.store.files import write_private
@@ -19,8 +18,7 @@ __all__ = ["Kept", "entry_of", "kept_of", "parse_secrets", "write_secrets"]
 FORMAT: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """One secret as it rests in the file."""
 
     secret: Secret

@@ -8,10 +8,9 @@ import difflib
 import json
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_router.core.errors import ControlError, VaultError
 from hermes_router.core.ids import RouterKeyId, Secret
@@ -36,8 +35,7 @@ _LATEST: Final = 253_402_300_799.0  # the end of the year 9999
 _WHOLE: Final = frozenset({"rpm", "concurrency", "min_tier", "budget_microusd"})
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """What the file holds; `whole` = every row of it is in `keys`."""
 
     keys: tuple[RouterKey, ...] = ()

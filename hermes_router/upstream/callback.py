@@ -8,8 +8,7 @@ import asyncio
 import errno
 import html
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
@@ -36,8 +35,7 @@ _FORM: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """What the person reads in the browser."""
 
     title: str

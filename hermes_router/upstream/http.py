@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from hermes_router.core.errors import NetworkDown, Unreachable, UpstreamError
@@ -34,8 +34,7 @@ _OWN: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(NamedTuple):
     """A request head with holes for the header values and the body's length, and where it goes."""
 
     template: str

@@ -6,8 +6,7 @@ model means.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -101,8 +100,7 @@ def _yes(_entry: Entry) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """How one family writes an entry. Paths are keys joined by dots; the first that holds a number counts.
 
     `names` are the keys of the id: the first that holds one counts. `least` = of several windows the smallest is the

@@ -15,7 +15,7 @@ from hermes_router.core.errors import Malformed, NetworkDown, TimedOut, Truncate
 from hermes_router.core.ids import Secret
 from hermes_router.core.lenient import json_object
 from hermes_router.core.ports import Outbound, Transport
-from hermes_router.core.sign_in import RESOURCE
+from hermes_router.core.token_endpoint import RESOURCE
 from hermes_router.upstream.auth import OUR_AGENT
 from hermes_router.upstream.fetch import fetch
 

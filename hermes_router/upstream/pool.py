@@ -5,8 +5,7 @@ Owns which connection serves next and for how long an idle one lives. It must ne
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.upstream.connection import Connection, HttpFlight
 from hermes_router.upstream.proxy import Proxy
@@ -14,8 +13,7 @@ from hermes_router.upstream.proxy import Proxy
 _TICKS_PER_LIFE: Final = 8  # how coarse the timer is: an idle connection lives up to 1/8 longer than told
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Whom a connection reaches: scheme, host without brackets in lower case, port, and by which proxy."""
 
     tls: bool

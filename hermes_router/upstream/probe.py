@@ -5,8 +5,7 @@ key, and never decide what is done with a bad one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,8 +26,7 @@ _TIMEOUT_S: Final = 15.0  # NVIDIA's list may take more than ten (providers.md 9
 _MAX_MODELS: Final = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What a provider says of a key. `models` are the ids that it lists, empty where it was not asked for them."""
 
     verdict: Verdict

@@ -5,8 +5,7 @@ It must never log or keep what it sends or receives, nor decide what becomes of 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.core import sign_in as words
 from hermes_router.core.accounts import Route, Tokens
@@ -24,8 +23,7 @@ _LARGEST: Final = 1_000_000
 _DAY_S: Final = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Redeemed:
+class Redeemed(NamedTuple):
     """What a code brought. `subject` is whom the proved id token names; empty on the backend route, where none is."""
 
     tokens: Tokens

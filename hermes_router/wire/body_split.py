@@ -8,7 +8,7 @@ body, and it is read the long way. It must never know what a field means, and ne
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -43,8 +43,7 @@ class Fields(dict[str, Raw]):
     history: History | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
+class _Cut(NamedTuple):
     """A value within the body: `raw` is the same bytes."""
 
     name: str

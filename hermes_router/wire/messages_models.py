@@ -5,7 +5,6 @@ pages, and the name under which Claude Code's discovery finds us. It must never 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -28,7 +27,7 @@ def render_list(rows: Sequence[ModelRow]) -> bytes:
     for row in rows:
         shown.append(row)
         if row.id in ALIASES:
-            shown.append(replace(row, id=ALIASES[row.id]))
+            shown.append(row._replace(id=ALIASES[row.id]))
     return _JSON.encode(
         {
             "data": [_object(row) for row in shown],

@@ -6,7 +6,7 @@ say what they take (facts: providers.md 3.15, 12.8).
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
@@ -51,8 +51,7 @@ class Notes:
         self.altered = self.altered or altered
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What one target takes.
 
     Attributes:

@@ -5,15 +5,14 @@ It must never know how a window was found.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 _JSON = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """One model that a caller may name. Windows in tokens, None = unknown."""
 
     id: str

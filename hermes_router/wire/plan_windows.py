@@ -7,8 +7,7 @@ It must never know an account, or what follows from a full window.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
 from hermes_router.wire.resets import bounded
@@ -27,8 +26,7 @@ _MAIN: Final = "codex"  # the limit that the plain headers tell of
 _LONGEST_NAME: Final = 40  # characters of a limit's name
 
 
-@dataclass(frozen=True, slots=True)
-class PlanReport:
+class PlanReport(NamedTuple):
     """What the usage report says: the plan's windows. `reached` = no request is let in now."""
 
     windows: tuple[QuotaSeen, ...] = ()

@@ -6,7 +6,7 @@ never know a provider: rows name their quirks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_router.core.catalog import Quirk
 from hermes_router.wire import quirks_calls as calls
@@ -21,8 +21,7 @@ from hermes_router.wire.traits import NOTHING, Trait
 Step = Callable[[Draft], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One quirk, on whichever parts of a request it touches.
 
     Attributes:

@@ -7,7 +7,7 @@ It must never know a provider.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -42,8 +42,7 @@ class ToolDraft:
             self.notes.append(Notice(code, what))
 
 
-@dataclass(frozen=True, slots=True)
-class PressedTools:
+class PressedTools(NamedTuple):
     """The outcome: `raw` is None where no tool is left. `dropped` are types and names that fell."""
 
     raw: Raw | None

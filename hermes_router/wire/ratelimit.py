@@ -6,8 +6,7 @@ target or keep anything between calls.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.observations import QuotaSeen, ScopeKind, Unit, Window
@@ -34,8 +33,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 # --- header families -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """One window as three headers name it; an empty name is a header that the provider does not send.
 
     `elastic`: the window is a guess, and a reset beyond it proves a longer one (OpenAI's small tiers count

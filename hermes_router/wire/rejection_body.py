@@ -7,7 +7,7 @@ scrubbing of excerpts. It must never judge: what the words mean is in the module
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -39,8 +39,7 @@ _WORDS: Final = (
 _NAMES: Final = ("code", "type", "status", "reason")
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(NamedTuple):
     """One entry of a validation list: its type and the path of the field that it is about."""
 
     kind: str

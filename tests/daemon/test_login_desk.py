@@ -106,7 +106,7 @@ async def test_a_login_by_device_code(world: World, monkeypatch: pytest.MonkeyPa
         slept.append(seconds)
         world.here.clock.advance(seconds)
 
-    monkeypatch.setattr(world.backend.login_desk, "_sleep", sleep)
+    monkeypatch.setattr(world.backend.login_desk(), "_sleep", sleep)
     login = await world.begin(way="device")
     assert (login.user_code, login.url) == ("ABCD-EFGH", f"{world.fake.root}/codex/device")
     done = await world.ended(login)

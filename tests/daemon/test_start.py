@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,7 +94,7 @@ def test_the_readers_are_a_group_of_the_system_service_only(monkeypatch: pytest.
     known = {"hermes-router": SimpleNamespace(gr_gid=77)}
     monkeypatch.setattr(start.grp, "getgrnam", known.__getitem__)
     own = user_places({})
-    service = replace(own, socket=SYSTEM_SOCKET)
+    service = own._replace(socket=SYSTEM_SOCKET)
     assert [start._readers_gid(places) for places in (own, service)] == [None, 77]
     known.clear()
     assert start._readers_gid(service) is None

@@ -318,7 +318,7 @@ def test_a_thought_sealed_to_an_account_is_that_accounts(memory):
     """Where a row says so, another account of the same model is another maker (codex.md 6.2)."""
     bound = facts("codex", "m")
     own = replace(bound, quirks=frozenset({Quirk.ACCOUNT_SEALS}))
-    credential = replace(bound.credential, id=CredentialId("ef01"))
+    credential = bound.credential._replace(id=CredentialId("ef01"))
     other = replace(own, credential=credential, target=Target(own.provider.name, own.model.id, credential.id))
     thought = Block(BlockKind.REASONING, seal=Seal("openai_responses", "encrypted", "blob"))
     call = Block(BlockKind.TOOL_CALL, text="{}", call_id="c", name="t")

@@ -1,7 +1,5 @@
 """The book of records: what outlives a snapshot, and whom a scope ties together."""
 
-from dataclasses import replace
-
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.observations import QuotaSeen, Unit, Window
@@ -21,7 +19,7 @@ def test_a_reload_forgets_no_trouble(world, make) -> None:
     w = world(a)
     w.who()
     w.blame(a, err.RateLimited(retry_at=w.now + 60, told=True))
-    again = make("a/m", quotas=[replace(RPD, amount=80)])
+    again = make("a/m", quotas=[RPD._replace(amount=80)])
     w.roster = Roster([again])
     assert w.status(again).state == "cooling"
     assert list(windows(w, again).values()) == [(80, 79, "published")]
@@ -69,7 +67,7 @@ def test_the_owners_word_replaces_what_was_published_at_once(world, make) -> Non
     """A reload with P_LIMITS turns a prior into a limit that binds, and `off` takes it away."""
     w = world(make("a/m", quotas=[RPD]))
     w.who()
-    owner = make("a/m", quotas=[replace(RPD, amount=1, origin="owner")])
+    owner = make("a/m", quotas=[RPD._replace(amount=1, origin="owner")])
     w.roster = Roster([owner])
     assert w.who() is None
     off = make("a/m")

@@ -1,7 +1,5 @@
 """Roster: the indexes of one snapshot."""
 
-from dataclasses import replace
-
 from hermes_router.core.catalog import ModelSpec, PriceClass, QuotaRule
 from hermes_router.core.ids import ModelId
 from hermes_router.core.observations import Unit, Window
@@ -40,7 +38,7 @@ def test_a_live_model_is_shown_as_it_is_listed(make) -> None:
 def test_a_pinned_model_gets_a_target_for_each_credential(make) -> None:
     """A model outside the pool is served on every key of its provider, under the row's limits or the owner's."""
     prior = QuotaRule(Unit.REQUESTS, 5, Window.MINUTE)
-    owner = replace(prior, amount=9, origin="owner")
+    owner = prior._replace(amount=9, origin="owner")
     facts = [make("a/x", key="k1", quotas=[prior]), make("a/y", key="k1"), make("a/x", key="k2", quotas=[owner])]
     made = Roster(facts).pinned("a", "other")
     assert [f.target.credential for f in made] == ["k1-a", "k2-a"]

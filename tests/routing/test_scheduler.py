@@ -4,7 +4,6 @@ import itertools
 import random
 import time
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -160,7 +159,7 @@ def test_sequential_drains_a_key_to_its_prior_then_takes_the_next(world, make) -
 
 def test_the_owners_limit_binds(world, make) -> None:
     """`P_LIMITS=rpm=10`: the eleventh request of the minute is not sent, and the 429 says when."""
-    w = world(make("a/m", quotas=[replace(RPM, origin="owner")]))
+    w = world(make("a/m", quotas=[RPM._replace(origin="owner")]))
     assert Counter(w.who() for _ in range(15)) == {"a/m#k1": 10, None: 5}
     nobody = w.plan()
     assert nobody.limited
@@ -454,7 +453,7 @@ def test_a_pin_outside_the_pool_is_served_on_its_providers_keys(world, make) -> 
 
 def test_pins_outside_the_pool_are_bounded(world, make) -> None:
     """Callers choose those names, so what is kept of them is bounded."""
-    own = replace(RPM, scope="account_model", origin="owner")
+    own = RPM._replace(scope="account_model", origin="owner")
     w = world(make("or/m", open_catalogue=True, quotas=[own]))
     for i in range(600):
         assert w.who(pin=Pin("or", f"m{i}")) is not None

@@ -1,7 +1,5 @@
 """The ledger: what outcomes prove, for whom, and what ends it."""
 
-from dataclasses import replace
-
 import pytest
 
 from hermes_router.core import errors as err
@@ -304,7 +302,7 @@ def test_pacing_by_what_binds_draws_no_429(world, make) -> None:
 def test_published_concurrency_ranks(world, make) -> None:
     """A sane level moves the next request to an equal, and refuses nobody."""
     level = QuotaRule(Unit.CONCURRENCY, 1, Window.NONE)
-    w = world(make("a/m", quotas=[level]), make("b/m", quotas=[replace(level, amount=2)]), policy="sequential")
+    w = world(make("a/m", quotas=[level]), make("b/m", quotas=[level._replace(amount=2)]), policy="sequential")
     assert [w.take().facts.provider.name for _ in range(5)] == ["a", "b", "b", "a", "a"]
 
 

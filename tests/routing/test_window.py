@@ -39,7 +39,7 @@ def test_token_windows_and_the_skip_limit_count(make) -> None:
     """The least of context, the largest request a token window admits, and `_SKIP_TOKENS_OVER`."""
     learned = Learned()
     assert can_take(make("a/x", quotas=[TPM]), learned) == 7_000
-    assert can_take(make("a/x", quotas=[replace(TPM, unit=Unit.INPUT_TOKENS)]), learned) == 8_000
+    assert can_take(make("a/x", quotas=[TPM._replace(unit=Unit.INPUT_TOKENS)]), learned) == 8_000
     assert can_take(make("a/x", skip_tokens_over=3_000), learned) == 3_000
 
 
@@ -47,7 +47,7 @@ def test_a_prior_is_soft_and_the_owners_word_is_hard(make) -> None:
     """A published token window ranks; the owner's rules out."""
     prior = capacity(make("a/x", quotas=[TPM]), None)
     assert (prior.soft, prior.hard) == (7_000, 131_072 - 1_024)
-    owner = capacity(make("a/x", quotas=[replace(TPM, origin="owner")]), None)
+    owner = capacity(make("a/x", quotas=[TPM._replace(origin="owner")]), None)
     assert (owner.soft, owner.hard) == (7_000, 7_000)
 
 

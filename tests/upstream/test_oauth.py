@@ -10,7 +10,7 @@ from aiohttp import web
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, RefreshFailed, account_of_tokens
 from hermes_router.core.ids import Secret
-from hermes_router.core.sign_in import token_url
+from hermes_router.core.token_endpoint import token_url
 from hermes_router.upstream.http import HttpTransport
 from hermes_router.upstream.oauth import read_answer, refresh
 

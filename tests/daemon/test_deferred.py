@@ -1,0 +1,35 @@
+"""hermes_router/daemon/deferred.py: a start does without what nothing needs yet, and nobody waits for it later."""
+
+import subprocess
+import sys
+
+from hermes_router.daemon import deferred
+from hermes_router.wire import rejection
+
+LATER = ["hermes_router.wire.rejection", "hermes_router.daemon.login_desk", "hermes_router.core.sign_in"]
+
+
+def _loaded(then: str) -> str:
+    code = f"import sys, asyncio, hermes_router.daemon.__main__ as m\n{then}\nprint([n for n in {LATER} if n in sys.modules])"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_start_imports_neither_the_judges_of_refusals_nor_the_logins() -> None:
+    """They are a twentieth of its time."""
+    assert _loaded("") == "[]"
+
+
+def test_the_judges_are_there_before_they_are_needed() -> None:
+    """A moment after the start, without a request."""
+    then = "async def soon(s): assert s == m.deferred.AFTER_S\nasyncio.run(m.deferred.bring_in(sleep=soon))"
+    assert _loaded(then) == f"{LATER[:1]}"
+
+
+def test_who_needs_one_sooner_gets_it() -> None:
+    """Refusals are judged as ever."""
+    head = {"retry-after": "7"}
+    assert type(deferred.classify("generic", 429, head, b"{}", 0.0)) is type(
+        rejection.classify("generic", 429, head, b"{}", 0.0)
+    )
+    found = deferred.in_band("generic", {"code": 429, "message": "slow down"}, 0.0)
+    assert type(found) is type(rejection.in_band("generic", {"code": 429, "message": "slow down"}, 0.0))
