@@ -289,12 +289,16 @@ class Front(_Envelope):
 
     def sweep(self, now: float, idle_s: float) -> None:
         """Close the connection if it has been idle for so long."""
-        if self._hot is not None or not self._idle():
+        if self._hot is not None or not (self._idle() or self._is_left()):
             self._idle_at = None
         elif self._idle_at is None:
             self._idle_at = now
         elif now - self._idle_at >= idle_s:
             self.force_close()
+
+    def _is_left(self) -> bool:
+        """Whether aiohttp was told to close it while it waited: it waits no longer then, and leaves it open."""
+        return self._close and self._task_handler is not None and self._task_handler.done()
 
     def shed(self, now: float, silent_s: float) -> None:
         """Close the connection if it is so old, and nothing was asked on it yet."""

@@ -577,6 +577,24 @@ async def test_a_drain_ends_idle_connections_at_once_and_waits_for_the_rest(serv
     assert len(router.providers.requests) == 2
 
 
+@pytest.mark.parametrize("path", ["", "/health", CHAT])
+async def test_a_stop_does_not_wait_for_connections_that_nobody_uses(serve: Any, speak: Any, path: str) -> None:
+    """Whoever answered on it last: aiohttp stops waiting for a next request, and does not close it itself."""
+    router = await serve(speak.whole())
+    wire = await router.wire()
+    if path:
+        wire.send(speak.request("POST", CHAT, BODY) if path == CHAT else speak.request("GET", path))
+        assert (await wire.answer()).status == 200
+    server = router.daemon.runner.server
+    await _until(lambda: server.connections)
+    server.pre_shutdown()
+    for _ in range(3):
+        await asyncio.sleep(0)
+        server.sweep(0.0)
+    assert await wire.closed()
+    assert server.sweep(0.0) == 0
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_answer_that_begins_in_a_drain_says_that_it_is_the_last(
