@@ -1,8 +1,9 @@
 # ruff: noqa: INP001 - a script, not a package
-"""Writes what is generated from code, data and tests: `docs/providers.md`, `docs/settings.md`, `docs/failures.md`.
+"""Writes what is generated from code, data and tests: the pages of `PAGES`.
 
 `python docs/generate.py` writes them, `--check` says what is out of date and ends with 1. It must hold no fact of its
-own: every word about a provider is the row's, every word about a setting the variable's, every promise a case's.
+own: every word about a provider is the row's, every word about a setting the variable's, every promise a case's or a
+test's.
 """
 
 import importlib
@@ -187,7 +188,25 @@ def failures_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"providers.md": providers_page, "settings.md": settings_page, "failures.md": failures_page}
+def translation_page() -> str:
+    """`docs/translation.md`."""
+    translation = importlib.import_module("docs.translation")
+    lines = ["# What a translation keeps", "", MARK, "", translation.intro(), "", "## At a glance", ""]
+    lines += ["Above each column, the caller's dialect and the upstream's.", ""]
+    for area, rows in translation.summary():
+        lines += [f"### {area}", "", *table(translation.SUMMARY, rows), ""]
+    lines += ["## Row by row", ""]
+    for name, title, rows in translation.details():
+        lines += [f"### {name}: {title}", "", *table(translation.DETAILS, rows), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {
+    "providers.md": providers_page,
+    "settings.md": settings_page,
+    "failures.md": failures_page,
+    "translation.md": translation_page,
+}
 
 
 def main(arguments: list[str]) -> int:

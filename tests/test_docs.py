@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
-    """docs/providers.md, settings.md and failures.md follow rows, variables and cases; `make docs` writes them anew."""
+    """They follow rows, variables, cases and tests; `make docs` writes them anew."""
     script = [sys.executable, ROOT / "docs" / "generate.py", "--check"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

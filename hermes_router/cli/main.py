@@ -58,6 +58,7 @@ SECTIONS = (
     (
         "More",
         (
+            ("conformance", "hermes_router.cli.conformance", "Check any endpoint against the dialects."),
             ("demo", "hermes_router.cli.demo", "Show the router at work on fake providers."),
             ("version", "hermes_router.cli.version", "Print the version."),
         ),

@@ -16,6 +16,7 @@ Order = tuple[int, ...]
 Standing = tuple[int, int]
 """What comes before affinity: whether a preferred local model is passed over, and what is not known of a model."""
 
+_IN_WORDS = {Capability.MULTIPLE: "n above 1"}  # as a caller asks for it
 ARE_WISHES = frozenset({Capability.JSON_OBJECT, Capability.JSON_SCHEMA, Capability.REASONING})
 """Capabilities that the wire can approximate with a warning: a model without them ranks last, but may serve."""
 
@@ -146,7 +147,7 @@ def _standing(group: Group, demand: Demand, constraint: Constraint, now: float) 
         if known is Known.YES:
             continue
         if known is Known.NO and need not in ARE_WISHES:
-            return f"no {need.value}"
+            return f"no {_IN_WORDS.get(need, need.value)}"
         unknown = max(unknown, 2 if known is Known.NO else 1)
     passed_over = 0
     if demand.profile == "fast" and demand.light:

@@ -197,18 +197,28 @@ def completion(hand: Hand, written: Written) -> dict[str, Any]:
         message["content"] = reply.text or None
         message["tool_calls"] = [_whole_call(hand, index, call) for index, call in enumerate(reply.calls)]
     finish = _finish(hand, reply)
+    choice = {"message": message, "finish_reason": finish, **_likelihoods(written)}
     whole = {
         "id": written.id,
         "object": "chat.completion",
         "created": written.created,
         "model": written.model,
         **(hand.trait or {}),
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "choices": [{"index": index, **choice} for index in range(written.said.get("n") or 1)],
         "usage": written.usage,
     }
     if hand.dress:
         hand.dress([whole], written.usage)
     return whole
+
+
+def _likelihoods(written: Written) -> dict[str, Any]:
+    """How likely each token was, where that was asked for: every one was certain."""
+    if not written.said.get("logprobs"):
+        return {}
+    told = [{"token": piece, "logprob": 0.0, "bytes": list(piece.encode()), "top_logprobs": []}
+            for piece in pieces(written.reply.text)]  # fmt: skip
+    return {"logprobs": {"content": told, "refusal": None}}
 
 
 def _add_reasoning(hand: Hand, message: dict[str, Any], reply: Reply) -> None:

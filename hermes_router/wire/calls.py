@@ -19,7 +19,10 @@ from hermes_router.wire.messages_arguments import is_object
 
 @dataclass(slots=True)
 class _Call:
-    """One call. `upstream_id` is the provider's, `id` what the caller sees: unique within the answer."""
+    """One call. `upstream_id` is the provider's, `id` what the caller sees: unique within the answer.
+
+    The arguments of a `custom` one are free text.
+    """
 
     id: str
     upstream_id: str
@@ -28,6 +31,7 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     opened: bool = False
+    custom: bool = False
 
     @property
     def text(self) -> str:
@@ -35,7 +39,9 @@ class _Call:
 
     @property
     def complete(self) -> bool:
-        """Whether the arguments so far are one JSON object: nothing but white space can follow."""
+        """Whether the arguments so far are one JSON object: nothing but white space can follow. Free text never is."""
+        if self.custom:
+            return False
         # Nearly every delta ends inside the object, so the last one tells without parsing.
         return bool(self.arguments) and self.arguments[-1].rstrip()[-1:] in ("}", "") and is_object(self.text)
 
@@ -63,8 +69,8 @@ class CallAssembler:
 
     @property
     def whole(self) -> bool:
-        """Whether every call has a name, and arguments that are one JSON object or none at all."""
-        return all(call.name and (call.complete or not call.text.strip()) for call in self._calls)
+        """Whether every call has a name, and arguments that are one JSON object, free text, or none at all."""
+        return all(call.name and (call.custom or call.complete or not call.text.strip()) for call in self._calls)
 
     @property
     def complete(self) -> bool:
@@ -76,10 +82,11 @@ class CallAssembler:
         for raw in deltas:
             if not isinstance(raw, dict):
                 raise Malformed("a tool call that is not an object")
-            function = raw.get("function")
+            custom = raw.get("custom")
+            function = custom if isinstance(custom, dict) else raw.get("function")
             function = function if isinstance(function, dict) else {}
             name = _string(function.get("name"))
-            arguments = function.get("arguments")
+            arguments = function.get("input" if function is custom else "arguments")
             if isinstance(arguments, dict | list):
                 arguments = msgspec.json.encode(sendable(arguments)).decode()
             arguments = _string(arguments)
@@ -88,6 +95,7 @@ class CallAssembler:
             call = self._find(raw, name, arguments)
             if not call.opened:
                 call.name = call.name or name
+                call.custom = call.custom or function is custom
                 extra = raw.get("extra_content", extra_content)
                 if extra is not None:
                     call.extras["extra_content"] = sendable(extra)
@@ -165,7 +173,7 @@ class CallAssembler:
             if not call.name:
                 continue
             out.extend(_news(call))
-            if fill and not call.text.strip():
+            if fill and not call.custom and not call.text.strip():
                 out.append(Delta("{}"))
             out.append(Closed())
         self._current = len(self._calls)
@@ -176,7 +184,7 @@ def _news(call: _Call) -> Iterator[ChatEvent]:
     """What has not been said of a call."""
     if not call.opened:
         call.opened = True
-        yield Opened(BlockKind.TOOL_CALL, call.id, call.name, call.extras)
+        yield Opened(BlockKind.TOOL_CALL, call.id, call.name, call.extras, custom=call.custom)
     if call.pending:
         yield Delta("".join(call.pending))
         call.pending.clear()

@@ -274,6 +274,7 @@ class ChatDecoder:
                 max(old.output_tokens, usage.output_tokens),
                 max(old.cached_tokens, usage.cached_tokens),
                 max(old.reasoning_tokens, usage.reasoning_tokens),
+                written_tokens=max(old.written_tokens, usage.written_tokens),
             )
         if usage != old:
             self.usage = usage

@@ -31,7 +31,7 @@ from hermes_router.wire.body_split import Fields
 from hermes_router.wire.quirks_parameters import SILENT
 from hermes_router.wire.traits import decode_messages, traits_of
 
-__all__ = ["ChatBody", "effort_of_budget", "not_offered", "response_format", "write"]
+__all__ = ["ChatBody", "effort_of_budget", "not_offered", "response_format", "unsaid_of", "write"]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -45,6 +45,7 @@ _ERROR: Final = "Error: "
 _SEE_BELOW: Final = "[the images of this result follow]"
 _BUDGETS: Final = ((512, "minimal"), (1_024, "low"), (8_192, "medium"), (24_576, "high"))
 _CHAT: Final = "openai_chat"
+_MESSAGES: Final = "anthropic_messages"
 _OURS_ALONE: Final = frozenset({"store", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"})
 """Of another dialect's caller: they tune nothing at a provider of this one, and most refuse them."""
 _STATE: Final = frozenset({"container", "mcp_servers"})
@@ -203,6 +204,8 @@ class _Draft:
         return text
 
     def _document(self, part: Document) -> dict[str, Any]:
+        for what in unsaid_of(part):
+            self._warn("dropped", what)
         if part.text:
             title = part.title or part.name
             return {"type": "text", "text": f"{title}\n\n{part.text}" if title else part.text}
@@ -270,6 +273,8 @@ class _Draft:
 
     def _tool(self, tool: Tool) -> dict[str, Any]:
         function: dict[str, Any] = {"name": tool.name}
+        for what in unsaid_of(tool):
+            self._warn("dropped", what)
         if tool.description:
             function["description"] = tool.description
         if tool.custom:
@@ -307,6 +312,19 @@ def _call(call: ToolCall) -> dict[str, Any]:
     said["function"] = {"name": call.name, "arguments": arguments}
     said.update(call.extras.get(_CHAT, {}))
     return said
+
+
+def unsaid_of(part: Document | Tool) -> Iterator[str]:
+    """What Messages says of a document or of a tool, and the other dialects have no word for."""
+    own = part.extras.get(_MESSAGES, {})
+    if isinstance(part, Tool):
+        yield from ("tools.input_examples",) if own.get("input_examples") else ()
+        return
+    citations = own.get("citations")
+    if own.get("context"):
+        yield "document.context"
+    if isinstance(citations, dict) and citations.get("enabled"):
+        yield "document.citations"
 
 
 def not_offered(name: str, conversation: Conversation) -> BadRequest | Inexpressible:

@@ -134,5 +134,6 @@ def parse_usage(raw: dict[str, Any]) -> Usage:
         input_tokens=count(raw.get("prompt_tokens")),
         output_tokens=count(raw.get("completion_tokens")),
         cached_tokens=count(cached),
+        written_tokens=count(prompt.get("cache_write_tokens")) if isinstance(prompt, dict) else 0,
         reasoning_tokens=count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else 0,
     )

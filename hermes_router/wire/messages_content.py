@@ -199,8 +199,9 @@ def _parameters(given: Mapping[str, Any], session: str | None, extras: dict[str,
         extras["metadata"] = metadata
     if user := metadata.get("user_id"):  # who and on which device: for its maker, a word of it for others (12.8)
         parameters["user"] = _word_of(user)
-    if session:
-        parameters["prompt_cache_key"] = session if len(session) <= _LONGEST_KEY else _word_of(session)
+    if session:  # where nothing else names the conversation, it is told from others by its user
+        told = len(session) <= _LONGEST_KEY and session != user
+        parameters["prompt_cache_key"] = session if told else _word_of(session)
     return parameters
 
 

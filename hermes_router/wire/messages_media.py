@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hermes_router.core.content import Audio, Document, Extras, Foreign, Image
 from hermes_router.core.errors import Inexpressible
+from hermes_router.wire.chat_fields import unsaid_of
 from hermes_router.wire.messages_parts import DIALECT, FILE_ID
 from hermes_router.wire.messages_rules import Notes, Rules
 
@@ -41,7 +42,7 @@ def media_blocks(part: Image | Document | Audio | Foreign, rules: Rules, notes: 
         case Image():
             return [_image(part)]
         case Document():
-            return [_document(part, rules)]
+            return [_document(part, rules, notes)]
         case Audio():
             raise Inexpressible("no sound in this dialect", param="messages")
         case Foreign():
@@ -73,11 +74,13 @@ def _media_type(data: str) -> str:
     raise Inexpressible("an image that is none of jpeg, png, gif, webp", param="messages")
 
 
-def _document(part: Document, rules: Rules) -> dict[str, Any]:
+def _document(part: Document, rules: Rules, notes: Notes) -> dict[str, Any]:
     own = own_keys(part.extras)
     title = part.title or part.name
     if part.text and not part.url and not rules.files:  # a text is read everywhere
         marks = {"cache_control": own["cache_control"]} if "cache_control" in own else {}
+        for what in unsaid_of(part):
+            notes.warn("dropped", what)
         return {"type": "text", "text": f"{title}\n\n{part.text}" if title else part.text, **marks}
     block: dict[str, Any] = {"type": "document", "source": own.get("source") or _source(part)}
     if title:

@@ -80,6 +80,8 @@ def _definition(tool: Tool, rules: Rules, notes: Notes) -> dict[str, Any]:
         elif tool.strict:
             notes.warn("dropped", "tools.strict")
     own = own_keys(tool.extras)
+    if own.get("input_examples") and not rules.betas:
+        notes.warn("dropped", "tools.input_examples")
     out.update((key, own[key]) for key in own if rules.betas or key not in NEED_BETAS_IN_TOOLS)
     return out
 

@@ -30,6 +30,7 @@ from hermes_router.wire.traits import (
 )
 
 _LAST_USER_MAX = 8_000
+_MOST_ANSWERS = 128  # OpenAI's own bound
 _SEED_MAX = 4_096  # bytes: enough to tell conversations apart, and cheap to digest
 
 
@@ -59,7 +60,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
         "stream_options" in fields and _include_usage(fields),
         _cap(fields),
         _effort(fields),
-        ("n" in fields and integer(fields, "n", 1, 128)) or 1,
+        _answers(fields) if "n" in fields else 1,
         tools,
         "tool_choice" in fields and _forced(fields) and tools > 0,
         seen.images,
@@ -102,6 +103,14 @@ def _cap(fields: Mapping[str, Raw]) -> int | None:
     older = integer(fields, "max_tokens", 1, 2**31) if "max_tokens" in fields else None
     newer = integer(fields, "max_completion_tokens", 1, 2**31) if "max_completion_tokens" in fields else None
     return newer if newer is not None else older
+
+
+def _answers(fields: Mapping[str, Raw]) -> int:
+    """How many answers are asked for. Where it is beyond every provider's bound, it is the caller's mistake."""
+    several = integer(fields, "n", 1, _MOST_ANSWERS + 1) or 1
+    if several > _MOST_ANSWERS:
+        raise BadRequest(f"n must be at most {_MOST_ANSWERS}", param="n")
+    return several
 
 
 def _include_usage(fields: Mapping[str, Raw]) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from hermes_router.core.catalog import Quirk, TargetFacts
 from hermes_router.core.content import Choice, Conversation, Text, Tool
 from hermes_router.core.errors import BadRequest, Inexpressible
-from hermes_router.wire.chat_fields import effort_of_budget, not_offered, response_format
+from hermes_router.wire.chat_fields import effort_of_budget, not_offered, response_format, unsaid_of
 from hermes_router.wire.codex_request import shape
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.pairing import pair
@@ -42,6 +42,9 @@ _MEANING: Final = {"n": 1, "logprobs": False}
 _LONGEST: Final = 64  # characters of an id of the user or of the conversation; of a longer one its digest is sent
 _STATE: Final = frozenset({"container", "mcp_servers"})
 _QUIET: Final = SILENT | {"cache_control", "thinking", "output_config", "betas"}
+_HINTS: Final = frozenset({"truncation"})
+"""Fields that ask for nothing that could be missed."""
+_NOTHING: Final[tuple[Any, ...]] = (None, [], {}, "")
 _OURS: Final = frozenset({"reasoning", "include", "store", "tool_choice", "top_logprobs", "previous_response_id"})
 
 
@@ -125,7 +128,9 @@ class _Writer:
         if said.parameters.get("store") is True:
             draft.warn("dropped", "store", altered=False)
         out |= spelled(draft.params)
-        if not self.plain:
+        if self.plain:
+            self._say_lost()
+        else:
             self._own_fields(out)
         return out
 
@@ -211,6 +216,8 @@ class _Writer:
     def _tool(self, tool: Tool) -> dict[str, Any]:
         own = tool.extras.get(DIALECT)
         native = not self.plain
+        for what in unsaid_of(tool):
+            self.draft.warn("dropped", what)
         name = (tool.plain_name if native else "") or tool.name
         if own is None and not _NAME.fullmatch(name):
             raise Inexpressible(f"the tool name {name[:80]} is too long or has other characters", param="tools")
@@ -279,6 +286,12 @@ class _Writer:
             yield self._named(known[name]) if name in known else {"type": name}
 
     # -- the rest --------------------------------------------------------------------------------------
+
+    def _say_lost(self) -> None:
+        """Fields of the caller's that a request which is written anew for a plain server cannot carry."""
+        for key, value in self.own.items():
+            if key not in _OURS | _HINTS | SILENT and value not in _NOTHING:
+                self.draft.warn("dropped", key)
 
     def _own_fields(self, out: dict[str, Any]) -> None:
         """What only Responses has, from a caller that speaks it; thoughts are asked for in sealed form."""

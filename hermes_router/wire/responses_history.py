@@ -26,6 +26,7 @@ from hermes_router.core.content import (
     Turn,
 )
 from hermes_router.core.errors import Inexpressible
+from hermes_router.wire.chat_fields import unsaid_of
 from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.quirks_draft import Draft
 from hermes_router.wire.responses_content import DIALECT
@@ -38,6 +39,7 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 _ID_MAX: Final = 64
 _ERROR: Final = "Error: "
 _SEE_BELOW: Final = "[the images of this result follow]"
+_VIDEO: Final = frozenset({"video_url", "video", "input_video"})
 
 
 def goes_back(seal: Seal | None, origin: str, options: Options, recall: Recall) -> bool:
@@ -172,7 +174,8 @@ class History:
         parts: list[Part] = list(result.parts)
         if self._plain:
             media = [part for part in parts if not isinstance(part, Text | Foreign)]
-            texts = [part.text for part in parts if isinstance(part, Text | Foreign) and part.text]
+            said = (self._part(part) for part in parts if isinstance(part, Text | Foreign))
+            texts = [each["text"] for each in said if each is not None and each["text"]]
             shown += media
             parts = [Text("\n".join([*texts, *([_SEE_BELOW] if media else [])]))]
         if result.is_error:
@@ -218,6 +221,8 @@ class History:
                     return {"type": "input_text", "text": text}
                 if kind == "file_id":
                     raise Inexpressible("a file that its provider keeps", param="file_id")
+                if kind in _VIDEO:
+                    raise Inexpressible("video cannot be sent in Responses", param=kind)
                 self._draft.warn("dropped", kind or "content")
                 return None
             case Audio():
@@ -225,6 +230,8 @@ class History:
         return None  # thoughts and calls are the assistant's
 
     def _document(self, part: Document) -> Item:
+        for what in unsaid_of(part):
+            self._draft.warn("dropped", what)
         if part.text:
             title = part.title or part.name
             return {"type": "input_text", "text": f"{title}\n\n{part.text}" if title else part.text}

@@ -34,6 +34,7 @@ CAPS = {
     "images": Capability.IMAGES,
     "reasoning": Capability.REASONING,
     "json_schema": Capability.JSON_SCHEMA,
+    "multiple": Capability.MULTIPLE,
 }
 
 

@@ -56,6 +56,12 @@ def test_unknown_tools_rank_after_known_ones_and_no_is_out(world, make, want) ->
     assert "no/m" in order(w, want())
 
 
+def test_a_lack_is_told_in_a_callers_words(world, make, want) -> None:
+    """Who asks for several answers has said `n`, and reads of that."""
+    w = world(make("no/m", caps="multiple=no"))
+    assert reasons(w, want(choices=2)) == {"no/m": "no n above 1"}
+
+
 def test_images_go_only_where_they_are_seen(world, make, want) -> None:
     """Unknown is out as soon as any configured target is known to see, and tried where none is."""
     blind, dunno, sees = make("a/m", caps="images=no"), make("b/m", caps=""), make("c/m", caps="images=yes")

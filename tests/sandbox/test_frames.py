@@ -1,5 +1,6 @@
 """Each provider's handwriting: where reasoning, usage and tool calls are, and how frames look."""
 
+import dataclasses
 import json
 
 import pytest
@@ -31,6 +32,16 @@ def test_reasoning_has_its_own_place(style, delta) -> None:
     reply = Reply("yes", reasoning="hm")
     assert frames(style, reply)[1]["choices"][0]["delta"] == delta
     assert "hm" in json.dumps(completion(HANDS[style], written(reply))["choices"][0]["message"])
+
+
+def test_several_answers_and_likelihoods_are_written_where_they_are_asked_for() -> None:
+    """`n` choices, numbered; `logprobs` with every token of the text; without these words neither."""
+    plain = completion(HANDS["openai"], written(Reply("yes no")))
+    assert [(one["index"], "logprobs" in one) for one in plain["choices"]] == [(0, False)]
+    asked = dataclasses.replace(written(Reply("yes no")), said={"n": 2, "logprobs": True})
+    both = completion(HANDS["openai"], asked)["choices"]
+    assert [one["index"] for one in both] == [0, 1]
+    assert "".join(told["token"] for told in both[1]["logprobs"]["content"]) == "yes no"
 
 
 def test_openrouter_has_its_comment_details_cost_and_native_reason() -> None:

@@ -234,3 +234,20 @@ def test_anything_in_tool_calls_is_taken_or_malformed(deltas: list[Any]) -> None
     events.extend(calls.finish(fill=True))
     blocks = fold(events).blocks
     assert len({b.call_id for b in blocks}) == len(blocks) == calls.named
+
+
+def test_calls_of_free_text_are_such() -> None:
+    """A tool that takes free text is called as one, in a piece or in several; what it is given need be no JSON."""
+    calls = CallAssembler(new_ids())
+    events: list[ChatEvent] = []
+    for delta in (
+        {"index": 0, "id": "a", "type": "custom", "custom": {"name": "note", "input": "Os"}},
+        {"index": 0, "custom": {"input": "lo"}},
+        {"index": 1, "id": "b", "type": "custom", "custom": {"name": "note", "input": ""}},
+    ):
+        calls.add([delta], None)
+        events.extend(calls.drain())
+    assert calls.whole
+    assert not calls.complete, "of free text nobody can tell whether more comes"
+    events.extend(calls.finish(fill=True))
+    assert [(b.call_id, b.custom, b.text) for b in fold(events).blocks] == [("a", True, "Oslo"), ("b", True, "")]

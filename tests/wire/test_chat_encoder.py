@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from msgspec import Raw
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -22,7 +23,7 @@ from hermes_router.core.events import (
     Usage,
     UsageSeen,
 )
-from hermes_router.wire.chat_encoder import DONE, ChatEncoder, render_answer
+from hermes_router.wire.chat_encoder import DONE, ChatEncoder, custom_names, render_answer, usage_object
 
 from .grammar import check_caller, frames_of
 
@@ -157,3 +158,37 @@ def test_another_goes_on_where_the_first_one_stopped() -> None:
     message = final.choices[0].message
     assert (message.reasoning_content, message.content, len(message.tool_calls)) == ("hm", "hello you", 2)
     assert (final.choices[0].finish_reason, final.usage.total_tokens) == ("tool_calls", 15)
+
+
+def test_a_tool_of_free_text_is_called_as_one() -> None:
+    """Whether the upstream knows it as one or as a function of one string; others are called as functions."""
+    tools = Raw(b'[{"type":"custom","custom":{"name":"note"}},{"type":"function","function":{"name":"f"}}]')
+    calls: list[ChatEvent] = [
+        Opened(BlockKind.TOOL_CALL, "a", "note", custom=True), Delta("Os"), Delta("lo"), Closed(),
+        Opened(BlockKind.TOOL_CALL, "b", "note"), Delta('{"input":"Ber'), Delta('gen"}'), Closed(),
+        Opened(BlockKind.TOOL_CALL, "c", "f"), Delta('{"input":"x"}'), Closed(),
+    ]  # fmt: skip
+    encoder = ChatEncoder(include_usage=False, tools=tools)
+    sse = encoder.encode([Started("id-1", "m", 1), *calls, Finished(Finish.TOOL_CALLS)]) + encoder.end(Usage(1, 1))
+    said: dict[int, list[str]] = {}
+    for frame in frames_of(sse):
+        for call in frame["choices"][0]["delta"].get("tool_calls", ()):
+            kind, slot = ("custom", "input") if "custom" in call else ("function", "arguments")
+            said.setdefault(call["index"], [kind, ""])[1] += call[kind].get(slot, "")
+    assert said == {0: ["custom", "Oslo"], 1: ["custom", "Bergen"], 2: ["function", '{"input":"x"}']}
+    blocks = [
+        Block(BlockKind.TOOL_CALL, "Oslo", "a", "note", custom=True),
+        Block(BlockKind.TOOL_CALL, '{"input":"Bergen"}', "b", "note"),
+    ]
+    answer = Answer("id-1", "m", 1, blocks, finish=Finish.TOOL_CALLS)
+    whole = json.loads(render_answer(answer, Usage(1, 1), custom_names(tools)))
+    assert [call["custom"]["input"] for call in whole["choices"][0]["message"]["tool_calls"]] == ["Oslo", "Bergen"]
+
+
+def test_tokens_written_to_a_cache_are_told() -> None:
+    """Where there are any (providers.md 12.7)."""
+    assert usage_object(Usage(10, 5, 4, written_tokens=3))["prompt_tokens_details"] == {
+        "cached_tokens": 4,
+        "cache_write_tokens": 3,
+    }
+    assert usage_object(Usage(10, 5, 4))["prompt_tokens_details"] == {"cached_tokens": 4}

@@ -221,7 +221,7 @@ def test_wishes_have_their_neutral_names() -> None:
     )  # fmt: skip
     user = conversation.parameters["user"]
     assert conversation.parameters == {
-        "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": ["a"], "user": user, "prompt_cache_key": "u",
+        "temperature": 0.5, "top_p": 0.9, "top_k": 4, "stop": ["a"], "user": user, "prompt_cache_key": user,
     }  # fmt: skip
     long = read(parse(metadata={"user_id": "u" * 65})).parameters
     assert (len(user), len(long["user"]), len(long["prompt_cache_key"])) == (24, 24, 24)

@@ -189,6 +189,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": True}, "max_tokens"),
     ({"max_completion_tokens": 5, "max_tokens": []}, "max_tokens"),
     ({"n": 0}, "n"),
+    ({"n": 129}, "n"),
     ({"temperature": "0.5"}, "temperature"),
     ({"top_p": False}, "top_p"),
     ({"tools": {}}, "tools"),

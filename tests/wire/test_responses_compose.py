@@ -460,3 +460,14 @@ def test_a_tool_that_is_there_twice_goes_out_once() -> None:
     rendered, body = composed(said(tools=(Tool("f", "one"), Tool("f", "two"), Tool("g"))))
     assert [tool["name"] for tool in body["tools"]] == ["f", "g"]
     assert warnings(rendered) == ["dropped:tools.duplicate"]
+
+
+def test_a_plain_server_is_not_sent_what_it_may_not_know_and_the_caller_is_told() -> None:
+    """A request that is written anew for it loses the caller's own fields, and says which; hints fall in silence."""
+    said = reading(
+        tools=[{"type": "custom", "name": "note"}], tomorrow={"is": "new"}, max_tool_calls=3, truncation="auto",
+        include=["reasoning.encrypted_content"],
+    )  # fmt: skip
+    rendered, body = composed(said, facts())
+    assert {"tomorrow", "max_tool_calls", "truncation", "include"}.isdisjoint(body)
+    assert warnings(rendered) == ["dropped:tomorrow", "dropped:max_tool_calls"]

@@ -272,3 +272,18 @@ def test_items_of_hosted_tools_stay_where_they_were() -> None:
         {"type": "input_text", "text": "x"},
         {"type": "input_text", "text": "42"},
     ]
+
+
+def test_what_a_text_result_cannot_hold_is_said_or_refused() -> None:
+    """Where results are text: what has none is named as dropped, a file that its provider keeps and video are refused."""
+    call = assistant(ToolCall("a", "f", "{}"))
+
+    def result(*parts):
+        return Conversation(turns=(call, Turn("user", (ToolResult("a", parts),))))
+
+    rendered, body = composed(result(Text("x"), Foreign("anthropic_messages", "tool_reference", {})), facts())
+    assert body["input"][-1]["output"] == "x"
+    assert warnings(rendered) == ["dropped:tool_reference"]
+    for kind in ("file_id", "video_url"):
+        with pytest.raises(Inexpressible):
+            composed(result(Foreign("openai_chat", kind, {})), facts())
