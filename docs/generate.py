@@ -28,6 +28,7 @@ CLASSES = {
     PriceClass.PAID: "paid",
 }
 SHOWN = (Capability.TOOLS, Capability.IMAGES, Capability.REASONING)
+EMBEDS = ("Model for embeddings", "Numbers in a vector", "Tokens an input", "Inputs a call", "Takes tokens", "Price")
 SIGNS = {Known.YES: "yes", Known.NO: "no", Known.UNKNOWN: "?"}
 
 
@@ -97,8 +98,34 @@ def provider(spec: ProviderSpec) -> list[str]:
             *(SIGNS[m.capability(what).value] for what in SHOWN),
         )
         for m in spec.models
+        if m.embeds is None
     )
-    return [*lines, *table(("Model", "Window", "Output", "Tier", "Price", *SHOWN), rows), ""]
+    lines += [*table(("Model", "Window", "Output", "Tier", "Price", *SHOWN), rows), ""]
+    embedders = [m for m in spec.models if m.embeds is not None]
+    return [*lines, *table(EMBEDS, map(embedder, embedders)), ""] if embedders else lines
+
+
+def embedder(model: ModelSpec) -> Iterable[str]:
+    """One model for embeddings, as a row of EMBEDS."""
+    known = model.embedding
+    match known.sizes:
+        case None:
+            shorter = "(others: ?)"
+        case "any":
+            shorter = "or fewer"
+        case sizes:
+            shorter = f"or {', '.join(map(str, sizes))}" if sizes else ""
+    cost = CLASSES[model.price_class]
+    if model.price.input_microusd:
+        cost += f", ${model.price.input_microusd / 1e6:.2f}"
+    return (
+        f"`{model.id}`" + ("" if model.picked else " (only when named)"),
+        f"{tokens(model.embeds)} {shorter}".strip(),
+        tokens(model.context),
+        tokens(known.inputs),
+        {True: "yes", False: "no", None: "?"}[known.token_arrays],
+        cost,
+    )
 
 
 def providers_page() -> str:

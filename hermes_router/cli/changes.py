@@ -10,8 +10,11 @@ from hermes_router.cli.link import Link
 from hermes_router.control import types as t
 
 
-def say_changed(link: Link, changed: t.Changed, *, as_json: bool) -> None:
-    """One line a setting: before, after and the file; then what a restart is needed for."""
+def say_changed(link: Link, changed: t.Changed, *, as_json: bool, nothing: str = "unset") -> None:
+    """One line a setting: before, after and the file; then what a restart is needed for.
+
+    `nothing` is the word for no value after the change: a setting that was set is empty then, which may mean something.
+    """
     if as_json:
         render.say_json(changed)
         return
@@ -19,10 +22,10 @@ def say_changed(link: Link, changed: t.Changed, *, as_json: bool) -> None:
     for row in changed.rows:
         name, before, after = (words.clean(one) for one in (row.name, row.before, row.after))
         if before == after:
-            click.echo(f"{name} is {after or 'unset'} already ({words.clean(render.tilde(row.file))}).")
+            click.echo(f"{name} is {after or nothing} already ({words.clean(render.tilde(row.file))}).")
         else:
             click.echo(
-                f"{name}: {before or 'unset'} {arrow} {after or 'unset'} ({words.clean(render.tilde(row.file))})"
+                f"{name}: {before or 'unset'} {arrow} {after or nothing} ({words.clean(render.tilde(row.file))})"
             )
     if changed.needs_restart and not link.works_on_files:
         names = words.listing([words.clean(one) for one in changed.needs_restart])

@@ -97,7 +97,7 @@ def set_settings(words_given: tuple[str, ...], as_json: bool) -> None:
     changes: dict[str, str | None] = {name: _value(name, value) for name, value in _pairs(words_given)}
     link = connect(needs_daemon=False)
     changed = link.call("PATCH", "/v1/config", t.ChangeConfig(changes=changes), t.Changed)
-    say_changed(link, changed, as_json=as_json)
+    say_changed(link, changed, as_json=as_json, nothing="empty")
 
 
 def _variable(name: str) -> str:

@@ -52,6 +52,7 @@ SECTIONS = (
         "Callers and settings",
         (
             ("key", "hermes_router.cli.key", "Router keys, which callers show: add, list, remove."),
+            ("embed", "hermes_router.cli.embed", "Embeddings: the model that a key is bound to."),
             ("config", "hermes_router.cli.config", "Settings, each with its source: get, set, unset, list."),
         ),
     ),

@@ -57,3 +57,5 @@ class Backend(Protocol):
     async def keys(self) -> t.Keys: ...  # noqa: D102
     async def add_key(self, asked: t.AddKey) -> t.AddedKey: ...  # noqa: D102
     async def remove_key(self, which: str) -> t.Done: ...  # noqa: D102
+    async def embed_bindings(self) -> t.EmbedBindings: ...  # noqa: D102
+    async def unbind(self, key_id: str, profile: str | None) -> t.Done: ...  # noqa: D102

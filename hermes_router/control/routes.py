@@ -124,6 +124,8 @@ ROUTES: Final = without_duplicates(
         "write",
         lambda b, asked: b.remove_credentials(asked.names["provider"], asked.names["which"]),
     ),
+    Route("GET", "/v1/embed", "read", lambda b, _: b.embed_bindings()),
+    Route("DELETE", "/v1/embed/{key}", "write", lambda b, a: b.unbind(a.names["key"], a.query.get("profile") or None)),
     Route("GET", "/v1/events", "read", lambda b, asked: b.events(asked.last_id)),
     Route("GET", "/v1/keys", "read", lambda b, _: b.keys()),
     Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),

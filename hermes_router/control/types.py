@@ -8,6 +8,7 @@ version understand each other as far as they can; `Ping` and `Shutdown` never ch
 from typing import Any, Final
 
 from hermes_router.control import account_types as of_accounts
+from hermes_router.control import embed_types as of_embeddings
 
 Type = of_accounts.Type
 AccountRow = of_accounts.AccountRow
@@ -20,6 +21,8 @@ Login = of_accounts.Login
 RefreshAccounts = of_accounts.RefreshAccounts
 Refreshed = of_accounts.Refreshed
 RefreshedRow = of_accounts.RefreshedRow
+EmbedBindingRow = of_embeddings.EmbedBindingRow
+EmbedBindings = of_embeddings.EmbedBindings
 
 API: Final = 1
 """Raised when a route or a field changes its meaning. Ends of different numbers can still ping, stop and restart."""

@@ -163,6 +163,23 @@ UNKNOWN_PRICE: Final = Price(15_000_000, 75_000_000, 15_000_000)
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What a model that embeds takes, None = not known.
+
+    Attributes:
+        sizes: lengths that may be asked for as `dimensions` beside its own: these, or `any` below it.
+        inputs: how many inputs it takes in one call.
+        call_tokens: how many tokens all inputs of one call may have.
+        token_arrays: whether inputs may be lists of tokens.
+    """
+
+    sizes: "tuple[int, ...] | Literal['any'] | None" = None
+    inputs: int | None = None
+    call_tokens: int | None = None
+    token_arrays: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One model of one provider, by its exact id. `context` and `max_output` are tokens, None = unknown.
 
@@ -182,7 +199,8 @@ class ModelSpec:
     quotas: tuple[QuotaRule, ...] = ()
     quirks: frozenset[Quirk] = frozenset()
     first_token_s: float | None = None
-    embeds: int | None = None  # dimensions, for embedding models; None for chat
+    embeds: int | None = None  # dimensions, for embedding models, 0 = unknown; None for chat
+    embedding: Embedding = Embedding()
     note: str = ""
     efforts: tuple[str, ...] = ()
     refuse: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from hermes_router.core.catalog import (
     Capability,
     Claim,
     DialectName,
+    Embedding,
     Known,
     ListAuth,
     ModelSpec,
@@ -125,6 +126,25 @@ def _price(table: _Table) -> Price:
     return Price(micro[0], micro[1], micro[2] or None)
 
 
+def _embedding(table: _Table) -> Embedding:
+    raw = table.raw("embedding")
+    if raw is None:
+        return Embedding()
+    if not isinstance(raw, dict):
+        table.fault("embedding", "must be a table")
+        return Embedding()
+    inner = _Table(raw, f"{table.path}.embedding", table.faults)
+    whole = "a whole number above 0"
+    found = Embedding(
+        sizes=inner.take("sizes", read.sizes, '"any", or a list of whole numbers above 0', cast("read.Sizes", None)),
+        inputs=inner.take("inputs", read.count, whole, cast("int | None", None)),
+        call_tokens=inner.take("call_tokens", read.count, whole, cast("int | None", None)),
+        token_arrays=inner.take("token_arrays", read.yes_no, "true or false", cast("bool | None", None)),
+    )
+    inner.done()
+    return found
+
+
 def _model(table: _Table, above: Mapping[Capability, Claim], row_class: PriceClass) -> ModelSpec:
     model_id = table.take("id", read.text, "a model id", "")
     if not model_id or not model_id.isprintable() or model_id != model_id.strip() or "," in model_id:
@@ -141,6 +161,7 @@ def _model(table: _Table, above: Mapping[Capability, Claim], row_class: PriceCla
         quirks=table.take("quirks", read.quirks, "a list of known quirks", frozenset[Quirk]()),
         first_token_s=table.take("first_token_s", read.positive, "seconds above 0", cast("float | None", None)),
         embeds=table.take("embeds", read.count, "a number of dimensions", cast("int | None", None)),
+        embedding=_embedding(table),
         note=table.take("note", read.text, "text", ""),
         efforts=table.take("efforts", read.texts, "a list of words", ()),
         picked=table.take("picked", read.yes_no, "true or false", default=True),

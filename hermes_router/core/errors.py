@@ -103,6 +103,16 @@ class NoCapableTarget(CallerError):
         super().__init__(message, code="no_capable_target", should_retry=False)
 
 
+class Unbindable(CallerError):
+    """What a router key is bound to cannot serve it any more, until its owner changes something."""
+
+    status = 503
+    kind = "server_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="unavailable", should_retry=False)
+
+
 class Unauthorized(CallerError):
     """No router key, or not one of ours."""
 
@@ -416,7 +426,8 @@ class NoTarget(HermesError):
     """The pool is out for this request.
 
     `limited` tells the 429 (every fitting target is limited) from the 503. `retry_at` is the earliest
-    return in epoch seconds. `advice` is a sentence or two for the caller's owner: what holds paid models back.
+    return in epoch seconds. `advice` is a sentence or two for the caller's owner: what holds paid models back. `said`
+    is who cannot serve and why, a sentence, where that is not the whole pool.
     """
 
     def __init__(
@@ -427,6 +438,7 @@ class NoTarget(HermesError):
         attempts: Sequence[AttemptReport] = (),
         reasons: Sequence[str] = (),
         advice: str = "",
+        said: str = "",
     ) -> None:
         super().__init__("no target: " + "; ".join(reasons))
         self.limited = limited
@@ -434,6 +446,7 @@ class NoTarget(HermesError):
         self.attempts = tuple(attempts)
         self.reasons = tuple(reasons)
         self.advice = advice
+        self.said = said
 
 
 class DeadlinePassed(HermesError):

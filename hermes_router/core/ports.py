@@ -3,7 +3,7 @@
 Owns interfaces only. Everything here is satisfied by a small fake in `tests/fakes.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Credential, CredentialId, Secret
-from hermes_router.core.records import ExchangeRecord
+from hermes_router.core.records import EmbedBinding, ExchangeRecord
 
 
 class Clock(Protocol):
@@ -162,6 +162,18 @@ class Recorder(Protocol):
 
     def put(self, record: ExchangeRecord) -> None:
         """Take it, at once and without I/O; what cannot be kept is counted, never waited for."""
+        ...
+
+
+class BindingStore(Protocol):
+    """Who keeps what router keys are bound to."""
+
+    async def keep(self, binding: EmbedBinding) -> bool:
+        """Write it; whether it is on the disk now. What is not waits until it can be."""
+        ...
+
+    async def drop(self, gone: Sequence[EmbedBinding]) -> bool:
+        """Remove these; whether the disk has. If not, they stand as they stood."""
         ...
 
 

@@ -6,7 +6,9 @@ made for every request are named tuples: a frozen dataclass takes three times as
 
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["AttemptRecord", "By", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
+from hermes_router.core.ids import RouterKeyId
+
+__all__ = ["AttemptRecord", "By", "EmbedBinding", "ExchangeRecord", "FailedAttempt", "LedgerRow", "failed_attempts"]
 
 By = Literal["", "anew", "prefill", "anchor"]
 
@@ -98,6 +100,21 @@ class LedgerRow(NamedTuple):
     value: Any
     at: float
     until: float
+
+
+class EmbedBinding(NamedTuple):
+    """Where the vectors of a router key come from, under one profile (`main`, `local`).
+
+    `dimensions` is the length of a vector where the caller asks for none, 0 = not seen yet; `bound_at` in epoch
+    seconds.
+    """
+
+    key_id: RouterKeyId
+    profile: str
+    provider: str
+    model: str
+    dimensions: int
+    bound_at: float
 
 
 def failed_attempts(record: ExchangeRecord) -> list[FailedAttempt]:

@@ -6,10 +6,13 @@ the caller of a reader says what was wanted.
 
 import re
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from hermes_router.core.catalog import Capability, PriceClass, Quirk
+
+Sizes = tuple[int, ...] | Literal["any"] | None
+"""`Embedding.sizes`."""
 
 PRICE_CLASSES: Final = {one.name.lower(): one for one in PriceClass}
 
@@ -51,6 +54,15 @@ def yes_no(value: object) -> bool | None:
 def count(value: object) -> int | None:
     """A whole number above 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def sizes(value: object) -> Sizes:
+    """Lengths of vectors: `any`, or a list of them, the smallest first."""
+    if value == "any":
+        return "any"
+    if not isinstance(value, list) or any(count(one) is None for one in value):
+        return None
+    return tuple(sorted(cast("list[int]", value)))
 
 
 def positive(value: object) -> float | None:

@@ -27,6 +27,7 @@ __all__ = [
     "key_fault",
     "limits",
     "listed",
+    "model",
     "models",
     "optional",
     "origins",
@@ -160,6 +161,14 @@ def models(text: str) -> tuple[str, ...]:
     if not all(item.isprintable() and not item.startswith("-") for item in found):
         raise ValueError("must be a comma list of model ids")
     return found
+
+
+def model(text: str) -> str:
+    """One model id; empty = none."""
+    found = models(text)
+    if len(found) > 1:
+        raise ValueError("must be one model id, or empty for none")
+    return found[0] if found else ""
 
 
 def base_url(text: str) -> str | None:

@@ -24,7 +24,7 @@ class ProviderSettings:
     `model_reasoning` for one (`<P>_<MODEL>_SUPPORTS_TOOLS`, keys as spelled by `variable_part`). `enabled` False = it
     takes no part though it has keys. `limits` replace all priors; an empty tuple is `_LIMITS=off`. `is_private`
     (keyless rows only): the server counts as this machine though its address is not a loopback one. `auth_url` and
-    `usage_url` (rows of accounts only) stand for the row's.
+    `usage_url` (rows of accounts only) stand for the row's. `embed_model` is the model for embeddings, empty = none.
     """
 
     base_url: str | None = None
@@ -40,6 +40,7 @@ class ProviderSettings:
     auth_url: str | None = None
     usage_url: str | None = None
     enabled: bool = True
+    embed_model: str | None = None
 
 
 NOTHING_SAID = ProviderSettings()

@@ -15,7 +15,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.ids import ProviderName, Secret
 from hermes_router.core.settings import DEFAULT_KEY, ProviderSettings, Settings
-from hermes_router.core.variables import CONFIDENTIAL, DERIVED, ELSEWHERE, GLOBALS, LATER_DERIVED, PER_MODEL
+from hermes_router.core.variables import CONFIDENTIAL, DERIVED, ELSEWHERE, GLOBALS, PER_MODEL
 
 __all__ = ["KeyFound", "Layer", "is_ours", "parse_settings"]
 
@@ -153,7 +153,7 @@ def is_ours(catalog: Mapping[ProviderName, ProviderSpec]) -> Callable[[str], boo
     for bases in _key_names(catalog).values():
         keys.extend(bases)
     for spec in catalog.values():
-        endings = (*(one.name for one in DERIVED), "_LIMITS", *LATER_DERIVED)
+        endings = (*(one.name for one in DERIVED), "_LIMITS")
         whole.update(_stem(spec) + ending for ending in endings)
     whole.update(keys, (f"{key}S" for key in keys))
     stems = tuple(_stem(spec) + "_" for spec in catalog.values())

@@ -11,8 +11,7 @@ from hermes_router.core import setting_values as read
 from hermes_router.core.settings import DEFAULT_KEY
 
 __all__ = [
-    "COLD", "CONFIDENTIAL", "DERIVED", "ELSEWHERE", "GLOBALS", "LATER_DERIVED", "PER_MODEL", "Variable",
-    "variable_part",
+    "COLD", "CONFIDENTIAL", "DERIVED", "ELSEWHERE", "GLOBALS", "PER_MODEL", "Variable", "variable_part",
 ]  # fmt: skip
 
 _MODES: Final = {
@@ -150,6 +149,12 @@ DERIVED: Final = (
     Variable("_ENABLED", "enabled", read.boolean, "0 = it takes no part, though it has keys (`hr provider disable`)."),
     Variable("_MODEL", "models", read.models, "Models in order, a comma list; each is a target of its own."),
     Variable(
+        "_EMBED_MODEL",
+        "embed_model",
+        read.model,
+        "Model for `/v1/embeddings`; empty = none of this provider's. What a router key is bound to stays as it is.",
+    ),
+    Variable(
         "_BASE_URL",
         "base_url",
         read.base_url,
@@ -182,8 +187,6 @@ CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
 COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
 # No setting, and no typo either, so nothing is said of it: control/places.py reads it.
 ELSEWHERE: Final = frozenset({"HERMES_ROUTER_SOCKET"})
-# Set today, read by a later version: the same.
-LATER_DERIVED: Final = ("_EMBED_MODEL",)
 PER_MODEL: Final = (("_SUPPORTS_TOOLS", "model_tools"), ("_REASONING", "model_reasoning"))
 
 

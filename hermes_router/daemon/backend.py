@@ -16,6 +16,7 @@ from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
+from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.probing import Probing
@@ -56,6 +57,7 @@ class DaemonBackend:
     account_desk: AccountDesk
     login_desk: Callable[[], "LoginDesk"]
     key_desk: KeyDesk
+    embed_desk: EmbedDesk
     reports: ReportDesk
     quota_desk: QuotaDesk
     questions: AskDesk
@@ -178,3 +180,9 @@ class DaemonBackend:
 
     async def remove_key(self, which: str) -> t.Done:  # noqa: D102
         return await self.key_desk.remove(which)
+
+    async def embed_bindings(self) -> t.EmbedBindings:  # noqa: D102
+        return self.embed_desk.show()
+
+    async def unbind(self, key_id: str, profile: str | None) -> t.Done:  # noqa: D102
+        return await self.embed_desk.unbind(key_id, profile)

@@ -17,6 +17,7 @@ from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
 from hermes_router.daemon.config_desk import ConfigDesk
 from hermes_router.daemon.credential_desk import CredentialDesk
+from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
@@ -24,6 +25,7 @@ from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
 from hermes_router.daemon.wiring import Daemon, check_binding
+from hermes_router.engine.admission import keys_in_force
 from hermes_router.store.router_keys import RouterKeyStore
 from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
@@ -102,6 +104,7 @@ def furnish(
         now=engine.clock.now,
         log=engine.log,
     )
+    embeddings = EmbedDesk(engine.embed_bindings, lambda: keys_in_force(daemon.loaded.settings, router_keys.keys))
 
     @cache
     def login_desk() -> "LoginDesk":
@@ -130,7 +133,9 @@ def furnish(
             router_keys,
             engine.limits.in_flight,
             lambda key: engine.limits.spent(key, engine.clock.now()),
+            embeddings.forget,
         ),
+        embed_desk=embeddings,
         reports=reports,
         quota_desk=QuotaDesk(engine, generations),
         questions=AskDesk(engine),

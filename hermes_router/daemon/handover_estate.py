@@ -66,6 +66,7 @@ class Household:
         if self._control is not None:
             self._control.shut()
         daemon.recent.behind = self.outpost
+        daemon.embed_bindings.resting = True
         if daemon.ledger is not None:
             daemon.ledger.flush()
         if daemon.usage is not None and not await asyncio.to_thread(daemon.usage.close, _FLUSH_S):
@@ -90,6 +91,7 @@ class Household:
         if daemon.usage is not None:
             daemon.usage.start()
         daemon.recent.behind = daemon.usage
+        daemon.embed_bindings.resting = False
         for record in self.outpost.withdrawn():
             if daemon.usage is not None:
                 daemon.usage.put(record)

@@ -5,7 +5,7 @@ to its making.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
@@ -22,7 +22,8 @@ __all__ = ["KeyDesk"]
 class KeyDesk:
     """The router keys of one daemon.
 
-    `in_flight` counts the exchanges of a key, by its id; `spent` is its money of today, in micro-US-dollars.
+    `in_flight` counts the exchanges of a key, by its id; `spent` is its money of today, in micro-US-dollars; `forget`
+    drops what a removed key was bound to, and says it.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class KeyDesk:
         generations: Generations,
         store: RouterKeyStore,
         in_flight: Callable[[str], int],
-        spent: Callable[[str], int] = lambda _key: 0,
+        spent: Callable[[str], int],
+        forget: Callable[[str], Awaitable[list[str]]],
     ) -> None:
         self._generations = generations
         self._store = store
         self._in_flight = in_flight
         self._spent = spent
+        self._forget = forget
 
     async def keys(self) -> t.Keys:
         """All that are good now."""
@@ -91,6 +94,7 @@ class KeyDesk:
         said = [f"The key {gone.name!r} is good no longer."]
         if left:
             said.append(f"{left} of its requests are under way and run to their end.")
+        said += await self._forget(gone.id)
         return t.Done(said=said)
 
     def _row(self, key: RouterKey) -> t.KeyRow:

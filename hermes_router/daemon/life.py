@@ -185,6 +185,7 @@ class Life:
         daemon, prepared = self._daemon, self._prepared
         if not load_state(daemon, state) and daemon.ledger is not None:
             await daemon.ledger.load()
+        await daemon.load_bindings()
         await self._open_public()
         if prepared.claim is not None:
             prepared.claim.sign()

@@ -20,7 +20,7 @@ from hermes_router.daemon.probing import Probing
 from hermes_router.engine.accounting import Recent
 from hermes_router.engine.context import Engine
 from hermes_router.engine.live_models import as_spec
-from hermes_router.engine.snapshot import is_on
+from hermes_router.engine.snapshot import is_on, picked
 from hermes_router.engine.tasks import Supervisor
 from hermes_router.routing.knowledge import knowledge
 from hermes_router.routing.standing import TargetStatus
@@ -154,7 +154,7 @@ class ReportDesk:
             signup=spec.signup,
             free=spec.free,
             variables=[*([] if spec.auth == "oauth" else [f"{stem}_API_KEY"]), *spec.env],
-            models=list(dict.fromkeys(row.model for row in rows)) or [m.id for m in spec.models if m.picked],
+            models=list(dict.fromkeys(row.model for row in rows)) or list(picked(spec)),
         )
 
     def credentials(self, targets: Sequence[t.TargetRow] | None = None) -> list[t.CredentialRow]:

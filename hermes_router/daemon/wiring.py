@@ -28,6 +28,7 @@ from hermes_router.daemon.sources import RandomIds, SystemClock
 from hermes_router.engine.accounting import Recent
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
+from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.live_models import LiveModels, LiveView
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.refresh_flight import TokenHome
@@ -38,6 +39,7 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 from hermes_router.server.access import Access
 from hermes_router.server.app import Runner, make_app
+from hermes_router.store.embed_bindings import EmbedBindingStore
 from hermes_router.store.router_keys import RouterKeyStore
 from hermes_router.store.usage import UsageStore
 from hermes_router.upstream.auth import HeaderAuthorizer, bearer
@@ -76,6 +78,8 @@ class Daemon:
     ledger: LedgerKeeper | None = None
     recent: Recent = field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
+    embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
+    embed_store: EmbedBindingStore | None = None
     accounts: Accounts | None = None
     on_tokens: list[Callable[[Loaded], None]] = field(default_factory=list)
     on_swap: list[Callable[[Loaded], None]] = field(default_factory=list)
@@ -100,6 +104,11 @@ class Daemon:
         if self.has_local:
             await self.discover_local()
         await self.warm()
+
+    async def load_bindings(self) -> None:
+        """Take over what router keys are bound to, before the first request."""
+        if self.embed_store is not None:
+            self.embed_bindings.restore(await asyncio.to_thread(self.embed_store.load))
 
     def swap(self, loaded: Loaded) -> None:
         """Put a new generation in force; runtime state stays. A local server that it names is looked for at once."""
@@ -180,7 +189,8 @@ class Daemon:
             said = self.loaded.settings.provider(name)
             if not spec.keyless or not is_on(spec, said):
                 continue
-            here = await self._discover(name, base_url(spec, said, "openai_chat"), said.models or ())
+            wanted = (*said.models, *filter(None, (said.embed_model,))) if said.models else ()
+            here = await self._discover(name, base_url(spec, said, "openai_chat"), wanted)
             found = found and here
         return found
 
@@ -220,10 +230,12 @@ def generation(
     roster = Roster(snapshot.facts, live_models=snapshot.live_models(), pinned=partial(pinned_facts, snapshot))
     present = {facts.provider.name for facts in snapshot.facts}
     awaits = any(
-        spec.keyless and is_on(spec, loaded.settings.provider(name)) and name not in present
+        spec.keyless and is_on(spec, loaded.settings.provider(name)) and name not in present and not live.get(name)
         for name, spec in loaded.catalog.items()
     )
-    return Generation(number, loaded.settings, roster, loaded.settings.mode, awaits_local=awaits)
+    return Generation(
+        number, loaded.settings, roster, loaded.settings.mode, awaits_local=awaits, embedders=snapshot.embedders
+    )
 
 
 def configure(engine: Engine) -> None:
@@ -294,6 +306,9 @@ def build(
     engine.state.adopt(first.roster)
     configure(engine)
     ledger = LedgerKeeper(engine, usage.db, loop, log) if usage is not None else None
+    embed_store = EmbedBindingStore(usage.db) if usage is not None else None
+    if embed_store is not None:
+        engine.embed_bindings = EmbedBindings(embed_store, log)
     gate = Gate(Access(settings, router_keys.keys if router_keys is not None else ()))
     app = make_app(engine, lambda: gate.access, __version__)
     daemon = Daemon(
@@ -308,6 +323,8 @@ def build(
         ledger=ledger,
         recent=recent,
         router_keys=router_keys,
+        embed_bindings=engine.embed_bindings,
+        embed_store=embed_store,
         beside={"ledger": ledger.run} if ledger is not None else {},
     )
     if tokens is not None:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.caller_limits import CallerLimits
+from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.prober import Prober
 from hermes_router.engine.runaway import RunawayGuard
@@ -25,7 +27,8 @@ from hermes_router.routing.state import RoutingState
 class Generation(NamedTuple):
     """One configuration in force, indexed for routing. Swapped whole.
 
-    `awaits_local` = a local server is configured that has not answered yet, so its models are not known.
+    `awaits_local` = a local server is configured that has not answered yet, so its models are not known. `embedders`
+    are the targets for embeddings, which are no part of the roster.
     """
 
     number: int
@@ -33,6 +36,7 @@ class Generation(NamedTuple):
     roster: Roster
     policy: str
     awaits_local: bool = False
+    embedders: tuple[TargetFacts, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ class Engine:
     limits: CallerLimits = field(default_factory=CallerLimits)
     recorder: Recorder = field(default_factory=Forgetful)
     renewals: Renewals | None = None
+    embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
     prober: Prober = field(init=False)

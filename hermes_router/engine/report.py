@@ -61,7 +61,7 @@ def _may_serve(state: str, until: float | None, now: float) -> bool:
 
 
 def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[ModelRow]:
-    """`hermes-router` and its profiles, then every `P/M` that can be pinned."""
+    """`hermes-router` and its profiles, then every `P/M` that can be pinned: those that chat, then those that embed."""
     snapshot = engine.snapshot
     learned = engine.state.learned
     rows = [
@@ -78,4 +78,19 @@ def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[
         if providers is None or provider in providers:
             context = learned.context(provider, spec.id) or spec.context
             rows.append(ModelRow(f"{provider}/{spec.id}", provider, _CREATED, context, spec.max_output))
-    return rows
+    return [*rows, *_embedding_rows(engine, providers)]
+
+
+def _embedding_rows(engine: Engine, providers: frozenset[str] | None) -> list[ModelRow]:
+    """Models for embeddings, with the window of one input: the one of each provider, then others of its row."""
+    made: dict[str, ModelRow] = {}
+    for facts in engine.snapshot.embedders:
+        provider = facts.provider
+        if facts.disabled is None and (providers is None or provider.name in providers):
+            others = (model.id for model in provider.models if model.embeds is not None)
+            for model_id in (facts.model.id, *others):
+                known = provider.model(model_id)
+                context = known.context if known is not None else None
+                name = f"{provider.name}/{model_id}"
+                made.setdefault(name, ModelRow(name, provider.name, _CREATED, context, None, embeds=True))
+    return list(made.values())

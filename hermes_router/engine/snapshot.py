@@ -5,7 +5,7 @@ with traffic, and never read a file: a new configuration is a new snapshot.
 """
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,13 +39,15 @@ __all__ = [
 SPOKEN: Final[tuple[DialectName, ...]] = tuple(DIALECTS)  # towards providers, the preferred first
 _UNKNOWN_TIER: Final = 3
 _NO_LISTS: Final = LiveView()
+_EMBEDS_IN: Final[DialectName] = "openai_chat"  # `/embeddings` lies beside its `/chat/completions`
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A generation: settings, rows, credentials, and the targets they make.
 
-    `live` is what local servers say that they hold, `lists` what providers list.
+    `live` is what local servers say that they hold, `lists` what providers list. `embedders` are the targets for
+    embeddings, one model of each provider: they are no part of the pool that chats.
     """
 
     generation: int
@@ -55,6 +57,7 @@ class Snapshot:
     facts: tuple[TargetFacts, ...] = ()
     live: Mapping[str, Sequence[ModelSpec]] = field(default_factory=dict)
     lists: LiveView = field(default_factory=LiveView)
+    embedders: tuple[TargetFacts, ...] = ()
 
     def live_models(self) -> dict[str, dict[str, ModelSpec]]:
         """Every model that a provider of this generation lists, by provider and id.
@@ -81,7 +84,8 @@ def take_snapshot(
     """The snapshot of one reading of the configuration, with what local servers hold and providers list."""
     found = live or {}
     facts = build_facts(settings, catalog, credentials, found, lists)
-    return Snapshot(generation, settings, catalog, tuple(credentials), facts, found, lists)
+    embedders = build_embedders(settings, catalog, credentials, found, lists)
+    return Snapshot(generation, settings, catalog, tuple(credentials), facts, found, lists, embedders)
 
 
 def is_on(spec: ProviderSpec, said: ProviderSettings) -> bool:
@@ -126,19 +130,44 @@ def build_facts(
     `live` and `lists` fill in what neither row nor owner says.
     """
     found = live or {}
-    of_provider: dict[ProviderName, list[Credential]] = {}
-    for credential in credentials:
-        of_provider.setdefault(credential.provider, []).append(credential)
     facts: list[TargetFacts] = []
-    for spec in catalog.values():
-        said = settings.provider(spec.name)
-        mine = of_provider.get(spec.name, ())
-        if not mine or not is_on(spec, said):
-            continue
+    for spec, said, mine in _taking_part(settings, catalog, credentials):
         routes = _routes(spec, catalog, settings)
         for position, model in enumerate(_models(spec, said, found.get(spec.name, ()), lists)):
             facts.extend(_of_model(spec, settings, model, position, mine, routes))
     return tuple(facts)
+
+
+def build_embedders(
+    settings: Settings,
+    catalog: Mapping[ProviderName, ProviderSpec],
+    credentials: Sequence[Credential],
+    live: Mapping[str, Sequence[ModelSpec]],
+    lists: LiveView = _NO_LISTS,
+) -> tuple[TargetFacts, ...]:
+    """The targets for embeddings: provider by provider in the catalogue's order, one model of each, key by key."""
+    facts: list[TargetFacts] = []
+    for spec, said, mine in _taking_part(settings, catalog, credentials):
+        local = {model.id: model for model in live.get(spec.name, ())}
+        model = _embed_model(spec, said, local, _list_of(spec, said, lists))
+        if model is not None:
+            routes = _routes(spec, catalog, settings)
+            facts.extend(map(_for_vectors, _of_model(spec, settings, model, len(spec.models), mine, routes)))
+    return tuple(facts)
+
+
+def _taking_part(
+    settings: Settings, catalog: Mapping[ProviderName, ProviderSpec], credentials: Sequence[Credential]
+) -> Iterator[tuple[ProviderSpec, ProviderSettings, Sequence[Credential]]]:
+    """The rows that have credentials, with what their owner says."""
+    of_provider: dict[ProviderName, list[Credential]] = {}
+    for credential in credentials:
+        of_provider.setdefault(credential.provider, []).append(credential)
+    for spec in catalog.values():
+        said = settings.provider(spec.name)
+        mine = of_provider.get(spec.name, ())
+        if mine and is_on(spec, said):
+            yield spec, said, mine
 
 
 def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[TargetFacts, ...]:
@@ -149,9 +178,13 @@ def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[Targ
     if spec is None or not mine or not is_on(spec, said):
         return ()
     local = {one.id: one for one in snapshot.live.get(provider, ())}
-    model = _spec_of(spec, model_id, local, _list_of(spec, said, snapshot.lists))
+    listed = _list_of(spec, said, snapshot.lists)
+    model = _spec_of(spec, model_id, local, listed)
+    if said.embed_model is not None and model_id == said.embed_model.removeprefix(spec.model_prefix):
+        model = _embed_model(spec, said, local, listed) or model
     routes = _routes(spec, snapshot.catalog, snapshot.settings)
-    return tuple(_of_model(spec, snapshot.settings, model, len(spec.models), mine, routes))
+    facts = _of_model(spec, snapshot.settings, model, len(spec.models), mine, routes)
+    return tuple(facts if model.embeds is None else map(_for_vectors, facts))
 
 
 # --- models -----------------------------------------------------------------------------------------
@@ -175,8 +208,30 @@ def _models(spec: ProviderSpec, said: ProviderSettings, live: Sequence[ModelSpec
             ids = replacements(spec, listed) or ids
     else:
         ids = list(local)
-    models = [_spec_of(spec, one, local, listed) for one in ids]
+    models = [_spec_of(spec, one, local, listed) for one in ids if one != said.embed_model]
     return [model for model in models if model.embeds is None]
+
+
+def _embed_model(
+    spec: ProviderSpec, said: ProviderSettings, local: Mapping[ModelId, ModelSpec], listed: LiveList | None
+) -> ModelSpec | None:
+    """The model that embeds: the one that the owner names, else the row's first, else the local server's."""
+    if said.embed_model is not None:
+        named = said.embed_model.removeprefix(spec.model_prefix)
+        found = _spec_of(spec, named, local, listed) if named else None
+    else:
+        ours = next((m for m in (*spec.models, *local.values()) if m.embeds is not None and m.picked), None)
+        found = None if ours is None else _spec_of(spec, ours.id, local, listed)
+    if found is None or _EMBEDS_IN not in spec.endpoints:
+        return None
+    return found if found.embeds is not None else replace(found, embeds=0)
+
+
+def _for_vectors(facts: TargetFacts) -> TargetFacts:
+    """The target without what is about one prompt: a call may hold many inputs, each with the window for itself."""
+    return replace(
+        facts, model=replace(facts.model, context=None, max_output=None), output_cap=None, skip_tokens_over=None
+    )
 
 
 def picked(spec: ProviderSpec) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hermes_router.sandbox import continuing, faults
+from hermes_router.sandbox import continuing, embeddings, faults
 from hermes_router.sandbox.continuing import Manner
+from hermes_router.sandbox.embeddings import EMBEDDERS, Embedder
 from hermes_router.sandbox.faults import Behaviour
 from hermes_router.sandbox.frames import Written
 from hermes_router.sandbox.memory import Memory
@@ -54,6 +55,17 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors, ready. `charge` as of `Granted`, to be settled with `tokens`."""
+
+    answer: dict[str, Any]
+    tokens: int
+    behaviour: Behaviour
+    charge: Charge
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Muted:
     """A request that gets no HTTP answer: silence, a reset, garbage."""
 
@@ -82,7 +94,7 @@ class FakeProvider:
         compose: text of an ordinary answer instead of the echo.
         pace_s: seconds before each chunk of content, 0 as fast as it goes.
         offline_models: ids that `/models` lists though they answer as unknown.
-        embeds: ids that `/embeddings` knows.
+        embedders: its models for embeddings, the style's usual ones where not given.
         speaks: the dialects that it serves, the style's where not given.
         prefill: what a last turn of the assistant's is to it, as the style has it where not given.
         order: how it follows an order to go on with what another has begun.
@@ -99,7 +111,7 @@ class FakeProvider:
     compose: Callable[[str], str] | None = None
     pace_s: float = 0.0
     offline_models: tuple[str, ...] = ()
-    embeds: tuple[str, ...] = ("sandbox-embed",)
+    embedders: tuple[Embedder, ...] | None = None
     script: list[Scripted] = field(default_factory=list)
     issued: dict[str, str] = field(default_factory=dict)
     speaks: tuple[SpeechName, ...] = ()
@@ -115,6 +127,7 @@ class FakeProvider:
         self.style = self.style or (self.name if self.name in STYLES else "generic")
         self.row = STYLES[self.style]
         self.models = self.models or self.row.models
+        self.embedders = EMBEDDERS.get(self.style, ()) if self.embedders is None else self.embedders
         self.speaks = self.speaks or self.row.speaks
         self.memory = Memory(self.name)
         if self.quotas is None:
@@ -140,6 +153,11 @@ class FakeProvider:
         """The model of that id, with or without the style's prefix."""
         bare = str(name).removeprefix(self.row.model_prefix)
         return next((model for model in self.models if model.id == bare), None)
+
+    def embedder(self, name: Any) -> Embedder | None:
+        """The model for embeddings of that id, with or without the style's prefix."""
+        bare = str(name).removeprefix(self.row.model_prefix)
+        return next((model for model in self.embedders or () if model.id == bare), None)
 
     def accepts(self, key: str) -> bool:
         """Whether the key is one of its own."""
@@ -189,6 +207,31 @@ class FakeProvider:
         if isinstance(asked, Refused):
             return asked.refusal
         return Refusal(200, speech.counted(asked.prompt_tokens))
+
+    def embed(self, key: str, headers: Mapping[str, str], body: Any, now: float) -> Embedded | Refused | Muted:
+        """What a request for embeddings gets, decided in the order of `decide`."""
+        words = self.row.sayings
+        if refusal := self.admitted(key, headers):
+            return Refused(refusal)
+        if early := self.interrupted(key, body, now, "embeddings"):
+            return early
+        if not isinstance(body, dict):
+            return Refused(self._no_object(SPEECHES["chat"]))
+        embedder = self.embedder(body.get("model"))
+        if embedder is None:
+            return Refused(words.no_model(str(body.get("model"))))
+        if breach := embeddings.breach(embedder, embeddings.wording(self.style), body):
+            return Refused(words.breach(breach))
+        if (longest := embeddings.longest_input(body)) > embedder.context:
+            return Refused(words.too_long(embedder.context, longest))
+        answer, tokens = embeddings.answer(self.style, embedder, self.number(), body)
+        meter = self.meter(key, embedder.id)
+        charge = meter.admit(now, embedder.id, tokens, None)
+        if not isinstance(charge, Charge):
+            return Refused(words.limited(charge))
+        scripted = self._next("embeddings", body, key)
+        behaviour = self._use(scripted) if scripted else faults.ok()
+        return Embedded(answer, tokens, behaviour, charge, self.row.headers(gauges(meter, now), now))
 
     def keep(self, speech: Speech, written: Written) -> None:
         """Keep an answer under its id, where its dialect may go on from it."""

@@ -5,11 +5,8 @@ must never decide what a provider answers (`providers`) nor how the bytes travel
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,17 +15,16 @@ from typing import Any, Literal, Self
 from aiohttp import web
 
 from hermes_router.sandbox.delivery import Parcel, deliver, mute, plain
+from hermes_router.sandbox.embeddings import listed
 from hermes_router.sandbox.faults import Behaviour
 from hermes_router.sandbox.frames import Written, usage_of
-from hermes_router.sandbox.model import count
-from hermes_router.sandbox.providers import FakeProvider, Granted, Muted, Refused, Route
+from hermes_router.sandbox.providers import Embedded, FakeProvider, Granted, Muted, Refused, Route
 from hermes_router.sandbox.speeches import SPEECHES, Speech
 from hermes_router.sandbox.styles import STYLES
 from hermes_router.sandbox.values import Refusal
 
 Outcome = Literal["open", "finished", "cut", "refused", "aborted", "killed"]
 MAX_BODY_BYTES = 256 * 1024 * 1024
-EMBEDDING_DIMS = 8
 _REBIND_TRIES = 50
 
 
@@ -218,34 +214,38 @@ class Sandbox:
                     return await self._chat(provider, request, record, speech)
                 if speech.count_path and record.path in _paths(provider, speech.count_path):
                     return plain(provider.count(_key(record.headers), record.headers, record.body, speech))
-        if at == ("POST", f"{path}/embeddings"):
-            return await self._side(provider, request, record, "embeddings", _embed)
+        if provider.embedders and at == ("POST", f"{path}/embeddings"):
+            decided = provider.embed(_key(record.headers), record.headers, record.body, record.at)
+            return await self._serve(provider, request, record, decided)
         if request.method == "GET" and f"{record.path}/".startswith(f"{path}/models/"):
-            return await self._side(provider, request, record, "models", _models)
+            return await self._list(provider, request, record)
         extra = _EXTRAS.get((provider.style, *at))
         if extra is None:
-            return plain(Refusal(404, {"error": {"message": f"no such path: {record.path}", "code": 404}}))
+            return plain(_no_path(record))
         refusal = None if provider.row.keyless else provider.admitted(_key(record.headers), record.headers)
         return plain(refusal or extra(provider, record))
 
-    async def _side(
-        self, provider: FakeProvider, request: web.BaseRequest, record: Recorded, route: Route,
-        handler: Callable[[FakeProvider, Recorded], Refusal],
-    ) -> web.StreamResponse:  # fmt: skip
-        """Everything that is no chat: key, script, then the plain answer."""
+    async def _list(self, provider: FakeProvider, request: web.BaseRequest, record: Recorded) -> web.StreamResponse:
+        """The models: key, script, then the plain answer."""
         key = _key(record.headers)
-        public = route == "models" and provider.row.public_models
-        if not public and (refusal := provider.admitted(key, record.headers)):
+        if not provider.row.public_models and (refusal := provider.admitted(key, record.headers)):
             return plain(refusal)
-        early = provider.interrupted(key, record.body, record.at, route)
+        early = provider.interrupted(key, record.body, record.at, "models")
         if isinstance(early, Muted):
             return await mute(request, early.behaviour)
-        return plain(early.refusal if early else handler(provider, record))
+        return plain(early.refusal if early else _models(provider, record))
 
     async def _chat(
         self, provider: FakeProvider, request: web.BaseRequest, record: Recorded, speech: Speech
     ) -> web.StreamResponse:
         decided = provider.decide(_key(record.headers), record.headers, record.body, record.at, speech)
+        return await self._serve(provider, request, record, decided, speech)
+
+    async def _serve(
+        self, provider: FakeProvider, request: web.BaseRequest, record: Recorded,
+        decided: Granted | Embedded | Refused | Muted, speech: Speech = SPEECHES["chat"],
+    ) -> web.StreamResponse:  # fmt: skip
+        """Bring what was decided to the caller, and settle what it cost."""
         if isinstance(decided, Muted):
             record.behaviour, record.outcome = decided.behaviour.name, "cut"
             return await mute(request, decided.behaviour)
@@ -257,7 +257,10 @@ class Sandbox:
             return plain(decided.refusal)
         record.behaviour = decided.behaviour.name
         try:
-            parcel, tokens = self._parcel(provider, decided, record, speech)
+            if isinstance(decided, Embedded):
+                parcel, tokens = _vectors(provider, decided)
+            else:
+                parcel, tokens = self._parcel(provider, decided, record, speech)
             response, outcome = await deliver(request, parcel)
         finally:
             decided.charge.release()
@@ -281,6 +284,11 @@ class Sandbox:
         parcel = Parcel(hand, granted.behaviour, frames, whole, granted.headers, provider.pace_s)
         provider.keep(speech, written)
         return parcel, usage["total_tokens"]
+
+
+def _vectors(provider: FakeProvider, embedded: Embedded) -> tuple[Parcel, int]:
+    hand, behaviour = provider.row.hand, embedded.behaviour
+    return Parcel(hand, behaviour, [], embedded.answer, embedded.headers, provider.pace_s), embedded.tokens
 
 
 def _paths(provider: FakeProvider, tail: str) -> set[str]:
@@ -321,27 +329,8 @@ def _models(provider: FakeProvider, record: Recorded) -> Refusal:
         return Refusal(200, provider.row.model_row(model)) if model else provider.row.sayings.no_model(name)
     rows = [provider.row.model_row(model) for model in provider.models]
     rows += [{"id": model, "object": "model", "owned_by": "sandbox"} for model in provider.offline_models]
+    rows += [listed(provider.style, embedder) for embedder in provider.embedders or () if embedder.listed]
     return Refusal(200, provider.row.model_list(rows))
-
-
-def _embed(provider: FakeProvider, record: Recorded) -> Refusal:
-    """Deterministic vectors: eight floats from a digest, or as many as `dimensions` wants of them."""
-    body = record.body if isinstance(record.body, dict) else {}
-    model, given = body.get("model"), body.get("input")
-    if model not in provider.embeds:
-        return provider.row.sayings.no_model(str(model))
-    texts = given if isinstance(given, list) else [given]
-    dims = int(body.get("dimensions", EMBEDDING_DIMS))
-    rows = []
-    for index, text in enumerate(texts):
-        digest = hashlib.shake_256(str(text).encode()).digest(dims)
-        vector = [byte / 255 for byte in digest]
-        packed = base64.b64encode(struct.pack(f"<{dims}f", *vector)).decode()
-        shown = packed if body.get("encoding_format") == "base64" else vector
-        rows.append({"object": "embedding", "index": index, "embedding": shown})
-    tokens = sum(count(str(text)) for text in texts)
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return Refusal(200, {"object": "list", "data": rows, "model": model, "usage": usage})
 
 
 def _openrouter_key(_provider: FakeProvider, _record: Recorded) -> Refusal:
@@ -360,8 +349,26 @@ def _local_props(provider: FakeProvider, _record: Recorded) -> Refusal:
                          "modalities": {"vision": provider.models[0].sees, "audio": False}})  # fmt: skip
 
 
+def _local_kinds(provider: FakeProvider, record: Recorded) -> Refusal:
+    """LM Studio's own list, which says what each model is for; only where there is one that does not chat."""
+    embedders = [model for model in provider.embedders or () if model.listed]
+    if not embedders:
+        return _no_path(record)
+    rows = [{"id": model.id, "object": "model", "type": "llm", "state": "loaded",
+             "loaded_context_length": model.context, "max_context_length": model.context}
+            for model in provider.models]  # fmt: skip
+    rows += [{"id": model.id, "object": "model", "type": "embeddings", "state": "not-loaded",
+              "max_context_length": model.context} for model in embedders]  # fmt: skip
+    return Refusal(200, {"object": "list", "data": rows})
+
+
+def _no_path(record: Recorded) -> Refusal:
+    return Refusal(404, {"error": {"message": f"no such path: {record.path}", "code": 404}})
+
+
 _EXTRAS: Mapping[tuple[str, str, str], Callable[[FakeProvider, Recorded], Refusal]] = {
     ("openrouter", "GET", "/api/v1/key"): _openrouter_key,
     ("kimi", "GET", "/coding/v1/usages"): _kimi_usages,
     ("local", "GET", "/props"): _local_props,
+    ("local", "GET", "/api/v0/models"): _local_kinds,
 }

@@ -39,6 +39,7 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
         "/messages/count_tokens": (routes.messages_count, "anthropic_messages"),
         "/responses": (routes.responses, "openai_responses"),
         "/responses/input_tokens": (routes.responses_count, "openai_responses"),
+        "/embeddings": (routes.embeddings, "openai_chat"),
     }
     posts = {path: boundary.keyed(handler, dialect) for path, (handler, dialect) in asked.items()}
     app[_HOT] = {f"{prefix}{path}": handler for prefix in _PREFIXES for path, handler in posts.items()}

@@ -23,6 +23,7 @@ from hermes_router.server.through import respond
 from hermes_router.wire.openai_errors import Rendered, render_error
 
 LEAST_DRAIN_S: Final = 0.1  # aiohttp takes 0 for "for ever"
+_LARGE: Final = 1_048_576  # bytes of an answer
 _HELD_BYTES: Final = 65_536  # of pipelined requests; beyond it the connection is not read
 
 
@@ -203,7 +204,7 @@ class Front(_Envelope):
             self._served(hot, clean=clean)
 
     def _answer(self, hot: Hot, rendered: Rendered | None) -> bool:
-        """Write a whole answer in one piece. Whether the connection serves on."""
+        """Write a whole answer at once. Whether the connection serves on."""
         if rendered is None:
             return hot.reply is not None and hot.reply.over and not hot.reply.last
         last = hot.broken or self.leaving
@@ -213,7 +214,11 @@ class Front(_Envelope):
         framing = f"content-length: {len(rendered.body)}"
         if last:
             framing += "\r\nconnection: close"
-        transport.write(write_head(rendered.status, rendered.headers, framing) + rendered.body)
+        head = write_head(rendered.status, rendered.headers, framing)
+        if len(rendered.body) < _LARGE:
+            transport.write(head + rendered.body)
+        else:  # a copy would hold up all others
+            transport.writelines((head, rendered.body))
         return not last
 
     def _served(self, hot: Hot, *, clean: bool) -> None:

@@ -11,12 +11,15 @@ from hermes_router.core.errors import MethodNotAllowed, NotFound, UnknownModel, 
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.counting import count_tokens
+from hermes_router.engine.embed_question import make_embed_question
+from hermes_router.engine.embedding import Embedding
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
 from hermes_router.engine.report import is_ready, status_report
 from hermes_router.server.arrival import Arrival, Handler
 from hermes_router.server.boundary import VERSION_HEADER, Visit
 from hermes_router.wire import messages_models, openai_models
+from hermes_router.wire.embeddings import parse_request as embed_request
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_request import parse_count as messages_count
 from hermes_router.wire.messages_request import parse_request as messages_request
@@ -60,6 +63,14 @@ class Routes:
         if inbound.request.stream:
             visit.reply = arrival.stream(visit.headers)
         return await Exchange(self._engine, question, visit.reply).run()
+
+    # -- embeddings ------------------------------------------------------------------------------------
+
+    async def embeddings(self, arrival: Arrival, visit: Visit) -> Rendered | None:
+        """POST /v1/embeddings."""
+        asked = embed_request(await arrival.body(visit.max_bytes))
+        question = make_embed_question(self._engine, asked, visit.caller, arrival.headers, visit.request_id)
+        return await Embedding(self._engine, question, asked).run()
 
     # -- counts ----------------------------------------------------------------------------------------
 

@@ -39,5 +39,14 @@ def _ledger(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Migration] = [_exchanges, _ledger]
+def _embed_bindings(connection: sqlite3.Connection) -> None:
+    """3: where the vectors of a router key come from, a row for each of its profiles."""
+    connection.execute(
+        "CREATE TABLE embed_bindings (router_key TEXT NOT NULL, profile TEXT NOT NULL, provider TEXT NOT NULL, "
+        "model TEXT NOT NULL, dimensions INTEGER NOT NULL, bound_at REAL NOT NULL, "
+        "PRIMARY KEY (router_key, profile)) WITHOUT ROWID"
+    )
+
+
+MIGRATIONS: list[Migration] = [_exchanges, _ledger, _embed_bindings]
 """From version n to n + 1, in order. Never change one that was released: add the next."""

@@ -22,9 +22,14 @@ _ORIGINALS = {alias: name for name, alias in ALIASES.items()}
 
 
 def render_list(rows: Sequence[ModelRow]) -> bytes:
-    """The list object: one page, whatever was asked for. The aliases stand behind their models."""
+    """The list object: one page, whatever was asked for. The aliases stand behind their models.
+
+    Models for embeddings are left out: this dialect has none.
+    """
     shown: list[ModelRow] = []
     for row in rows:
+        if row.embeds:
+            continue
         shown.append(row)
         if row.id in ALIASES:
             shown.append(row._replace(id=ALIASES[row.id]))

@@ -63,7 +63,8 @@ def _out_of_pool(error: NoTarget, now: float) -> Rendered:
     retry_at = error.retry_at if error.retry_at is not None else now + _UNKNOWN_RETURN_S
     headers = _retry_headers(retry_at, now)
     wait = headers["retry-after"]
-    message = f"{UNAVAILABLE} The next one is expected back in {wait} s."
+    message = f"{error.said} It" if error.said else f"{UNAVAILABLE} The next one"
+    message += f" is expected back in {wait} s."
     if error.advice:
         message = f"{message} {error.advice}"
     if error.limited:

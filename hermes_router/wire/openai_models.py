@@ -13,13 +13,14 @@ _JSON = msgspec.json.Encoder()
 
 
 class ModelRow(NamedTuple):
-    """One model that a caller may name. Windows in tokens, None = unknown."""
+    """One model that a caller may name. Windows in tokens, None = unknown. `embeds` = it makes vectors, not text."""
 
     id: str
     owned_by: str
     created: int
     context_length: int | None
     max_output_tokens: int | None
+    embeds: bool = False
 
 
 def _object(row: ModelRow) -> dict[str, object]:

@@ -170,3 +170,14 @@ KEYS = t.Keys(
         t.KeyRow(id="k-2", name="ci", tail="12ef", source="environment", providers=["groq", "local"], min_tier=3),
     ]
 )  # fmt: skip
+EMBED_BINDINGS = t.EmbedBindings(
+    rows=[
+        t.EmbedBindingRow(key_id="k-1", profile="local", provider="local", model="nomic-embed-text", dimensions=768,
+                          bound_at=NOW - 3600, name="agent", tail="9abc"),
+        t.EmbedBindingRow(key_id="k-1", profile="main", provider="mistral", model="mistral-embed", dimensions=1024,
+                          bound_at=NOW - 86400, name="agent", tail="9abc"),
+    ]
+)  # fmt: skip
+GONE_BINDING = t.EmbedBindingRow(
+    key_id="k-9", profile="main", provider="gemini", model="gemini-embedding-001", dimensions=0, bound_at=NOW - 60
+)

@@ -122,6 +122,14 @@ def test_an_empty_pipe_sets_nothing(hr: Hr, daemon: Script, given: str) -> None:
     assert "`hr config set ALLOWED_HOSTS ''`" in done.stderr
 
 
+def test_a_setting_that_is_set_to_nothing_is_empty_not_unset(hr: Hr, daemon: Script) -> None:
+    """An empty value may mean something (`GROQ_EMBED_MODEL=` turns it off), and is told from none."""
+    row = t.ChangedRow(name="GROQ_EMBED_MODEL", before="m", after="", file="/x")
+    daemon.answers["PATCH /v1/config"] = t.Changed(rows=[row])
+    assert hr("config", "set", "GROQ_EMBED_MODEL", "").stdout == "GROQ_EMBED_MODEL: m → empty (/x)\n"
+    assert hr("config", "unset", "GROQ_EMBED_MODEL").stdout == "GROQ_EMBED_MODEL: m → unset (/x)\n"
+
+
 def test_unset_takes_it_out(hr: Hr, daemon: Script) -> None:
     """None is what the daemon is sent."""
     assert hr("config", "unset", "log_level").exit_code == 0

@@ -93,7 +93,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert ours == {"hermes_router", "hermes_router.cli", "hermes_router.cli.main"}
 
 
-@pytest.mark.parametrize("module", ["status", "auth", "usage", "config", "key", "model", "provider", "explain"])
+@pytest.mark.parametrize(
+    "module", ["status", "auth", "usage", "config", "key", "embed", "model", "provider", "explain"]
+)
 def test_commands_import_nothing_heavy(module: str) -> None:
     """What a command needs before it speaks to the daemon has no event loop and no HTTP library in it."""
     assert not _loaded(f"import hermes_router.cli.{module}") & HEAVY

@@ -187,6 +187,14 @@ class Desk:
         await self._note("remove_key", which)
         return t.Done()
 
+    async def embed_bindings(self) -> t.EmbedBindings:
+        await self._note("embed_bindings")
+        return t.EmbedBindings(rows=[])
+
+    async def unbind(self, key_id: str, profile: str | None) -> t.Done:
+        await self._note("unbind", key_id, profile)
+        return t.Done()
+
 
 def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:
     """The application over a desk, and its log."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_router.core.catalog import Capability, Known, Price, PriceClass, Quirk, QuotaRule
+from hermes_router.core.catalog import Capability, Embedding, Known, Price, PriceClass, Quirk, QuotaRule
 from hermes_router.core.catalog_rows import Catalog, overlay, parse_rows
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.observations import Unit, Window
@@ -94,6 +94,12 @@ def test_how_its_keys_begin_and_what_proves_one() -> None:
         (_with("tier = 6", "model"), "acme.models[0].tier must be"),
         (_with("max_output = -1", "model"), "acme.models[0].max_output must be"),
         (_with("contxt = 5", "model"), "acme.models[0].contxt is not a key"),
+        (_with("embedding = 3", "model"), "acme.models[0].embedding must be a table"),
+        (_with("embedding = { size = 3 }", "model"), "acme.models[0].embedding.size is not a key"),
+        (_with('embedding = { sizes = "few" }', "model"), "acme.models[0].embedding.sizes must be"),
+        (_with("embedding = { sizes = [1, 0] }", "model"), "acme.models[0].embedding.sizes must be"),
+        (_with("embedding = { inputs = 0 }", "model"), "acme.models[0].embedding.inputs must be"),
+        (_with('embedding = { token_arrays = "no" }', "model"), "acme.models[0].embedding.token_arrays must be"),
         (GOOD.replace("acme-large", "a,b"), "acme.models[0].id must be"),
         (GOOD.replace("input = 0.15", "input = -1"), "acme.models[0].price.input must be"),
         (GOOD + '[[acme.models]]\nid = "acme-large"\n', "acme.models names 'acme-large' twice"),
@@ -117,6 +123,21 @@ def test_a_fault_names_row_and_key_and_leaves_the_row_out(text: str, named: str)
     assert all(str(error).startswith("/x/providers.toml: ") for error in errors)
     assert all("left out" in str(error) for error in errors)
     assert "hunter2" not in "".join(map(str, errors))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ('{ sizes = "any", inputs = 100 }', Embedding("any", 100)),
+        ("{ sizes = [512, 256], call_tokens = 9, token_arrays = true }", Embedding((256, 512), None, 9, True)),
+        ("{ sizes = [] }", Embedding(())),
+        ("{}", Embedding()),
+    ],
+)
+def test_what_a_model_for_embeddings_takes(said: str, wanted: Embedding) -> None:
+    """Each absent key is not known; an empty list is known, and means that there is no other length."""
+    [row] = _parse(_with(f"embeds = 1024\nembedding = {said}", "model"))[0].values()
+    assert (row.models[0].embeds, row.models[0].embedding) == (1024, wanted)
 
 
 def test_a_bad_row_costs_the_others_nothing() -> None:

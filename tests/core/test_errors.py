@@ -50,6 +50,7 @@ CALLER = {
     "BadRequest": (400, "invalid_request_error"),
     "ContextTooLarge": (400, "invalid_request_error"),
     "NoCapableTarget": (400, "invalid_request_error"),
+    "Unbindable": (503, "server_error"),
     "Unauthorized": (401, "authentication_error"),
     "Forbidden": (403, "permission_error"),
     "NotFound": (404, "invalid_request_error"),

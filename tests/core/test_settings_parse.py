@@ -294,3 +294,15 @@ def test_no_layer_breaks_the_parser(layers: list[dict[str, str]]) -> None:
     settings, keys, _ = parse_settings(given_layers, CATALOG)
     assert 0 <= settings.port <= 65535
     assert all(key.provider == ProviderName("groq") for key in keys)
+
+
+def test_a_model_for_embeddings_is_one_or_none() -> None:
+    """Empty is a word of the owner's, and a list is a mistake that is named."""
+    said = {"GEMINI_EMBED_MODEL": ("", "e"), "COHERE_EMBED_MODEL": (" embed-v5.0-fast ", "e"),
+            "MISTRAL_EMBED_MODEL": ("a,b", "e")}  # fmt: skip
+    settings, _, errors = parse_settings([("environment", said)], CATALOG)
+    models = [settings.provider(name).embed_model for name in ("gemini", "cohere", "mistral", "openai")]
+    assert models == ["", "embed-v5.0-fast", None, None]
+    assert [error.message for error in errors] == [
+        "MISTRAL_EMBED_MODEL must be one model id, or empty for none; it is skipped"
+    ]

@@ -281,6 +281,7 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
             recent=SimpleNamespace(behind=usage),
             accounts=None,
             supervisor=SimpleNamespace(stop=nothing),
+            embed_bindings=SimpleNamespace(resting=False),
             engine=SimpleNamespace(state=told, limits=told),
             start_tasks=lambda: None,
         )
@@ -290,7 +291,9 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
     home = household(failed)
     await home.give_up()
     assert failed.left == []
+    assert home._daemon.embed_bindings.resting  # nothing is bound that the successor would not know of
     await home.take_back()
+    assert not home._daemon.embed_bindings.resting
     assert (failed.left, failed.started) == ([RECORD], True)
     given = household(Queue([RECORD]))
     await given.give_up()

@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 
 from hermes_router.control.places import Places
+from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import ConfigError, Unauthorized
+from hermes_router.core.ids import ModelId
 from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.wiring import Daemon, build, check_binding
@@ -188,6 +190,35 @@ async def test_a_local_server_that_is_away_is_said_once(wire: Callable[..., Daem
     for _ in range(3):
         assert not await daemon._discover(name, base, ())
     assert [event for event, _ in notes.events] == ["local.absent"]
+
+
+async def test_a_model_for_vectors_is_asked_for_beside_those_that_chat(
+    wire: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a named list only those are looked at: the one that embeds belongs to them, and without a list all are."""
+    asked: list[tuple[str, ...]] = []
+
+    async def discover(
+        _transport: object, _base: str, *, wanted: tuple[str, ...], headers: object
+    ) -> tuple[object, ...]:
+        del headers
+        asked.append(wanted)
+        return ()
+
+    monkeypatch.setattr("hermes_router.daemon.wiring.discover", discover)
+    await wire(LOCAL_MODEL="a,b", LOCAL_EMBED_MODEL="vec").discover_local()
+    await wire(LOCAL_BASE_URL="http://127.0.0.1:1", LOCAL_EMBED_MODEL="vec").discover_local()
+    assert asked == [("a", "b", "vec"), ()]
+
+
+async def test_a_server_that_only_embeds_is_awaited_no_more(wire: Callable[..., Daemon]) -> None:
+    """It has answered: nobody need wait for models that chat."""
+    daemon = wire(LOCAL_BASE_URL="http://127.0.0.1:1")
+    assert daemon.engine.snapshot.awaits_local
+    daemon.live["local"] = [ModelSpec(ModelId("vec"), embeds=3)]
+    daemon.renew()
+    assert not daemon.engine.snapshot.awaits_local
+    assert [facts.target.name for facts in daemon.engine.snapshot.embedders] == ["local/vec"]
 
 
 async def test_without_a_local_server_nobody_looks(wire: Callable[..., Daemon]) -> None:

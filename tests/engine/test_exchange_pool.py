@@ -1,6 +1,5 @@
 """Where an exchange finds nobody: pins, the truth about the pool in 429 and 503, and a pool of one."""
 
-from dataclasses import replace
 
 from hermes_router.core.errors import NetworkDown
 from hermes_router.engine.exchange import Exchange
@@ -170,7 +169,7 @@ async def test_a_local_server_that_is_not_up_yet_is_a_wait_and_not_a_refusal() -
     """`hermes-router:local` is 400 where no local server is configured, and 503 where one is awaited (SDKs ask again)."""
     for awaited, status in ((False, 400), (True, 503)):
         world = World("a/m")
-        world.engine.snapshot = replace(world.engine.snapshot, awaits_local=awaited)
+        world.engine.snapshot = world.engine.snapshot._replace(awaits_local=awaited)
         question = world.question("hi", stream=False)
         local = question.demand._replace(profile="local")
         asked = question._replace(demand=local, constraint=question.constraint._replace(local_only=True))

@@ -1,7 +1,10 @@
 """What the pool says of itself: `GET /v1/status`, readiness, the models that can be named."""
 
 import json
+from dataclasses import replace
 
+from hermes_router.core.catalog import ModelSpec
+from hermes_router.core.ids import ModelId
 from hermes_router.core.settings import Settings
 from hermes_router.engine.report import is_ready, model_rows, status_report
 
@@ -118,3 +121,18 @@ def test_the_owner_may_advertise_a_window() -> None:
     rows = model_rows(world.engine)
     assert rows[0].context_length == 100_000
     assert rows[3].context_length == 131_072
+
+
+def test_models_for_vectors_are_listed_behind_those_that_chat() -> None:
+    """With the window of one input; the one of each provider, then others of its row, within the key's scope."""
+    first, other = ModelSpec(ModelId("v"), context=512, embeds=3), ModelSpec(ModelId("w"), embeds=3)
+    facts = target("b/v")
+    spec = replace(facts.provider, models=(first, other))
+    world = World("a/m")
+    made = (replace(facts, provider=spec, model=replace(first, context=None)),)
+    world.engine.snapshot = world.engine.snapshot._replace(embedders=made)
+    rows = model_rows(world.engine)
+    assert [(row.id, row.context_length, row.embeds) for row in rows[3:]] == [
+        ("a/m", 131_072, False), ("b/v", 512, True), ("b/w", None, True),
+    ]  # fmt: skip
+    assert [row.id for row in model_rows(world.engine, frozenset({"a"}))][3:] == ["a/m"]

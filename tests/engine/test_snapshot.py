@@ -471,3 +471,65 @@ def test_the_list_says_which_shape_a_model_wants() -> None:
     assert facts[0].effort_levels == ("low",)
     assert facts[3].effort_levels == ("low", "medium", "high", "max")
     assert Quirk.RESPONSES_LITE not in _codex("", CODEX_MODEL="gpt-5.5")[0].quirks
+
+
+# --- embeddings -----------------------------------------------------------------------------------------------
+
+
+def _embedders(variables: dict[str, str], **more: object) -> list[str]:
+    return _names(_snapshot(variables, **more).embedders)  # type: ignore[arg-type]
+
+
+_OF_ALL = {f"{name}_API_KEY": "sk-0123456789ab" for name in ("OPENAI", "COHERE", "MISTRAL", "GEMINI", "GROQ")}
+
+
+def test_one_model_of_each_provider_embeds() -> None:
+    """The row's first, for each key, in the catalogue's order; and none of them is part of the pool that chats."""
+    variables = _OF_ALL | {"COHERE_API_KEY_2": "co-0123456789ab"}
+    assert _embedders(variables) == [
+        "gemini/gemini-embedding-001", "mistral/mistral-embed", "cohere/embed-v4.0", "cohere/embed-v4.0",
+        "openai/text-embedding-3-small",
+    ]  # fmt: skip
+    assert not any(one.model.embeds for one in _facts(variables))
+
+
+def test_the_owner_names_another_model_or_none() -> None:
+    """Known or not; a list is no name."""
+    assert _embedders(_OF_ALL | {"GEMINI_EMBED_MODEL": "", "MISTRAL_EMBED_MODEL": "codestral-embed",
+                                 "GROQ_EMBED_MODEL": "bge-m3"}) == [
+        "groq/bge-m3", "mistral/codestral-embed", "cohere/embed-v4.0", "openai/text-embedding-3-small",
+    ]  # fmt: skip
+    [unknown] = [
+        one for one in _snapshot(_OF_ALL | {"GROQ_EMBED_MODEL": "bge-m3"}).embedders if one.model.id == "bge-m3"
+    ]
+    assert unknown.model.embeds == 0
+    [pinned] = pinned_facts(_snapshot(_OF_ALL | {"GROQ_EMBED_MODEL": "bge-m3"}), "groq", "bge-m3")
+    assert pinned.model.embeds == 0
+
+
+def test_a_target_for_vectors_is_bound_by_no_window_of_one_prompt() -> None:
+    """A call holds many inputs, each with the window for itself, and nothing is written."""
+    snapshot = _snapshot(_OF_ALL | {"GEMINI_SKIP_TOKENS_OVER": "100", "GEMINI_MAX_OUTPUT_TOKENS": "9"})
+    for one in (snapshot.embedders[0], *pinned_facts(snapshot, "gemini", "gemini-embedding-2")):
+        assert one.model.embeds == 3072
+        assert (one.model.context, one.model.max_output, one.output_cap, one.skip_tokens_over) == (None,) * 4
+
+
+def test_a_local_model_embeds_where_it_is_named_or_the_server_says_so() -> None:
+    """The first that the server calls one; a name of the owner's comes before, and chats no more."""
+    there = {"LOCAL_BASE_URL": "http://127.0.0.1:8080"}
+    live = _live("a", "b", context=4096)
+    assert _embedders(there, live=live) == []
+    live["local"].append(ModelSpec(ModelId("nomic"), embeds=768))
+    assert _embedders(there, live=live) == ["local/nomic"]
+    snapshot = _snapshot(there | {"LOCAL_EMBED_MODEL": "b"}, live=live)
+    assert _names(snapshot.embedders) == ["local/b"]
+    assert _names(snapshot.facts) == ["local/a"]
+    assert snapshot.embedders[0].private
+    assert _embedders(there | {"LOCAL_EMBED_MODEL": ""}, live=live) == []
+    assert _embedders({"LOCAL_EMBED_MODEL": "b"}) == []  # no server was named
+
+
+def test_who_has_no_address_for_embeddings_has_no_model_for_them() -> None:
+    """Their place is beside that of Chat."""
+    assert _embedders({"ANTHROPIC_API_KEY": "sk-ant-0123456789ab", "ANTHROPIC_EMBED_MODEL": "x"}) == []

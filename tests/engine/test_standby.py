@@ -437,7 +437,7 @@ async def test_a_stream_that_showed_its_reasoning_waits_on_with_keep_alives() ->
 async def test_a_local_server_that_never_came_is_not_waited_for() -> None:
     """Nobody knows when it comes, if ever: the 503 of a local profile comes at once, and names a retry."""
     made = world("a/m")
-    made.engine.snapshot = replace(made.engine.snapshot, awaits_local=True)
+    made.engine.snapshot = made.engine.snapshot._replace(awaits_local=True)
     question = made.question(stream=False)
     local = question.demand._replace(profile="local")
     asked = question._replace(demand=local, constraint=question.constraint._replace(local_only=True))

@@ -251,15 +251,6 @@ async def test_w7_a_bad_parameter_is_passed_back_after_one_call(house) -> None:
     assert set(states(await h.status()).values()) == {"ready"}
 
 
-async def test_embeddings_are_a_404_in_json(house) -> None:
-    """Not of this version: an unknown path like any other, in the SDK's shape."""
-    h = await house("openai")
-    with pytest.raises(openai.NotFoundError) as caught:
-        await h.sdk.embeddings.create(model="text-embedding-3-small", input="x")
-    assert caught.value.code == "not_found"
-    assert h.sandbox.requests == []
-
-
 async def test_no_capable_target_is_said_at_once(house) -> None:
     """An image and nobody who sees: 400, the code, and no retry is worth it."""
     h = await house("groq", env={"GROQ_MODEL": "openai/gpt-oss-20b"})

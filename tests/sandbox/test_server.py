@@ -62,14 +62,6 @@ async def test_the_sdk_takes_two_turns_with_a_tool(sandbox, style) -> None:
     assert second.choices[0].message.content == "The tool said: 12 C"
 
 
-async def test_the_sdk_reads_embeddings(sandbox) -> None:
-    """Base64 by default, the same vector each time."""
-    async with sdk(sandbox, "mistral") as client:
-        got = await client.embeddings.create(model="sandbox-embed", input=["a", "b", "a"])
-    assert got.data[0].embedding == got.data[2].embedding != got.data[1].embedding
-    assert len(got.data[0].embedding) == 8
-
-
 async def test_ll7_quotas_follow_the_injected_clock(sandbox, clock, http) -> None:
     """A real counter says 429 with Retry-After, and the clock brings it back."""
     groq = sandbox.providers["groq"] = FakeProvider("groq", published=True)

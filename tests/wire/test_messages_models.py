@@ -53,6 +53,11 @@ def test_the_list_names_its_ends() -> None:
     assert listed() == {"data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
+def test_models_for_vectors_are_left_out() -> None:
+    """This dialect has no endpoint for them."""
+    assert [each["id"] for each in listed(BARE, ModelRow("a/vec", "a", 0, 512, None, embeds=True))["data"]] == [BARE.id]
+
+
 def test_claude_codes_discovery_finds_us() -> None:
     """It keeps ids with `claude` or `anthropic` in them (clients.md 4, 7.21): ours has an alias, with its windows."""
     data = listed(ROUTER, LOCAL, FULL)["data"]

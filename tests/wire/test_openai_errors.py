@@ -61,6 +61,8 @@ def test_what_holds_paid_models_back_is_said_behind_the_wait() -> None:
     for limited in (True, False):
         said = body_of(NoTarget(limited=limited, retry_at=NOW + 5, advice=advice))["message"]
         assert said == f"All providers are temporarily unavailable. The next one is expected back in 5 s. {advice}"
+    said = body_of(NoTarget(limited=False, retry_at=NOW + 5, advice=advice, said="A cannot serve."))["message"]
+    assert said == f"A cannot serve. It is expected back in 5 s. {advice}"
 
 
 OURS: list[HermesError] = [
