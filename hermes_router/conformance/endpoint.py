@@ -111,7 +111,10 @@ class Endpoint:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self.timeout_s), headers={"user-agent": "hr-conformance"}
+            # A connection that the server closes as it is used again would look like a failure of the server's.
+            connector=aiohttp.TCPConnector(force_close=True),
+            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
+            headers={"user-agent": "hr-conformance"},
         )
         return self
 

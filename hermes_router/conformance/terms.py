@@ -17,18 +17,23 @@ _EVERYWHERE: Final = frozenset(
     }
 )  # fmt: skip
 
+_PART: Final = "content[].type"  # what is said of a part of any kind that is not taken
+
 _CALLED: Final = {
     "turns": ("role", "turn", "assistant", "prefill", "content", "messages", "input"),
     "system": ("system", "role", "developer"),
-    "images": ("image", "vision", "multimodal", "mmproj"),
-    "files": ("file", "document", "pdf"),
-    "audio": ("audio", "modalit", "sound"),
-    "video": ("video",),
+    "images": ("image", _PART, "vision", "multimodal", "mmproj"),
+    "files": ("file", _PART, "document", "pdf"),
+    "audio": ("audio", _PART, "modalit", "sound"),
+    "video": (
+        "video",
+        _PART,
+    ),
     "thoughts": ("thinking", "reasoning", "signature", "encrypted"),
     "tools": ("tool", "function"),
     "choice": ("tool", "function"),
     "calls": ("tool", "call", "function", "arguments"),
-    "results": ("tool", "result", "image", "document", "file", "pdf"),
+    "results": ("tool", _PART, "result", "image", "document", "file", "pdf"),
     "shape": ("json", "format", "grammar", "schema"),
     "thinking": ("thinking", "reasoning", "effort", "budget"),
     "cache": ("cache",),
