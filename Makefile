@@ -79,6 +79,7 @@ show: $(READY)
 	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
 	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas && $(BIN)/python -m tests.codex.show && \
 	$(BIN)/python -m tests.embeddings.show && \
+	$(BIN)/python -m tests.responses.show && \
 	CODEX_REQUESTS=1000 $(BIN)/python -m pytest -q -s --no-header tests/codex/test_tokens_alive.py -k many && \
 	$(BIN)/python -m tests.codex.rotate_kills 1000
 

@@ -80,6 +80,11 @@ class Places(NamedTuple):
         return self.state_dir / "state.db"
 
     @property
+    def responses_file(self) -> Path:
+        """Answers that later requests may refer to."""
+        return self.state_dir / "responses.db"
+
+    @property
     def models_file(self) -> Path:
         """What providers listed last."""
         return self.state_dir / "models.json"

@@ -31,6 +31,7 @@ class Capability(enum.StrEnum):
     FILES = "files"
     PARALLEL_TOOLS = "parallel_tools"  # several calls in one answer
     PREFILL = "prefill"  # it goes on where a last assistant message breaks off
+    COMPACTION = "compaction"  # it puts a conversation into an item of Responses that only its maker reads
 
 
 class Known(enum.Enum):
@@ -365,6 +366,10 @@ class TargetFacts:
             if one in self.endpoints and not self._worse(one, tools=tools):
                 return one
         return self.dialect
+
+    def speaks(self, dialect: DialectName) -> bool:
+        """Whether it may be asked in this dialect at all."""
+        return dialect == self.dialect or dialect in self.endpoints
 
     def _worse(self, dialect: DialectName, *, tools: bool) -> bool:
         how = self.provider.worse.get(dialect)

@@ -14,7 +14,8 @@ class ChatRequest(NamedTuple):
 
     `text_bytes` counts the JSON bytes of messages and tools without image payloads; `last_user` is the text of the
     last user turn, at most 8,000 characters of it, `last_user_chars` its whole length. `conversation` is a digest
-    of the system text and the first user turn; `session` an explicit id that the caller sent, if any.
+    of the system text and the first user turn; `session` an explicit id that the caller sent, if any. `compaction` =
+    the conversation is to be compacted, or holds what was.
     """
 
     model: str
@@ -39,6 +40,7 @@ class ChatRequest(NamedTuple):
     last_user_chars: int = 0
     conversation: str = ""
     session: str | None = None
+    compaction: bool = False
 
 
 class Warning(NamedTuple):  # noqa: A001 - the design's word: something was not honoured, and is said

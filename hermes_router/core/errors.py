@@ -384,7 +384,7 @@ class Unsupported(RequestRejected):
 class Inexpressible(RequestRejected):
     """What was asked for (`param`) cannot be said to this target in its dialect, and leaving it out would change it.
 
-    Nothing was sent.
+    Nothing was sent, unless it was the provider that said so (`status`).
     """
 
     next_step = NextStep.OTHER_MODEL

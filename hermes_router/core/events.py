@@ -58,11 +58,21 @@ class Started(NamedTuple):
     created: int
 
 
+class Citation(NamedTuple):
+    """A page that a text rests on: from character `start` of its block up to `end`."""
+
+    url: str
+    title: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A block begins. Tool calls carry their id and name, whole; `extras` what only the Chat dialect understands.
 
-    The call of a `custom` tool takes free text: its deltas are that text, not JSON.
+    The call of a `custom` tool takes free text: its deltas are that text, not JSON. A text that is a `refusal` is told
+    apart where a dialect can.
     """
 
     kind: BlockKind
@@ -70,6 +80,7 @@ class Opened:
     name: str = ""
     extras: dict[str, object] = field(default_factory=dict)
     custom: bool = False
+    refusal: bool = False
 
 
 class Delta(NamedTuple):
@@ -79,9 +90,10 @@ class Delta(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The open block ends; a thought with the `seal` that its maker put on it, if any."""
+    """The open block ends; a thought with the `seal` that its maker put on it, a text with its `citations`, if any."""
 
     seal: Seal | None = None
+    citations: tuple[Citation, ...] = ()
 
 
 class UsageSeen(NamedTuple):
@@ -118,6 +130,8 @@ class Block:
     extras: dict[str, object] = field(default_factory=dict)
     seal: Seal | None = None
     custom: bool = False
+    refusal: bool = False
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(slots=True)
@@ -148,20 +162,21 @@ def fold(events: Iterable[ChatEvent]) -> Answer:
         match event:
             case Started(id=new_id, model=model, created=created):
                 answer.id, answer.model, answer.created = new_id, model, created
-            case Opened(kind=kind, call_id=call_id, name=name, extras=extras, custom=custom):
+            case Opened(kind=kind, call_id=call_id, name=name, extras=extras, custom=custom, refusal=refusal):
                 if open_block is not None:
                     raise ValueError("a block opened inside another")
-                open_block = Block(kind, "", call_id, name, extras, custom=custom)
+                open_block = Block(kind, "", call_id, name, extras, custom=custom, refusal=refusal)
                 parts = []
             case Delta(text=text):
                 if open_block is None:
                     raise ValueError("a delta outside a block")
                 parts.append(text)
-            case Closed(seal=seal):
+            case Closed(seal=seal, citations=citations):
                 if open_block is None:
                     raise ValueError("closed without a block")
                 open_block.text = "".join(parts)
                 open_block.seal = seal
+                open_block.citations = citations
                 answer.blocks.append(open_block)
                 open_block = None
             case UsageSeen(usage=usage):

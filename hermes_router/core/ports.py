@@ -11,6 +11,7 @@ from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Credential, CredentialId, Secret
+from hermes_router.core.kept import KeptResponse
 from hermes_router.core.records import EmbedBinding, ExchangeRecord
 
 
@@ -174,6 +175,33 @@ class BindingStore(Protocol):
 
     async def drop(self, gone: Sequence[EmbedBinding]) -> bool:
         """Remove these; whether the disk has. If not, they stand as they stood."""
+        ...
+
+
+class ResponseShelf(Protocol):
+    """Where answers rest that may be referred to later."""
+
+    def put(self, kept: KeptResponse) -> None:
+        """Keep it, and all of its conversation for as long, as far as there is room. Never blocks."""
+        ...
+
+    async def load(self, name: bytes, *, turns: int) -> Sequence[KeptResponse]:
+        """The turn of this name and at most `turns` - 1 before it, the latest first; nothing where it is not kept.
+
+        Their `response` may be left out. It ends where one is missing. Never raises.
+        """
+        ...
+
+    async def find(self, name: bytes) -> KeptResponse | None:
+        """The turn of this name with its `response`, None where it is not kept. Never raises."""
+        ...
+
+    async def erase(self, name: bytes) -> None:
+        """Erase a turn, and return when it is erased, or cannot be now and will be later."""
+        ...
+
+    def tidy(self, *, everything: bool) -> None:
+        """Have erased what is not to be kept any longer; or `everything`. Never blocks."""
         ...
 
 

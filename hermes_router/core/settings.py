@@ -84,6 +84,7 @@ class Settings:
     quota_pacing: Literal["off", "even"] = "off"
     budget_microusd_day: int | None = None
     runaway_guard: bool = True
+    responses_store: bool = True
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)

@@ -143,6 +143,13 @@ GLOBALS: Final = (
         "0 = no guard against a caller that sends one and the same request again and again. With it, more than 20 in "
         "5 minutes from one router key are warned about; after 40, one in 15 seconds is served.",
     ),
+    Variable(
+        "RESPONSES_STORE",
+        "responses_store",
+        read.boolean,
+        "0 = no answer of /v1/responses is kept for `previous_response_id`, and what was kept is erased. With it, each "
+        "is kept for a day, unless its request says `store: false` or asks `hermes-router:local`.",
+    ),
 )
 
 DERIVED: Final = (

@@ -28,6 +28,7 @@ from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.sources import SystemClock
 from hermes_router.daemon.start import Prepared, Refused, Teller, parse, prepare, settle_process
 from hermes_router.daemon.wiring import build
+from hermes_router.store.responses import ResponseStore
 from hermes_router.store.tokens import TokenFile
 from hermes_router.store.usage import UsageStore
 
@@ -65,11 +66,21 @@ async def _live(prepared: Prepared) -> int:
 async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
     clock = SystemClock()
     keeping, log = prepared.keeping, prepared.log
-    usage = None
+    usage = responses = None
     if prepared.claim is not None:
+        responses = ResponseStore(prepared.places.responses_file, log=log, now=clock.now)
         usage = UsageStore(prepared.places.database, log=log, now=clock.now)
     tokens = TokenFile(prepared.places.codex_accounts, now=time.time)
-    daemon = build(prepared.loaded, loop, log, clock=clock, usage=usage, router_keys=keeping.router_keys, tokens=tokens)
+    daemon = build(
+        prepared.loaded,
+        loop,
+        log,
+        clock=clock,
+        usage=usage,
+        router_keys=keeping.router_keys,
+        tokens=tokens,
+        responses=responses,
+    )
     daemon.on_swap.append(keeping.follow)
     daemon.on_tokens.append(keeping.follow)
     probing = Probing(daemon, prepared.places.models_file if prepared.claim is not None else None)

@@ -86,7 +86,11 @@ def furnish(
         recent=daemon.recent,
         supervisor=daemon.supervisor,
         ping=life.ping,
-        problems=lambda: (*router_keys.problems, *prober.problems()),
+        problems=lambda: (
+            *router_keys.problems,
+            *prober.problems(),
+            *(daemon.responses.problems if daemon.responses is not None else ()),
+        ),
         lists=prober.listed,
     )
     if daemon.accounts is None:

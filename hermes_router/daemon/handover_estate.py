@@ -69,6 +69,8 @@ class Household:
         daemon.embed_bindings.resting = True
         if daemon.ledger is not None:
             daemon.ledger.flush()
+        if daemon.responses is not None:  # its file stays open: what our last streams bring, the successor finds there
+            await daemon.responses.flush(_FLUSH_S)
         if daemon.usage is not None and not await asyncio.to_thread(daemon.usage.close, _FLUSH_S):
             for record in daemon.usage.withdraw():  # the disk does not take them: perhaps later, from the successor
                 self.outpost.put(record)

@@ -186,6 +186,8 @@ class Life:
         if not load_state(daemon, state) and daemon.ledger is not None:
             await daemon.ledger.load()
         await daemon.load_bindings()
+        if daemon.responses is not None and prepared.run != "control-only":
+            daemon.responses.start()  # the first caller may refer to one
         await self._open_public()
         if prepared.claim is not None:
             prepared.claim.sign()
@@ -198,6 +200,7 @@ class Life:
         else:
             daemon.start_tasks()
         if self._forebear is not None:
+            daemon.engine.remembered.has_predecessor = True
             self._own.keep("predecessor", self._follow)
             self._forebear.serving()
         self._announce()
@@ -379,6 +382,7 @@ class Life:
         engine = self._daemon.engine
         engine.state.alone(engine.clock.now())
         engine.waiters.wake()
+        engine.remembered.has_predecessor = False
         self._forebear = None
 
     def _keep(self, record: ExchangeRecord) -> None:
@@ -471,6 +475,9 @@ class Life:
             await self._daemon.accounts.close()
         await self._own.stop()
         await self._daemon.transport.close()
+        responses = self._daemon.responses
+        if responses is not None and not await asyncio.to_thread(responses.close, _WRITE_S):
+            self._log.warning("responses.lost", next="make room on the disk")
 
 
 def _settle_memory() -> None:

@@ -32,6 +32,7 @@ from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.live_models import LiveModels, LiveView
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.refresh_flight import TokenHome
+from hermes_router.engine.remembered import RememberedResponses
 from hermes_router.engine.snapshot import base_url, is_on, pinned_facts, take_snapshot
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.tasks import Supervisor
@@ -40,6 +41,7 @@ from hermes_router.routing.state import RoutingState
 from hermes_router.server.access import Access
 from hermes_router.server.app import Runner, make_app
 from hermes_router.store.embed_bindings import EmbedBindingStore
+from hermes_router.store.responses import ResponseStore
 from hermes_router.store.router_keys import RouterKeyStore
 from hermes_router.store.usage import UsageStore
 from hermes_router.upstream.auth import HeaderAuthorizer, bearer
@@ -50,6 +52,7 @@ from hermes_router.wire import ratelimit
 
 _LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection on loopback
 _LOOK_AGAIN_FOUND_S = 300.0
+_TIDY_S = 600.0
 _NO_LISTS = LiveView()
 _WARM = 3  # more would be closed, idle, before they are asked
 
@@ -76,6 +79,7 @@ class Daemon:
     absent: set[str] = field(default_factory=set)
     usage: UsageStore | None = None
     ledger: LedgerKeeper | None = None
+    responses: ResponseStore | None = None
     recent: Recent = field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
     embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
@@ -134,8 +138,19 @@ class Daemon:
         self.engine.state.adopt(self.engine.snapshot.roster)
         self.engine.waiters.wake()
         configure(self.engine)
+        self.tidy_responses()
         for told in self.on_swap:
             told(loaded)
+
+    def tidy_responses(self) -> None:
+        """Forget remembered answers that are too old; all of them, where none are to be kept."""
+        self.engine.remembered.tidy(everything=not self.engine.snapshot.settings.responses_store)
+
+    async def keep_responses_tidy(self) -> None:
+        """The same now and again, also where nothing comes that would have the old ones give way."""
+        while True:
+            self.tidy_responses()
+            await asyncio.sleep(_TIDY_S)
 
     def accounts_changed(self, idents: frozenset[CredentialId], roster: bool) -> None:
         """Accounts have other tokens, or an end; `roster`: or have come and gone, which makes a new generation."""
@@ -276,6 +291,7 @@ def build(
     usage: UsageStore | None = None,
     router_keys: RouterKeyStore | None = None,
     tokens: TokenHome | None = None,
+    responses: ResponseStore | None = None,
 ) -> Daemon:
     """Wire a daemon. Raises ConfigError where it would be open to strangers."""
     settings = loaded.settings
@@ -303,6 +319,7 @@ def build(
         started_mono=clock.mono(),
         recorder=recent,
     )
+    engine.remembered = RememberedResponses(clock, responses)
     engine.state.adopt(first.roster)
     configure(engine)
     ledger = LedgerKeeper(engine, usage.db, loop, log) if usage is not None else None
@@ -322,11 +339,13 @@ def build(
         usage=usage,
         ledger=ledger,
         recent=recent,
+        responses=responses,
         router_keys=router_keys,
         embed_bindings=engine.embed_bindings,
         embed_store=embed_store,
         beside={"ledger": ledger.run} if ledger is not None else {},
     )
+    daemon.beside["responses"] = daemon.keep_responses_tidy
     if tokens is not None:
         _with_accounts(daemon, tokens, loop, log, rng)
     return daemon

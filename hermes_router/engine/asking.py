@@ -55,7 +55,7 @@ class Asking:
             rendered = dialect.compose(self._read(), facts, options, recall)
         translated = not (same and rendered.straight)
         wanted = inbound.request.max_output_tokens
-        return Asked(name, facts.url_of(name) + dialect.path, rendered, translated, wanted)
+        return Asked(name, facts.url_of(name) + dialect.path + rendered.path, rendered, translated, wanted)
 
     @property
     def readable(self) -> bool:

@@ -17,6 +17,7 @@ from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.prober import Prober
+from hermes_router.engine.remembered import RememberedResponses
 from hermes_router.engine.runaway import RunawayGuard
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.waiting import Waiters
@@ -95,9 +96,11 @@ class Engine:
     embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
+    remembered: RememberedResponses = field(init=False)
     prober: Prober = field(init=False)
 
     def __post_init__(self) -> None:
         self.prober = Prober(self.state, self.clock)
         self.waiters = Waiters(self.clock, self.sweeper)
         self.guard = RunawayGuard(self.log)
+        self.remembered = RememberedResponses(self.clock)

@@ -320,7 +320,7 @@ class Exchange:
         if reading.limits:
             self.seen(reading.limits)
         if attempt.error is not None:
-            return attempt.error, None
+            return reading.judged(attempt.error), None
         try:
             rendered = await self._deliver(reading, attempt, lane)
         except UpstreamError as error:
@@ -352,7 +352,8 @@ class Exchange:
         engine, inbound = self._engine, self._q.inbound
         wanted = inbound.request.max_output_tokens
         streams_only = Quirk.CODEX_BODY in facts.quirks
-        self._folds = self._delivery is None and (streams_only or (facts.provider.aggregate and may_fold(inbound)))
+        whole = self._delivery is None and inbound.operation == "chat"
+        self._folds = whole and (streams_only or (facts.provider.aggregate and may_fold(inbound)))
         options = Options(
             stream=self._folds or self._delivery is not None,
             reserve_tokens=self._settings.reasoning_token_reserve,

@@ -122,8 +122,7 @@ class Memory:
     def keep_answer(self, facts: TargetFacts, answer: Answer, scope: str = "") -> None:
         """Remember what a folded answer of this target carries for its tool calls, if it made any."""
         thoughts = [Reasoning(b.text, b.seal) for b in answer.blocks if b.seal is not None]
-        for thought in thoughts:
-            self._made(facts, thought)
+        self.keep_seals(facts, [thought.seal for thought in thoughts if thought.seal is not None])
         calls = [block for block in answer.blocks if block.kind is BlockKind.TOOL_CALL]
         if not calls:
             return
@@ -144,15 +143,16 @@ class Memory:
                 scope=scope,
             )
 
-    def _made(self, facts: TargetFacts, thought: Reasoning) -> None:
-        """Note whose seal this is: another maker would refuse it."""
-        if thought.seal is None or not thought.seal.data:
-            return
-        key = _seal_digest(thought.seal.data)
-        self._makers[key] = (facts.provider.name, facts.maker_model)
-        self._makers.move_to_end(key)
-        if len(self._makers) > MAKERS_MAX:
-            self._makers.popitem(last=False)
+    def keep_seals(self, facts: TargetFacts, seals: Sequence[Seal]) -> None:
+        """Note whose seals these are: another maker would refuse them."""
+        for seal in seals:
+            if not seal.data:
+                continue
+            key = _seal_digest(seal.data)
+            self._makers[key] = (facts.provider.name, facts.maker_model)
+            self._makers.move_to_end(key)
+            if len(self._makers) > MAKERS_MAX:
+                self._makers.popitem(last=False)
 
     def made_by(self, data: str) -> tuple[str, str] | None:
         """The provider and the model that sealed a thought so, None where that is not remembered."""

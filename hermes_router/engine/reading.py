@@ -4,7 +4,7 @@ Owns the step from a target's quirks to the pure readers of `wire`. It must neve
 """
 
 from hermes_router.core.catalog import DialectName, Quirk, TargetFacts
-from hermes_router.core.errors import Malformed
+from hermes_router.core.errors import Malformed, UpstreamError
 from hermes_router.core.events import CHARS_PER_TOKEN, Answer, Usage, fold
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.engine.context import Engine
@@ -15,7 +15,10 @@ from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.lane import Lane
 from hermes_router.wire.passthrough import ManyLane, StreamLane
+from hermes_router.wire.responses_compact import compacted, compactions_in, not_compacted, not_its_own
 from hermes_router.wire.responses_decoder import ResponsesDecoder
+from hermes_router.wire.responses_mend import with_output
+from hermes_router.wire.responses_turn import mend_body
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane
 from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
@@ -110,8 +113,9 @@ class Reading:
         if splice.goes_on:
             return TranslatedLane(splice, self.decoder(), tap=self._replays)
         if not self._is_chat:
-            make = TranslatedLane if self._translated else RawLane
-            return make(splice, self.decoder(), tap=self._replays)
+            if self._translated:
+                return TranslatedLane(splice, self.decoder(), tap=self._replays)
+            return RawLane(splice, self.decoder(), tap=self._replays, turn=self._inbound.turn)
         if request.choices > 1 or request.logprobs:
             return ManyLane(splice, self.chat_decoder(), request.choices)
         return StreamLane(splice, self.chat_decoder(), tap=self._replays)
@@ -149,6 +153,8 @@ class Reading:
     ) -> Whole:
         """The answer for the caller: `body` as it came, or written anew. Raises EmptyReply."""
         engine, name = self._engine, self._facts.target.name
+        now = int(engine.clock.now())
+        self._keep_seals()
         cut = drop_broken_calls(answer)
         cut = cap(answer, cap_chars) or cut
         usage = usage_of(reported, estimate, "".join(block.text for block in answer.blocks))
@@ -156,14 +162,21 @@ class Reading:
             engine.memory.keep_answer(self._facts, answer, self._scope)
         if body is None or cut:
             write = DIALECTS[self._inbound.dialect].render_answer
-            now = int(engine.clock.now())
             body = write(answer, usage, self._inbound, origin=name, new_id=engine.ids.new, now=now)
+        elif self._inbound.operation == "compact":
+            body = compacted(body, usage, new_id=engine.ids.new, now=now)
+        elif self._inbound.turn is not None:
+            body = mend_body(body, self._inbound.turn)
         return Whole(body, usage, answer.model, answer)
 
     def folded(self, lane: FoldLane, *, prompt_tokens: int, cap_tokens: int | None) -> Whole:
         """A stream that ended well, as a whole answer. Raises the UpstreamError that it turns out to be."""
         cap_chars = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
-        return self._written(fold(lane.tapped), lane.usage, self.estimate(prompt_tokens, 0), cap_chars, None)
+        whole = self._written(fold(lane.tapped), lane.usage, self.estimate(prompt_tokens, 0), cap_chars, None)
+        decoder = self._decoder
+        if not self._translated and isinstance(decoder, ResponsesDecoder) and decoder.says_more:
+            whole = whole._replace(body=with_output(whole.body, lane.last))
+        return whole
 
     def streamed(self, body: bytes, splice: Splice) -> tuple[bytes, Usage | None]:
         """The stream of an answer that came whole although a stream was asked for, and its usage."""
@@ -175,8 +188,28 @@ class Reading:
 
     def remember(self, lane: Lane) -> None:
         """Keep what a later turn of this conversation has to replay."""
+        self._keep_seals()
         if isinstance(lane, StreamLane | TranslatedLane) and lane.tapped:
             self._engine.memory.keep_answer(self._facts, fold(lane.tapped), self._scope)
+
+    def _keep_seals(self) -> None:
+        """Who has made what stands for a conversation, and who has proved that it reads it."""
+        if isinstance(self._decoder, ResponsesDecoder):
+            seals = self._decoder.compactions
+            if self._inbound.request.compaction:
+                seals = [*seals, *compactions_in(self._inbound.fields)]
+            self._engine.memory.keep_seals(self._facts, seals)
+
+    def judged(self, error: UpstreamError) -> UpstreamError:
+        """What a failed attempt means for what was asked for."""
+        inbound, facts = self._inbound, self._facts
+        if not inbound.request.compaction:
+            return error
+        if inbound.operation == "compact":
+            error = not_compacted(error)
+        made_by = (self._engine.memory.made_by(seal.data) for seal in compactions_in(inbound.fields))
+        its_own = (facts.provider.name, facts.maker_model) in made_by
+        return error if its_own else not_its_own(error)
 
     @staticmethod
     def estimate(prompt_tokens: int, chars: int) -> Usage:

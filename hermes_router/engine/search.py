@@ -10,6 +10,7 @@ from hermes_router.core.errors import (
     Blames,
     ContextTooLarge,
     HermesError,
+    Inexpressible,
     NextStep,
     NoTarget,
     RequestRejected,
@@ -29,6 +30,7 @@ from hermes_router.routing.window import advertised_context
 _RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
 _NOBODY: frozenset[Target] = frozenset()
 _MOST_ATTEMPTS = 50  # in an error's body: agents show it to their models; the header has the whole number
+_OF_THE_REQUEST = ("refused", "too_small", "gone")
 _LIMITS = ("limited", "limited_day", "budget")
 
 
@@ -144,7 +146,7 @@ class Search:
                 constraint = constraint._replace(tried=constraint.tried | {facts.target})
             self._missed |= {facts.target}
         self.constraint = constraint
-        if error.next_step is NextStep.BIGGER_TARGET:
+        if error.next_step is NextStep.BIGGER_TARGET or isinstance(error, Inexpressible):
             self._ruled_out |= {facts.target}
         elif error.blames in _RESTS:
             self._resting |= {facts.target}
@@ -269,10 +271,18 @@ class Search:
         too_long = planned.too_long
         if too_long is not None:
             return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
-        if refusal is not None:
+        if refusal is not None and not (isinstance(refusal, Inexpressible) and self._another_returns(reports)):
             return refusal
         awaited = self._engine.snapshot.awaits_local and self._demand.profile == "local"
         return None if reports or awaited else planned.hopeless
+
+    def _another_returns(self, reports: list[AttemptReport]) -> bool:
+        """Whether somebody who is away for reasons of its own may be able to be told what others cannot."""
+        if any(report.wire_class not in _OF_THE_REQUEST for report in reports):
+            return True
+        assert self._planned is not None
+        away = (one for one in self._planned.explain() if isinstance(one, Rejection) and one.until is not None)
+        return any(one.facts.target not in self._ruled_out for one in away)
 
     def nobody(self, reports: list[AttemptReport]) -> HermesError:
         """The truth about the pool: who was asked, what stands in the way, and the earliest return."""

@@ -155,6 +155,7 @@ def _needs(request: ChatRequest) -> frozenset[Capability]:
         | (request.choices > 1) << 6
         | request.audio << 7
         | request.files << 8
+        | request.compaction << 11
     )
     known = _needs_seen.get(bits)
     if known is None:

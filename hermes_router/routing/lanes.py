@@ -19,6 +19,8 @@ Standing = tuple[int, int]
 _IN_WORDS = {Capability.MULTIPLE: "n above 1"}  # as a caller asks for it
 ARE_WISHES = frozenset({Capability.JSON_OBJECT, Capability.JSON_SCHEMA, Capability.REASONING})
 """Capabilities that the wire can approximate with a warning: a model without them ranks last, but may serve."""
+_NEVER_TRIED = {Capability.COMPACTION: "does not compact conversations"}
+"""Capabilities that a model has only where that is known, and what is said of the others."""
 
 
 class Member:
@@ -144,8 +146,10 @@ def _standing(group: Group, demand: Demand, constraint: Constraint, now: float) 
     unknown = 0
     for need in demand.needs:
         known = group.memory.capability(need, spec, now)
-        if known is Known.YES:
+        if known is Known.YES and (need is not Capability.COMPACTION or group.facts.speaks("openai_responses")):
             continue
+        if need in _NEVER_TRIED:
+            return _NEVER_TRIED[need]
         if known is Known.NO and need not in ARE_WISHES:
             return f"no {_IN_WORDS.get(need, need.value)}"
         unknown = max(unknown, 2 if known is Known.NO else 1)

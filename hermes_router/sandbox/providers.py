@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hermes_router.sandbox import continuing, embeddings, faults
+from hermes_router.sandbox import continuing, embeddings, faults, responses_compact
 from hermes_router.sandbox.continuing import Manner
 from hermes_router.sandbox.embeddings import EMBEDDERS, Embedder
 from hermes_router.sandbox.faults import Behaviour
@@ -22,7 +22,7 @@ from hermes_router.sandbox.speeches import SPEECHES, Speech
 from hermes_router.sandbox.styles import STYLES, Style
 from hermes_router.sandbox.values import Asked, Breach, FakeModel, Obedience, Prefill, Refusal, Reply, SpeechName
 
-Route = Literal["chat", "models", "embeddings"]
+Route = Literal["chat", "models", "embeddings", "compact"]
 
 
 @dataclass(slots=True)
@@ -232,6 +232,17 @@ class FakeProvider:
         scripted = self._next("embeddings", body, key)
         behaviour = self._use(scripted) if scripted else faults.ok()
         return Embedded(answer, tokens, behaviour, charge, self.row.headers(gauges(meter, now), now))
+
+    def compact(self, key: str, headers: Mapping[str, str], body: Any, now: float, speech: Speech) -> Refusal:
+        """A conversation put into an item that only this provider reads."""
+        asked = self._heard(key, headers, body, speech, (*speech.compacting, *speech.rules(self.row)))
+        if isinstance(asked, Refused):
+            return asked.refusal
+        holder, tail = self._holder(key, asked.model, speech), f"{self.number():012d}"
+        whole = responses_compact.answer(
+            body, tail, lambda text: self.memory.seal(holder, text), asked.prompt_tokens, now
+        )
+        return Refusal(200, whole)
 
     def keep(self, speech: Speech, written: Written) -> None:
         """Keep an answer under its id, where its dialect may go on from it."""

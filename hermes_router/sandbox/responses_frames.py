@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from hermes_router.sandbox import responses_compact
 from hermes_router.sandbox.frames import DONE, Hand, Written, cut
 from hermes_router.sandbox.model import pieces
 from hermes_router.sandbox.values import Call, Frame, FrameKind
@@ -38,6 +39,8 @@ def usage(written: Written) -> dict[str, Any]:
 def items(hand: Hand, written: Written) -> list[dict[str, Any]]:
     """The items of the answer, each whole."""
     reply, tail = written.reply, written.id.removeprefix("resp_")
+    if responses_compact.is_ordered(written.said):
+        return [responses_compact.item(written.said, tail, written.seal)]
     found: list[dict[str, Any]] = []
     if reply.reasoning:
         found.append(_reasoning(hand, written, f"rs_{tail}"))
@@ -132,6 +135,8 @@ def _inside(item: dict[str, Any]) -> Iterator[_Event]:
         case "message":
             for index, part in enumerate(item["content"]):
                 yield from _part(part, {"content_index": index})
+        case "compaction":
+            pass
         case "function_call":
             stem = "response.function_call_arguments"
             yield from (("call", f"{stem}.delta", {"delta": piece}) for piece in cut(item["arguments"]))

@@ -6,6 +6,7 @@ Owns types, parts, ids, pairs of calls and outputs, and reasoning that is not th
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hermes_router.sandbox import responses_compact
 from hermes_router.sandbox.responses_hear import items
 from hermes_router.sandbox.rules import Rule
 from hermes_router.sandbox.values import Asked, Breach
@@ -40,7 +41,7 @@ _OTHERS = frozenset({
     "web_search_call", "file_search_call", "computer_call", "computer_call_output", "image_generation_call",
     "code_interpreter_call", "local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output",
     "apply_patch_call", "apply_patch_call_output", "mcp_call", "mcp_list_tools", "mcp_approval_request",
-    "mcp_approval_response", "tool_search_call", "tool_search_output", "compaction",
+    "mcp_approval_response", "tool_search_call", "tool_search_output", "compaction", "compaction_trigger",
 })  # fmt: skip
 _ROLES = ("assistant", "system", "developer", "user")
 _INPUT = ("input_text", "input_image", "input_file")
@@ -190,4 +191,4 @@ def _gone(name: str) -> Breach:
                   "with `store` set to true, or remove this item from your input.", "input", status=404)  # fmt: skip
 
 
-ITEMS: tuple[Rule, ...] = (shapes, pairs, reasoning)
+ITEMS: tuple[Rule, ...] = (shapes, pairs, reasoning, responses_compact.own)

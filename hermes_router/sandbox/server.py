@@ -212,28 +212,35 @@ class Sandbox:
             for speech in map(SPEECHES.__getitem__, provider.speaks):
                 if record.path in _paths(provider, speech.path):
                     return await self._chat(provider, request, record, speech)
+                compacts = speech.compact_path and provider.row.compacts
+                if compacts and record.path in _paths(provider, speech.compact_path):
+                    return await self._side(provider, request, record, "compact", _compacting(speech))
                 if speech.count_path and record.path in _paths(provider, speech.count_path):
                     return plain(provider.count(_key(record.headers), record.headers, record.body, speech))
         if provider.embedders and at == ("POST", f"{path}/embeddings"):
             decided = provider.embed(_key(record.headers), record.headers, record.body, record.at)
             return await self._serve(provider, request, record, decided)
         if request.method == "GET" and f"{record.path}/".startswith(f"{path}/models/"):
-            return await self._list(provider, request, record)
+            return await self._side(provider, request, record, "models", _models)
         extra = _EXTRAS.get((provider.style, *at))
         if extra is None:
             return plain(_no_path(record))
         refusal = None if provider.row.keyless else provider.admitted(_key(record.headers), record.headers)
         return plain(refusal or extra(provider, record))
 
-    async def _list(self, provider: FakeProvider, request: web.BaseRequest, record: Recorded) -> web.StreamResponse:
-        """The models: key, script, then the plain answer."""
+    async def _side(
+        self, provider: FakeProvider, request: web.BaseRequest, record: Recorded, route: Route,
+        handler: Callable[[FakeProvider, Recorded], Refusal],
+    ) -> web.StreamResponse:  # fmt: skip
+        """What has a plain answer: key, script, then that."""
         key = _key(record.headers)
-        if not provider.row.public_models and (refusal := provider.admitted(key, record.headers)):
+        public = route == "models" and provider.row.public_models
+        if not public and (refusal := provider.admitted(key, record.headers)):
             return plain(refusal)
-        early = provider.interrupted(key, record.body, record.at, "models")
+        early = provider.interrupted(key, record.body, record.at, route)
         if isinstance(early, Muted):
             return await mute(request, early.behaviour)
-        return plain(early.refusal if early else _models(provider, record))
+        return plain(early.refusal if early else handler(provider, record))
 
     async def _chat(
         self, provider: FakeProvider, request: web.BaseRequest, record: Recorded, speech: Speech
@@ -331,6 +338,13 @@ def _models(provider: FakeProvider, record: Recorded) -> Refusal:
     rows += [{"id": model, "object": "model", "owned_by": "sandbox"} for model in provider.offline_models]
     rows += [listed(provider.style, embedder) for embedder in provider.embedders or () if embedder.listed]
     return Refusal(200, provider.row.model_list(rows))
+
+
+def _compacting(speech: Speech) -> Callable[[FakeProvider, Recorded], Refusal]:
+    def handler(provider: FakeProvider, record: Recorded) -> Refusal:
+        return provider.compact(_key(record.headers), record.headers, record.body, record.at, speech)
+
+    return handler
 
 
 def _openrouter_key(_provider: FakeProvider, _record: Recorded) -> Refusal:

@@ -12,6 +12,7 @@ from hermes_router.sandbox import (
     messages_frames,
     messages_hear,
     messages_rules,
+    responses_compact,
     responses_frames,
     responses_hear,
     responses_rules,
@@ -34,6 +35,8 @@ class Speech:
         path: what is asked, behind the provider's own path; `count_path` asks for a count of tokens only.
         keeps: what the provider keeps of an answer for one that goes on from it, if anything.
         counted: a count as it is told.
+        compact_path: what is asked to put a conversation into an item, if anything; `compacting` refuses of it what
+            `rules` do not.
         rules, counting: what is refused, of an answer and of a count.
         hear: the request in Chat's words, once no rule is broken.
         segments: the prompt in parts, for the provider's cache.
@@ -51,6 +54,8 @@ class Speech:
     keeps: Callable[[Hand, Written, Owns], list[Any] | None] = lambda _hand, _written, _owns: None
     prefix: str = ""
     count_path: str = ""
+    compact_path: str = ""
+    compacting: tuple[Rule, ...] = ()
     counting: tuple[Rule, ...] = ()
     counted: Callable[[int], dict[str, Any]] = lambda _tokens: {}
 
@@ -81,7 +86,7 @@ _ROWS = (
         "responses", "/responses", rules=lambda _style: responses_rules.RULES, sayings=lambda style: style.sayings,
         stream=responses_frames.stream, whole=responses_frames.whole, hear=responses_hear.hear,
         segments=responses_hear.segments, keeps=_kept, prefix="resp_", count_path="/responses/input_tokens",
-        counting=responses_rules.RULES,
+        counting=responses_rules.RULES, compact_path="/responses/compact", compacting=responses_compact.COMPACTING,
         counted=lambda tokens: {"object": "response.input_tokens", "input_tokens": tokens},
     ),
 )  # fmt: skip

@@ -117,6 +117,7 @@ class Style:
         new_call_id: ids of tool calls, from a number and the function's name.
         quotas: published limits of the free tier (facts section 3), unless the test gives others.
         model_prefix: also taken before a model id.
+        compacts: it puts conversations into items, where it serves Responses.
         prefill, prefill_flag: what a last turn of the assistant's is to it, in Chat only where the turn bears the flag.
     """
 
@@ -136,6 +137,7 @@ class Style:
     more_paths: tuple[str, ...] = ()
     prefill: Prefill = "anew"
     prefill_flag: str = ""
+    compacts: bool = False
 
     @property
     def sayings(self) -> Sayings:
@@ -161,7 +163,7 @@ _ALL: tuple[SpeechName, ...] = ("chat", "messages", "responses")
 _ROWS = (
     Style(
         "openai", "/v1", headers=limits.openai_headers, speaks=("chat", "responses"),
-        quotas=Quotas(rpm=500, tpm=200_000),
+        quotas=Quotas(rpm=500, tpm=200_000), compacts=True,
         models=(
             FakeModel("gpt-4o-mini", 128_000, 16_384, sees=True),
             FakeModel("gpt-6-luna", 272_000, 128_000, thinks=40, hidden=True, reasoner=True, sees=True),

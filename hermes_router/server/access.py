@@ -15,7 +15,7 @@ from hermes_router.server.arrival import Arrival
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
-_CORS_METHODS = "GET, HEAD, POST, OPTIONS"
+_CORS_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _CORS_HEADERS = "authorization, content-type, x-api-key"
 _CORS_EXPOSED = (
     "x-hermes-target, x-hermes-attempts, x-hermes-warnings, x-hermes-retry-at, x-request-id, request-id, "

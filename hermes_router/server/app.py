@@ -19,6 +19,7 @@ from hermes_router.server.access import Access
 from hermes_router.server.arrival import Handler
 from hermes_router.server.boundary import Boundary, KeyedHandler
 from hermes_router.server.front import LEAST_DRAIN_S, FrontServer
+from hermes_router.server.responses import ResponsesRoutes
 from hermes_router.server.routes import Routes, wrong_method
 from hermes_router.server.through import WebHandler, through
 
@@ -31,14 +32,16 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
     """Build the application. `access` gives the checks of the current generation."""
     boundary = Boundary(access, engine.clock, engine.ids, engine.log)
     routes = Routes(engine, lambda eng, caller: model_rows(eng, caller.providers), version)
+    responses = ResponsesRoutes(engine)
     app = web.Application(client_max_size=access().max_bytes)
     paths = _Paths(app, boundary, routes)
     asked: dict[str, tuple[KeyedHandler, DialectName]] = {
         "/chat/completions": (routes.chat, "openai_chat"),
         "/messages": (routes.messages, "anthropic_messages"),
         "/messages/count_tokens": (routes.messages_count, "anthropic_messages"),
-        "/responses": (routes.responses, "openai_responses"),
-        "/responses/input_tokens": (routes.responses_count, "openai_responses"),
+        "/responses": (responses.create, "openai_responses"),
+        "/responses/compact": (responses.compact, "openai_responses"),
+        "/responses/input_tokens": (responses.count, "openai_responses"),
         "/embeddings": (routes.embeddings, "openai_chat"),
     }
     posts = {path: boundary.keyed(handler, dialect) for path, (handler, dialect) in asked.items()}
@@ -47,6 +50,11 @@ def make_app(engine: Engine, access: Callable[[], Access], version: str) -> web.
         for path, handler in posts.items():
             others = {"GET": boundary.open_route(routes.socket)} if path == "/responses" else {}
             paths.add(f"{prefix}{path}", {"POST": handler, **others}, asked[path][1])
+        kept = {"GET": responses.show, "DELETE": responses.erase}
+        keyed = {method: boundary.keyed(handler, "openai_responses") for method, handler in kept.items()}
+        paths.add(f"{prefix}/responses/{{id}}", keyed, "openai_responses")
+        items = boundary.keyed(responses.items, "openai_responses")
+        paths.add(f"{prefix}/responses/{{id}}/input_items", {"GET": items}, "openai_responses")
         paths.add(f"{prefix}/models", {"GET": boundary.keyed(routes.models)})
         paths.add(f"{prefix}/models/{{id:.+}}", {"GET": boundary.keyed(routes.model)})
         paths.add(f"{prefix}/status", {"GET": boundary.keyed(routes.status)})

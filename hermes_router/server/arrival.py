@@ -48,6 +48,11 @@ class Arrival(Protocol):
         ...
 
     @property
+    def query(self) -> Mapping[str, str]:
+        """What stands behind the path; of a name that is given twice, the first."""
+        ...
+
+    @property
     def transport(self) -> asyncio.Transport | None:
         """The connection; None or closing once the caller has left."""
         ...

@@ -51,6 +51,11 @@ class Hot:
         """No hot path has any."""
         return _NO_PARAMS
 
+    @property
+    def query(self) -> Mapping[str, str]:
+        """No hot path reads any."""
+        return _NO_PARAMS
+
     def feed(self, data: bytes, start: int) -> int:
         """Take what `data` has of the body from `start` on; returns where that ends."""
         end = min(start + self.need, len(data))

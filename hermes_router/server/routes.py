@@ -26,7 +26,6 @@ from hermes_router.wire.messages_request import parse_request as messages_reques
 from hermes_router.wire.openai_chat import parse_request as chat_request
 from hermes_router.wire.openai_errors import Rendered, render_error
 from hermes_router.wire.openai_models import ModelRow
-from hermes_router.wire.responses_request import parse_request as responses_request
 
 _JSON = msgspec.json.Encoder()
 _NO_PATH = "No such path: {} {}"
@@ -53,11 +52,6 @@ class Routes:
         inbound = messages_request(await arrival.body(visit.max_bytes), arrival.headers)
         return await self._answer(inbound, arrival, visit)
 
-    async def responses(self, arrival: Arrival, visit: Visit) -> Rendered | None:
-        """POST /v1/responses."""
-        inbound = responses_request(await arrival.body(visit.max_bytes), arrival.headers)
-        return await self._answer(inbound, arrival, visit)
-
     async def _answer(self, inbound: Inbound, arrival: Arrival, visit: Visit) -> Rendered | None:
         question = make_question(self._engine, inbound, visit.caller, arrival.headers, visit.request_id)
         if inbound.request.stream:
@@ -78,12 +72,6 @@ class Routes:
         """POST /v1/messages/count_tokens: an estimate, and no attempt."""
         inbound = messages_count(await arrival.body(visit.max_bytes), arrival.headers)
         return _json({"input_tokens": count_tokens(self._engine, inbound, visit.caller)})
-
-    async def responses_count(self, arrival: Arrival, visit: Visit) -> Rendered | None:
-        """POST /v1/responses/input_tokens: an estimate, and no attempt."""
-        inbound = responses_request(await arrival.body(visit.max_bytes), arrival.headers)
-        tokens = count_tokens(self._engine, inbound, visit.caller)
-        return _json({"object": "response.input_tokens", "input_tokens": tokens})
 
     # -- models ----------------------------------------------------------------------------------------
 

@@ -36,6 +36,11 @@ class Through:
         return self._request.match_info
 
     @property
+    def query(self) -> Mapping[str, str]:
+        """What stands behind the path."""
+        return self._request.rel_url.query
+
+    @property
     def transport(self) -> asyncio.Transport | None:
         """The connection, None once the caller has left."""
         return self._request.transport

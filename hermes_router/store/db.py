@@ -55,7 +55,7 @@ class Database:
     """The file at `path`. Every public method may be called from the loop and returns at once, but for `close`.
 
     `log` and `now` (epoch seconds) are called from the writer thread. `tidy` takes functions that bound what is kept,
-    `sources` those who keep rows of their own until they are asked for them (`nudge`).
+    `sources` those who keep rows of their own until they are asked for them (`nudge`). `thorough` as in DatabaseFile.
     """
 
     def __init__(
@@ -67,8 +67,9 @@ class Database:
         migrations: Sequence[Migration] = MIGRATIONS,
         bound: int = QUEUE_BOUND,
         period_s: float = PERIOD_S,
+        thorough: bool = True,
     ) -> None:
-        self._file = DatabaseFile(path, log=log, now=now, migrations=migrations)
+        self._file = DatabaseFile(path, log=log, now=now, migrations=migrations, thorough=thorough)
         self.path = self._file.path
         self.tidy: list[Tidy] = []
         self.sources: list[Source] = []
@@ -109,6 +110,10 @@ class Database:
             self._dropped += 1
         else:
             self._queue.append((write, item))
+        self.stir()
+
+    def stir(self) -> None:
+        """A source has something to write within the period."""
         if not self._due.is_set():
             self._due.set()
 

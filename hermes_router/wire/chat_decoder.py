@@ -14,6 +14,7 @@ from hermes_router.core.errors import ContentFiltered, EmptyReply, Malformed, Tr
 from hermes_router.core.events import (
     BlockKind,
     ChatEvent,
+    Citation,
     Closed,
     Delta,
     Failed,
@@ -38,6 +39,7 @@ from hermes_router.wire.chat_frames import (
     parse_usage,
     sendable,
 )
+from hermes_router.wire.citations import citations
 from hermes_router.wire.sse import Frame
 from hermes_router.wire.thinking import TagSplitter
 
@@ -69,6 +71,9 @@ class ChatDecoder:
         self._calls = CallAssembler(new_id)
         self._open: BlockKind | None = None
         self._late: list[tuple[BlockKind, str, dict[str, object]]] = []  # said in the middle of a call
+        self._refusing = False  # the open text is a refusal
+        self._citations: list[Citation] = []  # of the open text
+        self._open_chars = self._said_chars = 0  # of the open block, and of the texts before it
         self._blank_end = False  # the last thing said was `finish_reason: ""` with nothing beside it
         self.started = False
         self.over = False
@@ -90,6 +95,7 @@ class ChatDecoder:
             self._open is BlockKind.TEXT
             and self.has_text
             and self.finish is None
+            and not self._refusing
             and (self._splitter is None or self._splitter.settled)
         )
 
@@ -194,10 +200,12 @@ class ChatDecoder:
         if reasoning or details:
             extras: dict[str, object] = {"reasoning_details": sendable(details)} if details else {}
             self._say(BlockKind.REASONING, reasoning, out, extras)
-        if isinstance(delta.refusal, str):
-            text += delta.refusal
         if text:
             self._text(text, out, whole=whole)
+        if isinstance(delta.refusal, str) and delta.refusal:
+            self._say(BlockKind.TEXT, delta.refusal, out, refusal=True)
+        if delta.annotations:
+            self._citations += citations(delta.annotations, self._said_chars)
         if delta.tool_calls:
             if not isinstance(delta.tool_calls, list):
                 raise Malformed("tool_calls is not a list")
@@ -228,19 +236,29 @@ class ChatDecoder:
         for kind, part in self._splitter.whole(text) if whole else self._splitter.feed(text):
             self._say(kind, part, out)
 
-    def _say(self, kind: BlockKind, text: str, out: list[ChatEvent], extras: dict[str, object] | None = None) -> None:
+    def _say(
+        self,
+        kind: BlockKind,
+        text: str,
+        out: list[ChatEvent],
+        extras: dict[str, object] | None = None,
+        *,
+        refusal: bool = False,
+    ) -> None:
         if kind is BlockKind.REASONING:
             self.has_reasoning = True
         elif not self.has_text:
             self.has_text = bool(text.strip())
         if self._calls.count and not self._make_room(kind, text, out, extras):
             return
-        if self._open is not kind or extras:
+        if self._open is not kind or extras or refusal is not self._refusing:
             self._close(out)
-            out.append(Opened(kind, extras=extras or {}))
+            out.append(Opened(kind, extras=extras or {}, refusal=refusal))
             self._open = kind
+            self._refusing = refusal
         if text:
             out.append(Delta(text))
+            self._open_chars += len(text)
 
     def _make_room(self, kind: BlockKind, text: str, out: list[ChatEvent], extras: dict[str, object] | None) -> bool:
         """End the calls that have begun, since something else is said; where one is not whole yet, that waits."""
@@ -260,8 +278,14 @@ class ChatDecoder:
 
     def _close(self, out: list[ChatEvent]) -> None:
         if self._open is not None:
-            out.append(Closed())
+            found: tuple[Citation, ...] = ()
+            if self._open is BlockKind.TEXT:
+                found, self._citations = tuple(self._citations), []
+                self._said_chars += self._open_chars
+            out.append(Closed(citations=found))
             self._open = None
+            self._refusing = False
+        self._open_chars = 0
 
     def _usage(self, raw: Any, out: list[ChatEvent]) -> None:
         """Take a usage object; cumulative ones come in every chunk, and none may take anything back."""

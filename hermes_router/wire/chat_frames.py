@@ -24,6 +24,7 @@ class DeltaFrame(msgspec.Struct, gc=False):
     tool_calls: Any = None
     function_call: Any = None
     refusal: Any = None
+    annotations: Any = None
     extra_content: Any = None
 
 

@@ -4,12 +4,13 @@ Owns the value that all dialects parse into. It must never know a target.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Raw
 
 from hermes_router.core.catalog import DialectName
 from hermes_router.core.chat import ChatRequest
+from hermes_router.wire.responses_turn import Turn
 from hermes_router.wire.traits import EVERYTHING
 
 __all__ = ["Inbound"]
@@ -19,7 +20,8 @@ class Inbound(NamedTuple):
     """A parsed request. `fields` are the top-level fields of the body as they came, in the caller's own dialect.
 
     `traits` is what Chat messages are like (`traits.traits_of`); other dialects say EVERYTHING. `betas` are the values
-    of `anthropic-beta`, in order.
+    of `anthropic-beta`, in order. `operation` is what is asked for; `turn` what is remembered around it, where the
+    dialect knows such a thing.
     """
 
     request: ChatRequest
@@ -27,3 +29,5 @@ class Inbound(NamedTuple):
     traits: int = EVERYTHING
     dialect: DialectName = "openai_chat"
     betas: tuple[str, ...] = ()
+    operation: Literal["chat", "compact"] = "chat"
+    turn: Turn | None = None

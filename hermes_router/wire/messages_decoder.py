@@ -23,6 +23,7 @@ from hermes_router.core.events import (
     UsageSeen,
 )
 from hermes_router.wire.chat_frames import FAILED_FINISH, FINISH, finish_word, sendable
+from hermes_router.wire.citations import cited
 from hermes_router.wire.dialect import InBand, NewId
 from hermes_router.wire.messages_frames import (
     EVENT,
@@ -218,6 +219,7 @@ class MessagesDecoder:
             case "text":
                 self._blocks.start(BlockKind.TEXT, index)
                 self._say(BlockKind.TEXT, index, string(block.text), out)
+                self._cite(index, block.citations)
             case "thinking":
                 self.has_reasoning = True
                 self._blocks.start(BlockKind.REASONING, index)
@@ -250,10 +252,12 @@ class MessagesDecoder:
             case "signature_delta":
                 if string(delta.signature):
                     self._blocks.sign(index, string(delta.signature))
+            case "citations_delta":
+                self._cite(index, [delta.citation])
             case "input_json_delta":
                 self._argue(index, delta, out)
             case _:
-                pass  # citations, and what is not invented yet
+                pass  # what is not invented yet
 
     def _say(self, kind: BlockKind, index: int | None, text: str, out: list[ChatEvent]) -> None:
         if not text:
@@ -264,6 +268,10 @@ class MessagesDecoder:
             out.append(Delta(text))
         else:
             self._blocks.drain(out)
+
+    def _cite(self, index: int | None, said: Any) -> None:
+        for citation in cited(said):
+            self._blocks.cite(index, citation)
 
     def _argue(self, index: int | None, delta: DeltaFrame, out: list[ChatEvent]) -> None:
         piece = delta.partial_json

@@ -26,6 +26,7 @@ class BlockFrame(msgspec.Struct, gc=False):
     signature: Any = None
     data: Any = None
     input: Raw = Raw()
+    citations: Any = None
 
 
 class DeltaFrame(msgspec.Struct, gc=False):
@@ -36,6 +37,7 @@ class DeltaFrame(msgspec.Struct, gc=False):
     thinking: Any = None
     signature: Any = None
     partial_json: Any = None
+    citation: Any = None
     stop_reason: Any = None
     stop_sequence: Any = None
 

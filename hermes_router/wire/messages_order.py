@@ -9,7 +9,7 @@ from typing import Literal
 
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import Malformed
-from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Opened
+from hermes_router.core.events import BlockKind, ChatEvent, Citation, Closed, Delta, Opened
 from hermes_router.wire.dialect import NewId
 from hermes_router.wire.messages_arguments import ObjectScan, is_object
 
@@ -22,8 +22,8 @@ class _Block:
     """One block. `given` are arguments that came with its beginning; they count where no others do."""
 
     __slots__ = (
-        "call_id", "closed", "data", "given", "index", "kind", "name", "opened", "pending", "said", "scan", "seal_kind",
-        "stopped", "upstream_id",
+        "call_id", "citations", "closed", "data", "given", "index", "kind", "name", "opened", "pending", "said", "scan",
+        "seal_kind", "stopped", "upstream_id",
     )  # fmt: skip
 
     def __init__(self, kind: BlockKind, index: int | None) -> None:
@@ -38,6 +38,7 @@ class _Block:
         self.pending: list[str] = []
         self.said: list[str] = []  # of a call: all of its arguments
         self.scan: ObjectScan | None = None  # of a call
+        self.citations: list[Citation] = []
         self.opened = self.stopped = self.closed = False
 
     @property
@@ -150,6 +151,12 @@ class BlockQueue:
         if block is not None and block.kind is BlockKind.REASONING and block.seal_kind == "signature":
             block.data = signature
 
+    def cite(self, index: int | None, citation: Citation) -> None:
+        """A source of a text."""
+        block = self._by_index.get(index)
+        if block is not None and block.kind is BlockKind.TEXT:
+            block.citations.append(citation)
+
     def argue(self, index: int | None, piece: str) -> None:
         """More JSON of a call's arguments. Raises Malformed where there is no call, or behind its end."""
         block = self._by_index.get(index)
@@ -213,6 +220,6 @@ class BlockQueue:
                 if fill is not False or len(queue) > 1:
                     out.append(Delta("{}"))
             seal = Seal(_DIALECT, block.seal_kind, block.data, self._origin) if block.data else None
-            out.append(Closed(seal))
+            out.append(Closed(seal, tuple(block.citations)))
             block.closed = True
             queue.popleft()

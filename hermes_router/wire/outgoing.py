@@ -77,6 +77,7 @@ class Rendered(NamedTuple):
     weakened. Model, renaming, clamping the cap and the usage option are not that. `sent_max_tokens` is the cap in the
     body, None where it has none. `headers` go beside those of the row.
     `straight` = the answer may go to a caller of the same dialect as it comes; if not, its tools have other names.
+    `path` is where it is asked, behind the dialect's own.
     """
 
     body: bytes
@@ -85,6 +86,7 @@ class Rendered(NamedTuple):
     sent_max_tokens: int | None
     headers: tuple[tuple[str, str], ...] = ()
     straight: bool = True
+    path: str = ""
 
 
 class Recipe:

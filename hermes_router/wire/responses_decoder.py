@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from hermes_router.core.content import Seal
 from hermes_router.core.errors import ContentFiltered, EmptyReply, Malformed, Truncated, UpstreamError
 from hermes_router.core.events import (
     BlockKind,
@@ -66,6 +67,16 @@ class ResponsesDecoder:
         self._refused = False
         self._items = ItemKeeper()
         self.limits: tuple[QuotaSeen, ...] = ()
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it holds items that are neither text nor thought nor call."""
+        return self._queue.foreign > 0
+
+    @property
+    def compactions(self) -> list[Seal]:
+        """What of the answer stands for a conversation, and goes back to its maker alone."""
+        return self._queue.compactions
 
     # -- frames ---------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class ResponsesEncoder:
         self._maker = ""  # the origin of the open item
         self._closed: Closed | None = None  # the open item is over, and not yet ended
         self._reason = Finish.STOP
+        self._refused = False  # a part of the answer is a refusal
 
     def identify(self, new_id: str, model: str, created: int) -> None:
         """Fix id and time at the first call; the model's name at every one."""
@@ -111,13 +112,14 @@ class ResponsesEncoder:
                     if not self._begun:
                         out.append(self._begin())
                 case Opened():
-                    self._end_item(out, "completed")
-                    self._open(event, out)
+                    if not self._goes_on(event, out):
+                        self._end_item(out, "completed")
+                        self._open(event, out)
                 case Closed():
                     self._closed = event
                 case Finished(reason=reason):
                     self._reason = reason
-                    self._end_item(out, "incomplete" if reason in INCOMPLETE else "completed")
+                    self._end_item(out, "completed" if self._why is None else "incomplete")
                 case UsageSeen() | Failed():
                     pass  # the exchange knows the usage at the end, and decides whether a failure is shown
                 case _:
@@ -148,7 +150,7 @@ class ResponsesEncoder:
 
     def end(self, usage: Usage) -> bytes:
         """The last event, with everything that was said."""
-        incomplete = INCOMPLETE.get(self._reason)
+        incomplete = self._why
         status = "completed" if incomplete is None else "incomplete"
         return self._lifecycle(f"response.{status}", status, usage=usage, incomplete=incomplete)
 
@@ -159,7 +161,25 @@ class ResponsesEncoder:
         out = [] if self._begun else [self._begin()]
         return b"".join([*out, self._lifecycle("response.failed", "failed", error=failure(error, now=now))])
 
+    @property
+    def _why(self) -> str | None:
+        """Why the answer is incomplete, None where it is not: one that refuses is whole (12.6)."""
+        if self._refused and self._reason is Finish.CONTENT_FILTER:
+            return None
+        return INCOMPLETE.get(self._reason)
+
     # -- items ----------------------------------------------------------------------------------------
+
+    def _goes_on(self, event: Opened, out: list[bytes]) -> bool:
+        """Whether a text is one more part of the message before it."""
+        item, closed = self._item, self._closed
+        if event.kind is not BlockKind.TEXT or not isinstance(item, MessageItem):
+            return False
+        self._closed = None
+        self._refused = self._refused or event.refusal
+        item.citations = closed.citations if closed is not None else ()
+        self._say(item.next_part(refusal=event.refusal), out)
+        return True
 
     def _open(self, event: Opened, out: list[bytes]) -> None:
         shape = None
@@ -167,7 +187,8 @@ class ResponsesEncoder:
             if self._restore is None:
                 self._restore = restorer(self._inbound)
             shape = self._restore.call(event.name)
-        block = Block(event.kind, call_id=event.call_id, custom=event.custom)
+        self._refused = self._refused or event.refusal
+        block = Block(event.kind, call_id=event.call_id, custom=event.custom, refusal=event.refusal)
         self._item = item = _new_item(block, shape, self._next_index, self._new_id)
         self._maker = self.origin
         if not item.lazy:
@@ -190,8 +211,9 @@ class ResponsesEncoder:
         self._item = self._closed = None
         seal = closed.seal if closed is not None else None
         mark = wrap(seal, origin=self._maker) if self._marked and item.is_thought else None
-        if item.lazy and not item.pieces and (mark is None or seal is None):
+        if item.lazy and item.empty and (mark is None or seal is None):
             return  # nothing was said, and nothing was shown
+        item.citations = closed.citations if closed is not None else ()
         events, whole = item.closing(status, mark)
         self._say(events, out)
         self._output.append((item.index, whole))
@@ -244,7 +266,7 @@ def _new_item(block: Block, shape: CallShape | None, index: int, new_id: NewId) 
     """The item of a block; `shape` is how the caller knows the tool that is called."""
     match block.kind:
         case BlockKind.TEXT:
-            return MessageItem(new_id("msg_"), index)
+            return MessageItem(new_id("msg_"), index, refusal=block.refusal)
         case BlockKind.REASONING:
             return ThoughtItem(new_id("rs_"), index)
         case BlockKind.TOOL_CALL:
@@ -263,20 +285,33 @@ def make_encoder(inbound: Inbound, *, prompt_tokens: int, new_id: NewId, now: in
 def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str, new_id: NewId, now: int) -> bytes:
     """A whole answer as a `response` object. `now` in epoch seconds."""
     reason = answer.finish or Finish.STOP
-    incomplete = INCOMPLETE.get(reason)
+    refused = reason is Finish.CONTENT_FILTER and any(block.refusal for block in answer.blocks)
+    incomplete = None if refused else INCOMPLETE.get(reason)
     status = "completed" if incomplete is None else "incomplete"
     restore = restorer(inbound) if any(block.kind is BlockKind.TOOL_CALL for block in answer.blocks) else None
     marked = wants_encrypted(inbound)
-    output: list[bytes] = []
+    items: list[tuple[Item, str | None]] = []
+    before: BlockKind | None = None
     for block in answer.blocks:
+        behind, before = before, block.kind
         thought = block.kind is BlockKind.REASONING
         mark = wrap(block.seal, origin=origin) if marked and thought else None
         if block.kind is not BlockKind.TOOL_CALL and not block.text and (mark is None or block.seal is None):
             continue
-        shape = restore.call(block.name) if restore is not None else None
-        item = _new_item(block, shape, len(output), new_id)
-        item.pieces.append(block.text)
-        output.append(item.closing(status if block is answer.blocks[-1] else "completed", mark)[1])
+        item = items[-1][0] if items else None
+        if block.kind is behind is BlockKind.TEXT and isinstance(item, MessageItem):
+            item.next_part(refusal=block.refusal)
+        else:
+            shape = restore.call(block.name) if restore is not None else None
+            item = _new_item(block, shape, len(items), new_id)
+            items.append((item, mark))
+        if block.text:
+            item.pieces.append(block.text)
+        item.citations = block.citations
+    last = len(items) - 1
+    output = [
+        item.closing(status if place == last else "completed", mark)[1] for place, (item, mark) in enumerate(items)
+    ]
     return ResponseObject(inbound).render(
         new_id=answer.id if answer.id.startswith(ID_PREFIX) else new_id(ID_PREFIX),
         created=answer.created or now,

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from hermes_router.core.events import BlockKind, Finish, Usage
+from hermes_router.core.events import BlockKind, Citation, Finish, Usage
 from hermes_router.wire.chat_frames import count, sendable
+from hermes_router.wire.citations import citations
 from hermes_router.wire.responses_tools import PLAIN_NAMESPACE, flat_name
 
 TEXT_DELTA: Final = "response.output_text.delta"
@@ -120,6 +121,17 @@ def refuses(item: ItemFrame) -> bool:
     """Whether a whole item is a refusal."""
     parts = item.content if isinstance(item.content, list) else ()
     return any(isinstance(part, dict) and part.get("type") == "refusal" and part.get("refusal") for part in parts)
+
+
+def cited_in(item: ItemFrame) -> list[Citation]:
+    """The citations of a whole message, by their places in all of its text."""
+    found: list[Citation] = []
+    begins = 0
+    for part in item.content if isinstance(item.content, list) else ():
+        if isinstance(part, dict):
+            found += citations(part.get("annotations"), -begins)
+            begins += sum(map(len, _texts([part])))
+    return found
 
 
 def text_of(item: ItemFrame) -> str:

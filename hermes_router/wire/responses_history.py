@@ -30,13 +30,15 @@ from hermes_router.wire.chat_fields import unsaid_of
 from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.quirks_draft import Draft
 from hermes_router.wire.responses_content import DIALECT
+from hermes_router.wire.responses_items import COMPACTIONS
 
-__all__ = ["History", "goes_back"]
+__all__ = ["History", "goes_back", "stays_with_its_maker"]
 
 Item = dict[str, Any]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _ID_MAX: Final = 64
+NOT_ITS_OWN: Final = "what was compacted is read by the model alone that made it"
 _ERROR: Final = "Error: "
 _SEE_BELOW: Final = "[the images of this result follow]"
 _VIDEO: Final = frozenset({"video_url", "video", "input_video"})
@@ -49,6 +51,16 @@ def goes_back(seal: Seal | None, origin: str, options: Options, recall: Recall) 
     if seal.origin:
         return seal.origin == origin
     return recall.made_here(seal.data) is not False
+
+
+def stays_with_its_maker(data: str, options: Options, recall: Recall) -> None:
+    """Raise Inexpressible where the target cannot read what was compacted; whoever may have made it is asked.
+
+    A thought may be left out. This is all that is left of a conversation: without it another one would go on.
+    """
+    made_here = recall.made_here(data)
+    if made_here is False or (made_here is None and options.strip_thoughts):
+        raise Inexpressible(NOT_ITS_OWN, param="input")
 
 
 class History:
@@ -159,6 +171,10 @@ class History:
         for part in turn.parts:
             if isinstance(part, ToolResult):
                 yield self._result(part, shown)
+            elif isinstance(part, Foreign) and part.kind in COMPACTIONS:
+                yield from (self._message("user", each, turn.name) for each in (rest,) if each)
+                rest = []
+                yield self._compaction(part)
             elif isinstance(part, Foreign) and _is_item(part) and not self._plain:
                 if rest:
                     yield self._message("user", rest, turn.name)
@@ -169,6 +185,15 @@ class History:
         rest = shown + rest
         if rest or not turn.parts:
             yield self._message("user", rest, turn.name)
+
+    def _compaction(self, part: Foreign) -> Item:
+        """What stands for a history, or the order to make it. Raises Inexpressible where the target cannot read it."""
+        item: Item = part.value
+        if self._plain:
+            raise Inexpressible("a compacted conversation cannot be sent to it", param="input")
+        if part.kind == "compaction":
+            stays_with_its_maker(item["encrypted_content"], self._options, self._recall)
+        return item
 
     def _result(self, result: ToolResult, shown: list[Part]) -> Item:
         parts: list[Part] = list(result.parts)

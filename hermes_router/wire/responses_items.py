@@ -14,7 +14,7 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.wire.fields import decode
 from hermes_router.wire.responses_tools import flatten
 
-__all__ = ["CALLS", "OUTPUTS", "TEXTS", "Item", "is_assistants", "open_items", "payload_of", "texts_of"]
+__all__ = ["CALLS", "COMPACTIONS", "OUTPUTS", "TEXTS", "Item", "is_assistants", "open_items", "payload_of", "texts_of"]
 
 Item = dict[str, Any]
 """One item: `type` is a str, and what its type's check names is of the right type."""
@@ -22,6 +22,8 @@ Item = dict[str, Any]
 CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 TEXTS: Final = frozenset({"input_text", "output_text", "text"})
+COMPACTIONS: Final = frozenset({"compaction", "compaction_trigger"})
+"""A history of which only its maker knows what it says, and the order to make one of what stands before it."""
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _REFERENCE = "items kept by a provider cannot be referred to here: send the item itself"
 
@@ -50,7 +52,7 @@ def is_assistants(item: Item) -> bool:
     return kind not in _CALLERS and not kind.endswith("_output")
 
 
-_CALLERS: Final = frozenset({"additional_tools", "mcp_approval_response", "compaction", "compaction_trigger"})
+_CALLERS: Final = COMPACTIONS | {"additional_tools", "mcp_approval_response"}
 
 
 def payload_of(part: Mapping[str, Any]) -> int:
@@ -146,6 +148,13 @@ def _reasoning(item: Item, at: str) -> None:
                 raise BadRequest(f"{path}.text must be a string", param=f"{path}.text")
 
 
+def _compaction(item: Item, at: str) -> None:
+    if not isinstance(item.get("encrypted_content"), str):
+        raise _wrong(at, "encrypted_content", "a string")
+    if not isinstance(item.get("id"), str | None):
+        raise _wrong(at, "id", "a string")
+
+
 def _reference(_item: Item, at: str) -> None:
     raise BadRequest(f"{at}: {_REFERENCE}", param=at)
 
@@ -161,6 +170,7 @@ _CHECKS: Final[Mapping[str, Callable[[Item, str], None]]] = {
     "function_call_output": _output,
     "custom_tool_call_output": _output,
     "reasoning": _reasoning,
+    "compaction": _compaction,
     "item_reference": _reference,
     "additional_tools": _additional_tools,
     "tool_search_output": _additional_tools,

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from hermes_router.core.events import Finish, Usage
 from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.responses_turn import told_of
 
 __all__ = ["INCOMPLETE", "ResponseObject", "usage_object", "wants_encrypted"]
 
@@ -51,7 +52,8 @@ class ResponseObject:
     """Writes the `response` of one exchange in each of its states."""
 
     def __init__(self, inbound: Inbound) -> None:
-        self._fields = inbound.fields
+        turn = inbound.turn
+        self._fields = inbound.fields if turn is None else {**inbound.fields, **told_of(turn)}
         self._echo: bytes | None = None  # made once, when it is first shown: tools may be long
 
     def render(
@@ -103,7 +105,12 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def wants_encrypted(inbound: Inbound) -> bool:
-    """Whether the caller asked for what brings thoughts back (`include: ["reasoning.encrypted_content"]`)."""
+    """Whether the answer holds what brings thoughts back.
+
+    The caller asked for it (`include: ["reasoning.encrypted_content"]`), or leaves it to us to bring them.
+    """
+    if inbound.turn is not None and inbound.turn.kept:
+        return True
     raw = inbound.fields.get("include")
     if raw is None:
         return False

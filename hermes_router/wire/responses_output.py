@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from hermes_router.core.events import Citation
+from hermes_router.wire.citations import annotations
 from hermes_router.wire.responses_tools import CallShape
 
 __all__ = ["CustomItem", "Event", "FunctionItem", "Item", "MessageItem", "ThoughtItem", "frame", "free_text"]
@@ -41,6 +43,7 @@ class Item:
         flows: it was opened, and each delta is shown as it comes.
         lazy: without any text it is no item.
         is_thought: it may bear a mark.
+        citations: the pages that its text rests on, known at its end.
     """
 
     lazy = False
@@ -52,6 +55,7 @@ class Item:
         self.pieces: list[str] = []
         self.opening: list[Event] = []
         self.delta = b""
+        self.citations: tuple[Citation, ...] = ()
         self.whole_only = False
         self.flows = False
 
@@ -64,6 +68,11 @@ class Item:
     def closing(self, status: str, mark: str | None) -> tuple[list[Event], bytes]:
         """The events that end it, and the whole item as JSON; `mark` is what brings a thought back to its maker."""
         raise NotImplementedError
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was said."""
+        return not self.pieces
 
     def _text(self) -> str:
         return "".join(self.pieces)
@@ -85,28 +94,70 @@ class Item:
 
 
 class MessageItem(Item):
-    """A message of one part of text."""
+    """A message of parts, each text or a `refusal`. A part is one only once something is said in it."""
 
     lazy = True
 
-    def __init__(self, item_id: str, index: int) -> None:
+    def __init__(self, item_id: str, index: int, *, refusal: bool = False) -> None:
         super().__init__(item_id, index)
-        self.opening = [
-            self._added(_message(item_id, [], "in_progress")),
-            Event("response.content_part.added", self._at(content_index=0, part=_text_part(""))),
-        ]
-        self.delta = self._template("response.output_text.delta", b',"logprobs":[]', content_index=0)
+        self._parts: list[dict[str, Any]] = []
+        self._refusal = False
+        self._begin(refusal=refusal)
+        self.opening.insert(0, self._added(_message(item_id, [], "in_progress")))
+
+    def next_part(self, *, refusal: bool = False) -> list[Event]:
+        """The part is over, and what follows is another; the events that end it."""
+        events = self._end()
+        before = [] if self._parts else self.opening[:1]  # nobody has heard of the message
+        self._begin(refusal=refusal)
+        self.opening[:0] = before
+        return events
 
     def closing(self, status: str, mark: str | None) -> tuple[list[Event], bytes]:  # noqa: ARG002 - a message has none
         """Text, part and item are over."""
-        part = _text_part(self._text())
-        item = _message(self.id, [part], status)
-        events = [
-            Event("response.output_text.done", self._at(content_index=0, text=part["text"], logprobs=[])),
-            Event("response.content_part.done", self._at(content_index=0, part=part)),
-            self._done(item),
-        ]
-        return events, _ENCODE(item)
+        events = self._end()
+        item = _message(self.id, self._parts, status)
+        return [*events, self._done(item)], _ENCODE(item)
+
+    def _begin(self, *, refusal: bool) -> None:
+        self._refusal = refusal
+        self.pieces = []
+        self.citations = ()
+        self.flows = False
+        at = len(self._parts)
+        says, tail = ("refusal", b"") if refusal else ("output_text", b',"logprobs":[]')
+        self.opening = [Event("response.content_part.added", self._at(content_index=at, part=self._part("")))]
+        self.delta = self._template(f"response.{says}.delta", tail, content_index=at)
+
+    def _end(self) -> list[Event]:
+        if not self.pieces:
+            return []
+        text = self._text()
+        part, at = self._part(text), {"content_index": len(self._parts)}
+        self._parts.append(part)
+        if self._refusal:
+            said = [Event("response.refusal.done", self._at(**at, refusal=text))]
+        else:
+            said = [
+                Event(
+                    "response.output_text.annotation.added",
+                    self._at(**at, annotation_index=number, annotation=annotation),
+                )
+                for number, annotation in enumerate(part["annotations"])
+            ]
+            said.append(Event("response.output_text.done", self._at(**at, text=text, logprobs=[])))
+        return [*said, Event("response.content_part.done", self._at(**at, part=part))]
+
+    def _part(self, text: str) -> dict[str, Any]:
+        if self._refusal:
+            return {"type": "refusal", "refusal": text}
+        found = annotations(self.citations, len(text)) if self.citations else []
+        return {"type": "output_text", "text": text, "annotations": found, "logprobs": []}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was said in any part."""
+        return not (self._parts or self.pieces)
 
 
 class ThoughtItem(Item):
@@ -178,10 +229,6 @@ class CustomItem(Item):
 
     def _whole(self, text: str, status: str) -> dict[str, Any]:
         return {**_call_head("custom_tool_call", self.id, *self._call, status), "input": text}
-
-
-def _text_part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _summary_part(text: str) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.outgoing import Options, Recall, Recipe, Rendered, recipe_for
 from hermes_router.wire.quirks_draft import Draft
 from hermes_router.wire.quirks_parameters import is_silent
+from hermes_router.wire.responses_compact import as_compact
 from hermes_router.wire.responses_compose import compose
 from hermes_router.wire.responses_content import DIALECT, read
-from hermes_router.wire.responses_history import goes_back
+from hermes_router.wire.responses_history import goes_back, stays_with_its_maker
 from hermes_router.wire.responses_items import CALLS, OUTPUTS, is_assistants
 from hermes_router.wire.responses_parameters import ENCRYPTED, fit, reasons, taken
 from hermes_router.wire.responses_tools import toolset
@@ -33,7 +34,8 @@ __all__ = ["pass_on"]
 _ENCODE: Final = msgspec.json.Encoder().encode
 _RAWS: Final = msgspec.json.Decoder(list[Raw])
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
-_THOUGHTS: Final = re.compile(rb'"reasoning"')
+_SEALED: Final = re.compile(rb'"(?:reasoning|compaction)"')
+_TRIGGER: Final = re.compile(rb'"compaction_trigger"')
 _CUSTOM: Final = re.compile(rb'"(?:custom_tool_call|namespace)"')
 _PAIRS: Final = re.compile(rb'"(?:function|custom_tool)_call(?:_output)?"')
 _SIMPLE: Final = (
@@ -62,6 +64,15 @@ _OBJECT, _LIST = ord("{"), ord("[")
 
 def pass_on(inbound: Inbound, facts: TargetFacts, options: Options, recall: Recall) -> Rendered:
     """The whole body. Raises BadRequest where values cannot be sent on, Inexpressible where a target has no word."""
+    rendered = _fitted(inbound, facts, options, recall)
+    if inbound.operation == "compact":
+        return as_compact(rendered, facts)
+    if inbound.request.compaction and _TRIGGER.search(inbound.fields["input"]):
+        return rendered._replace(straight=True)  # what comes is no call, and only as it comes
+    return rendered
+
+
+def _fitted(inbound: Inbound, facts: TargetFacts, options: Options, recall: Recall) -> Rendered:
     if Quirk.CODEX_BODY in facts.quirks:
         said = read(inbound)
         own = {"reasoning": {}, **said.extras.get(DIALECT, {})}  # how it is to be thought, the caller says here
@@ -219,7 +230,7 @@ class _Passing:
     def _input(self) -> None:
         raw = self.fields["input"]
         keeps = self._stores()
-        if memoryview(raw)[0] != _LIST or not (keeps or _THOUGHTS.search(raw)):
+        if memoryview(raw)[0] != _LIST or not (keeps or _SEALED.search(raw)):
             return
         out: list[Raw | bytes] = []
         changed = lost = False
@@ -227,6 +238,8 @@ class _Passing:
             kind = head.type or "message"
             if not is_assistants({"type": kind, "role": head.role}):
                 lost = False
+                if kind == "compaction":
+                    stays_with_its_maker(head.encrypted_content, self.options, self.recall)
                 out.append(item)
             elif kind == "reasoning":
                 kept = self._thought(head, item)

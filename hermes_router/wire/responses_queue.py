@@ -12,9 +12,9 @@ import msgspec
 
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import Malformed, Truncated, UpstreamError
-from hermes_router.core.events import BlockKind, ChatEvent, Closed, Delta, Opened
+from hermes_router.core.events import BlockKind, ChatEvent, Citation, Closed, Delta, Opened
 from hermes_router.wire.dialect import NewId
-from hermes_router.wire.responses_frames import ItemFrame, kind_of, text_of, tool_of
+from hermes_router.wire.responses_frames import ItemFrame, cited_in, kind_of, refuses, text_of, tool_of
 
 __all__ = ["Queue", "Slot"]
 
@@ -26,7 +26,7 @@ class Slot:
     """One item.
 
     `said` is what its deltas gave, of which the first `shown` pieces went out, and `part` what the last was part of.
-    `cut` = it ended before its own end.
+    `cut` = it ended before its own end, `refusal` = its text is one.
     """
 
     kind: BlockKind
@@ -41,6 +41,9 @@ class Slot:
     opened: bool = False
     done: bool = False
     cut: bool = False
+    refusal: bool = False
+    begins: int = 0  # the character of its block with which its own text begins
+    citations: list[Citation] = field(default_factory=list)
     seal: Seal | None = None
 
     @property
@@ -58,7 +61,7 @@ class Queue:
     """Items and deltas in, ordered events out by `drain`; `finish` closes what is open.
 
     `live` is the text that is open, has something to be read in it, and goes on; `foreign` counts the items that are no
-    blocks; `named` the calls that can be shown.
+    blocks, of which `compactions` go back to their maker; `named` the calls that can be shown.
     """
 
     def __init__(self, new_id: NewId, origin: str) -> None:
@@ -72,6 +75,7 @@ class Queue:
         self._texts = 0  # messages that were opened
         self.live: Slot | None = None
         self.foreign = 0
+        self.compactions: list[Seal] = []
         self.has_text = False
         self.has_reasoning = False
 
@@ -104,6 +108,7 @@ class Queue:
             slot = self._new(kind, index, item_id)
         if slot.said and part != slot.part and kind is BlockKind.REASONING:
             text = _PARTED + text
+        slot.refusal = slot.refusal if slot.said else part[0] == "refusal"
         slot.part = part
         self._add(slot, text)
 
@@ -112,6 +117,9 @@ class Queue:
         kind = kind_of(item)
         if kind is None:
             self.foreign += 1
+            if item.type == "compaction" and isinstance(item.encrypted_content, str):
+                data = item.encrypted_content
+                self.compactions.append(Seal("openai_responses", "encrypted", data, self._origin))
             return
         slot = self._find(kind, index, item.id)
         if slot is not None and slot.done and slot.item_id == item.id:
@@ -119,7 +127,10 @@ class Queue:
         if slot is None or slot.done:
             slot = self._new(kind, index, item.id)
         self._fill(slot, item)
+        slot.refusal = slot.refusal if slot.said else kind is BlockKind.TEXT and refuses(item)
         self._catch_up(slot, text_of(item))
+        if kind is BlockKind.TEXT:
+            slot.citations = cited_in(item)
         slot.done = True
         slot.cut = item.status == "incomplete"
         data = item.encrypted_content
@@ -216,8 +227,9 @@ class Queue:
             if not is_call and not text:
                 return
             slot.opened = True
-            out.append(Opened(slot.kind, slot.call_id, slot.name, custom=slot.custom))
+            out.append(Opened(slot.kind, slot.call_id, slot.name, custom=slot.custom, refusal=slot.refusal))
             if slot.kind is BlockKind.TEXT:
+                slot.begins = len(_PARTED) if self._texts else 0
                 text = _PARTED + text if self._texts else text
                 self._texts += 1
         if text:
@@ -260,7 +272,9 @@ def _close(slot: Slot, out: list[ChatEvent], *, fill: bool) -> None:
         return
     if fill and slot.kind is BlockKind.TOOL_CALL and not slot.custom and not slot.text.strip():
         out.append(Delta("{}"))
-    out.append(Closed(slot.seal))
+    begins = slot.begins
+    found = (one._replace(start=one.start + begins, end=one.end + begins) for one in slot.citations)
+    out.append(Closed(slot.seal, tuple(found)))
 
 
 def _is_object(text: str) -> bool:

@@ -17,6 +17,7 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.wire.fields import boolean, decode, escaped_bytes, given, integer, number, read_body, string, typed
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.responses_items import (
+    COMPACTIONS,
     OUTPUTS,
     Item,
     is_assistants,
@@ -25,8 +26,9 @@ from hermes_router.wire.responses_items import (
     texts_of,
 )
 from hermes_router.wire.responses_tools import carried, flatten
+from hermes_router.wire.responses_turn import Past, Turn, items_of, own_place, with_past
 
-__all__ = ["parse_request"]
+__all__ = ["open_request", "parse_fields", "parse_request", "previous_of"]
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _LAST_USER_MAX: Final = 8_000
@@ -35,9 +37,39 @@ _SESSIONS: Final = ("x-session-affinity", "x-session-id", "session-id")
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
-    """Parse a Responses body. Raises BadRequest with the path of the field that is wrong."""
-    fields = read_body(body, _FIELDS.decode)
-    refuse_state(fields)
+    """Parse a Responses body that refers to nothing. Raises BadRequest with the path of the field that is wrong."""
+    return parse_fields(open_request(body), headers)
+
+
+def open_request(body: bytes) -> dict[str, Raw]:
+    """The top-level fields of a body. Raises BadRequest where it is no JSON object."""
+    return read_body(body, _FIELDS.decode)
+
+
+def previous_of(fields: dict[str, Raw]) -> str:
+    """The id of the response that a request goes on behind, "" where it names none. Raises BadRequest."""
+    if _PREVIOUS not in fields:
+        return ""
+    return string(fields, _PREVIOUS) or ""
+
+
+def parse_fields(fields: dict[str, Raw], headers: Mapping[str, str], past: Past | None = None) -> Inbound:
+    """The request that these fields are, behind what it refers to. Raises BadRequest, in the caller's own counting."""
+    refuse_state(fields, knows=past is not None)
+    own = items_of(fields.get("input")) if past is not None else None
+    if past is None or own is None:
+        return _parsed(fields, headers)
+    whole = {**fields, "input": with_past(past, own)}
+    whole.pop(_PREVIOUS, None)
+    try:
+        inbound = _parsed(whole, headers)
+    except BadRequest as error:
+        raise own_place(error, past) from None
+    request = inbound.request._replace(conversation=past.conversation)
+    return inbound._replace(request=request, turn=Turn(past.previous))
+
+
+def _parsed(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> Inbound:
     _check(fields)
     items = open_items(fields.get("input"))
     seen = _outline(items, string(fields, "instructions") or "")
@@ -64,19 +96,28 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
         last_user_chars=len(last_user),
         conversation=_digest(seen.seed),
         session=_session(fields, headers),
+        compaction=seen.compaction,
     )
     return Inbound(request, fields, dialect="openai_responses")
 
 
-def refuse_state(fields: Mapping[str, Raw]) -> None:
-    """Refuse what lives in a provider's own memory of earlier answers. Raises BadRequest, `unsupported_parameter`."""
+def refuse_state(fields: dict[str, Raw], *, knows: bool) -> None:
+    """Refuse what lives in a provider's own memory of earlier answers. Raises BadRequest, `unsupported_parameter`.
+
+    `knows` = the response that it refers to is known here. A word that says nothing is taken out.
+    """
     for name, why in _STATE.items():
         raw = fields.get(name)
-        if raw is None or decode(raw, name) in (None, False, ""):
+        if raw is None or (knows and name == _PREVIOUS):
+            continue
+        if decode(raw, name) in (None, False, ""):
+            if name == _PREVIOUS:
+                del fields[name]
             continue
         raise BadRequest(f"{name} is not supported here: {why}", param=name, code="unsupported_parameter")
 
 
+_PREVIOUS: Final = "previous_response_id"
 _STATE: Final[Mapping[str, str]] = {
     "previous_response_id": "send the whole conversation as input",
     "conversation": "send the whole conversation as input",
@@ -202,6 +243,7 @@ class _Seen:
     audio: bool = False
     files: bool = False
     payload: int = 0
+    compaction: bool = False
     last_user: list[str] = field(default_factory=list)
     seed: list[str] = field(default_factory=list)
 
@@ -219,6 +261,11 @@ def _outline(items: list[Item], instructions: str) -> _Seen:
             seen.payload += len(item.get("encrypted_content") or "") if kind == "reasoning" else 0
             continue
         inside = False
+        if kind in COMPACTIONS:
+            seen.compaction = True
+            seen.assistant_turns += kind == "compaction"  # it stands for them, and only its maker reads it
+            seen.payload += len(item.get("encrypted_content") or "")
+            continue
         if kind in OUTPUTS:
             seen.tool_results += 1
             content = item.get("output")

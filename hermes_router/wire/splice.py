@@ -320,6 +320,8 @@ class Splice:
         kind, self._kind = self._kind, None
         if kind is BlockKind.REASONING and self._hides:
             return
+        if event.citations and self._joint is not None:
+            event = Closed(event.seal)  # they count from where this attempt began
         self._held.append(event)
 
     def _finish(self, event: Finished, out: list[ChatEvent]) -> None:

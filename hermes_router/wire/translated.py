@@ -11,6 +11,7 @@ from hermes_router.core.events import ChatEvent, Closed, Delta, Failed, Finish, 
 from hermes_router.wire.broken_calls import without_broken_calls
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.lane import FrameLane, SeenLane
+from hermes_router.wire.responses_turn import LIFECYCLE, Turn, mend_event
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame
 
@@ -61,11 +62,18 @@ class FoldLane(_EventLane):
         super().__init__(decoder)
         self.said_chars = 0
         """How many characters it has said."""
+        self.last = b""
+        """The last frame, as SDKs can read it."""
 
     @property
     def began(self) -> bool:
         """Whether the model has said anything."""
         return self.decoder.has_reasoning or self.decoder.has_text or any(isinstance(e, Opened) for e in self.tapped)
+
+    def _frame(self, frame: Frame) -> bytes:
+        out = super()._frame(frame)
+        self.last = self.decoder.mend(frame.data or b"")
+        return out
 
     def _take(self, events: list[ChatEvent]) -> bytes:
         self.tapped.extend(events)
@@ -122,11 +130,12 @@ class RawLane(TranslatedLane):
 
     What shows nothing by itself waits for what does, everything behind a tool call for the end, and the frame that ends
     the stream until the exchange has said its word (`Splice.tail`). Where the caller has been shown another identity,
-    or another attempt's part, it translates.
+    or another attempt's part, it translates. `turn` is what the frames are to say of what is remembered here.
     """
 
-    def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False) -> None:
+    def __init__(self, splice: Splice, decoder: Decoder, *, tap: bool = False, turn: Turn | None = None) -> None:
         super().__init__(splice, decoder, tap=tap)
+        self._turn = turn
         self._held: list[tuple[Frame, list[ChatEvent]]] = []
         self._held_bytes = 0
         self._raw: bool | None = None  # None = nothing has been shown yet: undecided
@@ -217,7 +226,10 @@ class RawLane(TranslatedLane):
 
     def _written(self, frame: Frame) -> bytes:
         """A frame as it came, but for its comments, its line ends, and what no SDK could read."""
-        data = self.decoder.mend(frame.data or b"").replace(b"\n", b"\ndata: ")
+        data = self.decoder.mend(frame.data or b"")
+        if self._turn is not None and frame.name in LIFECYCLE:
+            data = mend_event(data, self._turn)
+        data = data.replace(b"\n", b"\ndata: ")
         return b"event: %b\ndata: %b\n\n" % (frame.name, data) if frame.name else b"data: %b\n\n" % data
 
     def _conclude(self, *, clean: bool) -> bytes:

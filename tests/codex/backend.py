@@ -21,6 +21,7 @@ _TOP = {
     "model", "instructions", "input", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "store", "stream",
     "include", "prompt_cache_key", "text", "service_tier", "client_metadata",
 }  # fmt: skip
+_COMPACT = _TOP - {"tool_choice", "store", "stream", "include", "client_metadata"}
 _ITEM_IDS = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
 _LITE_HEADER = "x-openai-internal-codex-responses-lite"
 
@@ -115,6 +116,7 @@ class FakeBackend:
         for base in (BACKEND, PLAN):
             app.router.add_post(f"{base}/responses", self._responses)
             app.router.add_get(f"{base}/models", self._models)
+        app.router.add_post(f"{BACKEND}/responses/compact", self._compact)
         app.router.add_get("/backend-api/wham/usage", self._usage)
         return app
 
@@ -154,6 +156,23 @@ class FakeBackend:
             await reply.write(f"event: {event['type']}\ndata: {data}\n\n".encode())
         await reply.write_eof()
         return reply
+
+    async def _compact(self, request: web.Request) -> web.Response:
+        """The conversation as items that replace it: unary, and nothing of the answer but those."""
+        try:
+            account = self._account(request)
+            body = await request.json()
+            for key in body:
+                if key not in _COMPACT:
+                    raise refuse(f"Unsupported parameter: {key}")
+            asked = {**body, "store": False, "stream": True, "include": ["reasoning.encrypted_content"]}
+            self._judge(request, asked | {"tool_choice": "auto"}, account)
+        except Refusal as refusal:
+            self.refused.append(refusal)
+            return web.json_response(refusal.body, status=refusal.status)
+        self.heard.append((body, {name.lower(): value for name, value in request.headers.items()}))
+        users = [item for item in body["input"] if item.get("role") == "user"]
+        return web.json_response({"output": [*users, _compaction(account)]})
 
     async def _models(self, request: web.Request) -> web.Response:
         self.lists_asked += 1
@@ -267,6 +286,12 @@ class FakeBackend:
             "secondary": None,
         }}  # fmt: skip
         yield {"type": "keepalive"}
+        usage = {"input_tokens": 40, "input_tokens_details": {"cached_tokens": 8}, "output_tokens": 12,
+                 "output_tokens_details": {"reasoning_tokens": 4}, "total_tokens": 52}  # fmt: skip
+        if body["input"][-1].get("type") == "compaction_trigger":
+            yield {"type": "response.output_item.done", "output_index": 0, "item": _compaction(account)}
+            yield {"type": "response.completed", "response": {**response, "status": "completed", "usage": usage}}
+            return
         thought: Json = {"type": "reasoning", "id": f"rs_{ident}", "summary": []}
         yield {"type": "response.output_item.added", "output_index": 0, "item": thought}
         if body.get("reasoning", {}).get("summary"):
@@ -299,12 +324,14 @@ class FakeBackend:
             yield {"type": "response.output_text.done", **where, "text": text}
             done = {**item, "status": "completed", "content": [part]}
         yield {"type": "response.output_item.done", "output_index": 1, "item": done}
-        usage = {"input_tokens": 40, "input_tokens_details": {"cached_tokens": 8}, "output_tokens": 12,
-                 "output_tokens_details": {"reasoning_tokens": 4}, "total_tokens": 52}  # fmt: skip
         yield {"type": "response.completed", "response": {**response, "status": "completed", "usage": usage}}
 
 
 # --- rules of a body ---------------------------------------------------------------------------------
+
+
+def _compaction(account: Account) -> Json:
+    return {"type": "compaction", "id": f"cmp_{account.served}", "encrypted_content": f"sealed:{account.id}:history"}
 
 
 def _is_plan(request: web.Request) -> bool:
@@ -347,7 +374,7 @@ def _judge_input(body: Json, account: Account, *, lite: bool) -> None:
                 raise refuse("System messages are not allowed")
             for part in item["content"] if isinstance(item["content"], list) else ():
                 _judge_image(part, lite=lite)
-        elif kind == "reasoning":
+        elif kind in {"reasoning", "compaction"}:
             _judge_thought(item, account)
         elif kind in {"function_call", "custom_tool_call"}:
             called.add(item["call_id"])

@@ -274,10 +274,14 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
     async def nothing() -> None: ...
 
     def household(usage: Queue) -> Household:
+        async def written(_limit_s: float) -> None:
+            flushed.append(usage)
+
         told = SimpleNamespace(report_settlements=lambda _tell: None, report_money=lambda _tell: None)
         daemon = SimpleNamespace(
             usage=usage,
             ledger=None,
+            responses=SimpleNamespace(flush=written),
             recent=SimpleNamespace(behind=usage),
             accounts=None,
             supervisor=SimpleNamespace(stop=nothing),
@@ -287,9 +291,11 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
         )
         return Household(daemon, Door([]), None, open_doors=nothing)  # type: ignore[arg-type]
 
+    flushed: list[Any] = []
     failed = Queue([RECORD])
     home = household(failed)
     await home.give_up()
+    assert flushed == [failed]  # remembered answers are on the disk before the successor looks there
     assert failed.left == []
     assert home._daemon.embed_bindings.resting  # nothing is bound that the successor would not know of
     await home.take_back()

@@ -1,6 +1,5 @@
 """Where an exchange finds nobody: pins, the truth about the pool in 429 and 503, and a pool of one."""
 
-
 from hermes_router.core.errors import NetworkDown
 from hermes_router.engine.exchange import Exchange
 from hermes_router.routing.names import Pin

@@ -329,3 +329,11 @@ def test_a_thought_sealed_to_an_account_is_that_accounts(memory):
     assert memory.recall_for(other).made_here("blob") is False
     assert own.maker != other.maker
     assert bound.maker == bound.target.name
+
+
+def test_seals_beside_an_answer_have_a_maker_too(memory) -> None:
+    """What stands for a conversation goes back to who made it; an empty one is nobody's."""
+    memory.keep_seals(facts("openai", "m"), [Seal("openai_responses", "encrypted", data) for data in ("history", "")])
+    assert memory.recall_for(facts("openai", "m")).made_here("history") is True
+    assert memory.recall_for(facts("openai", "other")).made_here("history") is False
+    assert memory.recall_for(facts("openai", "m")).made_here("") is None

@@ -12,6 +12,7 @@ from hermes_router.sandbox import bad_frames, faults
 from hermes_router.sandbox.providers import FakeProvider
 
 from ..whole.talk import AGENTS
+from ..wire.responses_grammar import check_response, check_stream
 from .conftest import KEY
 
 CALLERS = ("chat", "messages", "responses")
@@ -217,6 +218,56 @@ async def test_stops_mean_the_same_everywhere(pool, caller: str, upstream: str, 
             assert [each for each in found if each] in ([stop], ["incomplete"] if stop == "completed" else [])
         else:
             assert ended(caller, json.loads(body)) in {stop, "incomplete" if stop == "completed" else stop}
+
+
+@STREAM
+@UPSTREAM
+async def test_responses_have_their_shapes_whoever_answers(pool, upstream: str, stream: bool) -> None:
+    """Texts, thoughts, parallel calls of each kind, a refusal, a cut: strict types and the grammar of 12.10 (raw, too)."""
+    h = await pool(upstream)
+    tools = [
+        {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False},
+        {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}},
+    ]
+    thinking = {"reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}
+    asked: list[tuple[str, dict[str, Any], str]] = [
+        ("say 5 words", {}, "message"),
+        ("say 5 words", thinking, "message"),
+        ("call all tools", {"tools": tools}, "function_call custom_tool_call"),
+        ("decline this", {}, "message"),
+        ("say 900 words", {"max_output_tokens": 60}, "message"),
+    ]
+    for text, fields, kinds in asked:
+        body = question("responses", text=text, stream=stream, instructions="x", metadata={"a": "b"}) | fields
+        status, _, said = await raw(h, "responses", body)
+        assert status == 200, said
+        whole = check_stream(said) if stream else check_response(json.loads(said))
+        assert {item["type"] for item in whole["output"]} >= set(kinds.split()), whole["output"]
+        assert (whole["instructions"], whole["metadata"], whole["tools"]) == ("x", {"a": "b"}, fields.get("tools", []))
+        parts = [part["type"] for item in whole["output"] for part in item.get("content", ())]
+        if "decline" in text and upstream == "responses":  # the other fakes say it as any text
+            assert parts == ["refusal"]
+
+
+@pytest.mark.parametrize("second", CALLERS)
+@UPSTREAM
+async def test_an_answer_of_two_providers_has_its_shapes(pool, upstream: str, second: str) -> None:
+    """Wherever the first one breaks off, the second goes on within the same item, or in one of its own."""
+    if second == upstream:
+        return
+    h = await pool(upstream, second)
+    thinking = {"reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}
+    joined = 0
+    for after in range(1, 24, 2):
+        h.clock.advance(120.0)  # what broke is forgiven
+        h.sandbox.behave(NAMES[upstream], faults.cut(after))
+        body = question("responses", model=MODELS[upstream], text="say 9 words", stream=True) | thinking
+        status, _, said = await raw(h, "responses", body, ANYONE)
+        assert status == 200, said
+        whole = check_stream(said)
+        assert whole["status"] == "completed", said
+        joined += b"attempts=2" in said or b"attempts=3" in said
+    assert joined
 
 
 def ended(caller: str, data: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ from hermes_router.routing.state import RoutingState
 START = 1_790_000_000.0
 
 CAPS = {
+    "compaction": Capability.COMPACTION,
     "tools": Capability.TOOLS,
     "images": Capability.IMAGES,
     "reasoning": Capability.REASONING,

@@ -88,7 +88,17 @@ def test_cp5_another_model_name_is_the_same_conversation() -> None:
 
 def test_needs_follow_the_request() -> None:
     """Each feature that a model may lack becomes a need."""
-    request = asked("x", tools=1, images=1, audio=True, files=True, logprobs=True, choices=2, json_format="json_schema")
+    request = asked(
+        "x",
+        tools=1,
+        images=1,
+        audio=True,
+        files=True,
+        logprobs=True,
+        choices=2,
+        json_format="json_schema",
+        compaction=True,
+    )
     assert assess(request, caller="k").needs == {
         Capability.TOOLS,
         Capability.IMAGES,
@@ -97,6 +107,7 @@ def test_needs_follow_the_request() -> None:
         Capability.LOGPROBS,
         Capability.MULTIPLE,
         Capability.JSON_SCHEMA,
+        Capability.COMPACTION,
     }
     assert assess(asked("x", json_format="json_object"), caller="k").needs == {Capability.JSON_OBJECT}
 

@@ -174,3 +174,16 @@ def test_the_kinds_of_request_that_are_kept_are_bounded(world, make) -> None:
     for i in range(1_200):
         assert order(w, providers=frozenset({"a", f"p{i}"})) == ["a/m"]
     assert len(w.state._book.view(w.roster).lanes) <= 512
+
+
+def test_what_is_compacted_goes_only_where_that_is_known(world, make, want) -> None:
+    """Unknown is no, and so is a target that is asked in another dialect: its maker's address may be the owner's own."""
+    both = {"openai_responses": "http://r", "openai_chat": "http://c"}
+    w = world(
+        make("yes/m", caps="compaction=yes", endpoints=both),
+        make("chat/m", caps="compaction=yes"),
+        make("dunno/m", endpoints=both),
+    )
+    assert order(w, want(compaction=True)) == ["yes/m"]
+    assert reasons(w, want(compaction=True)) == dict.fromkeys(("chat/m", "dunno/m"), "does not compact conversations")
+    assert len(order(w, want())) == 3

@@ -284,3 +284,45 @@ def test_what_is_right_is_taken(fields) -> None:
     """The strict fake is not stricter than that."""
     decided = take(**fields)
     assert isinstance(decided, Granted), json.dumps(decided.refusal.body)
+
+
+# --- compaction -------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_is_compacted_and_gone_on_with(sandbox) -> None:
+    """The SDK's own call: the user's messages, then an item that the next request brings back."""
+    async with sdk(sandbox) as client:
+        done = await client.responses.compact(model=THINKER, input=[USER, CALL, OUTPUT], instructions="x")
+        assert (done.object, [item.type for item in done.output]) == ("response.compaction", ["message", "compaction"])
+        item = done.output[-1].model_dump(exclude_none=True)
+        answer = await client.responses.create(model=THINKER, input=[item, USER], store=False)
+        assert answer.output_text
+        for wrong in ({**item, "encrypted_content": "QUJD"}, {"type": "compaction"}):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.responses.create(model=THINKER, input=[wrong, USER], store=False)
+            assert refused.value.code == "invalid_encrypted_content"
+        with pytest.raises(openai.BadRequestError):
+            await client.responses.create(model="gpt-4o-mini", input=[item, USER], store=False)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_the_order_to_compact_is_answered_by_the_item_alone(sandbox, stream) -> None:
+    """`compaction_trigger` at the end; anywhere else it is refused."""
+    order = {"type": "compaction_trigger"}
+    async with sdk(sandbox) as client:
+        answer = await final(client, stream=stream, model=THINKER, input=[USER, order], store=False)
+        assert [item.type for item in answer.output] == ["compaction"]
+        with pytest.raises(openai.BadRequestError):
+            await final(client, stream=stream, model=THINKER, input=[order, USER], store=False)
+
+
+async def test_what_is_no_field_of_it_is_refused(sandbox) -> None:
+    """It is neither streamed nor kept; who does not have it has no such address."""
+    async with sdk(sandbox) as client:
+        for field in ("stream", "store", "tools", "reasoning"):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.responses.compact(model=THINKER, input="x", extra_body={field: None})
+            assert refused.value.code == "unknown_parameter"
+    async with sdk(sandbox, "groq") as client:
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.compact(model="openai/gpt-oss-120b", input="x")

@@ -106,6 +106,30 @@ async def test_a_period_later_it_is_written_by_itself(bench) -> None:
     assert await found(db) == ["one"]
 
 
+async def test_what_a_source_has_is_asked_for_within_the_period(bench) -> None:
+    """Stirred, the writer comes by itself; again as long as the source has something left, and then no more."""
+    asked = threading.Semaphore(0)
+
+    class Source:
+        left = 0
+
+        def __len__(self) -> int:
+            return self.left
+
+        def drain(self, connection: sqlite3.Connection) -> None:
+            self.left = max(0, self.left - 1)
+            asked.release()
+
+    db, source = bench.open(period_s=0.01), Source()
+    await db.flush()
+    db.sources.append(source)
+    source.left = 3
+    db.stir()
+    for _ in range(3):
+        assert asked.acquire(timeout=10)
+    assert not asked.acquire(timeout=0.1)
+
+
 async def test_reads_run_beside_the_loop_and_cannot_write(bench) -> None:
     """A question has a thread of its own, and a connection that takes no changes."""
     db = bench.open()
@@ -361,6 +385,26 @@ async def test_damage_where_nobody_writes_is_found_at_the_start(bench) -> None:
     db = bench.open()
     assert await found(db) == []
     assert len(asides(bench.path)) == 1
+
+
+async def test_who_does_not_look_at_each_page_finds_damage_in_use(bench) -> None:
+    """A file that only has to be quick: opened as it is, set aside at the first bad page, and begun anew."""
+    first = bench.open()
+    for number in range(2_000):
+        first.put(write, f"{number} {'x' * 200}")
+    assert first.close(10)
+    data = bytearray(bench.path.read_bytes())
+    data[8 * 4096 :] = b"\xff" * (len(data) - 8 * 4096)
+    bench.path.write_bytes(bytes(data))
+    second = bench.open(thorough=False)
+    await second.flush()
+    assert not bench.said("store.set_aside")
+    assert await second.read(texts, ["nothing could be read"]) == ["nothing could be read"]
+    second.put(write, "new")
+    for _ in range(3):
+        await second.flush()
+    assert await found(second) == ["new"]
+    assert asides(bench.path)
 
 
 async def test_a_file_that_turns_out_damaged_in_use_is_set_aside_and_nothing_queued_is_lost(bench) -> None:

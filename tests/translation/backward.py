@@ -113,7 +113,7 @@ _HI: Final = {CHAT: _chat(), MESSAGES: _messages(_text()), RESPONSES: _responses
 _SEEN: Final = "under a seal of ours, which holds its maker's to the byte"
 _NO_SLOT: Final = "what its maker sealed, for which Chat has no place"
 _CUT: Final = "the call: half of one must not be run"
-_CITED: Final = "the citations: no answer that is translated has any"
+_CITED: Final = "the citations: what is told in Chat or Messages has none but its own"
 _RAN: Final = "the search itself: a call that the caller did not ask for, and cannot answer"
 _WORD: Final = "which word it was, for which the dialect has no place"
 _UNASKED: Final = "the probabilities, which this caller's dialect has no request for at such an upstream"
@@ -145,6 +145,7 @@ BACK: Final[Mapping[str, Mapping[str, Sees | Fails]]] = {
         "messages-responses": Sees(
             _messages(_text(), _text("\n\nGoodbye.")), note="two blocks, a blank line before the second"
         ),
+        "responses-messages": Sees(_responses(_message("Hello!", "Goodbye.")), note="one message of two parts"),
     },
     "answers.sealed": {
         "chat": Sees(_chat(reasoning_content="A greeting."), left=_NO_SLOT),
@@ -201,9 +202,6 @@ BACK: Final[Mapping[str, Mapping[str, Sees | Fails]]] = {
         "messages-chat": Sees(
             _messages(_text(_NO)), left="that it is a refusal: Chat ends one like any other answer"
         ),
-        "responses-chat": Sees(
-            _responses(_message(_NO)), left="that it is a refusal: Chat ends one like any other answer"
-        ),
         "responses-messages": Sees(
             _responses(_message(_NO), reason="content_filter"), note="the words as text, `content_filter`"
         ),
@@ -216,8 +214,7 @@ BACK: Final[Mapping[str, Mapping[str, Sees | Fails]]] = {
     },
     "answers.cited": {
         **_left(
-            _CITED, "chat-messages", "chat-responses", "messages-chat", "messages-responses", "responses-chat",
-            "responses-messages",
+            _CITED, "chat-messages", "chat-responses", "messages-chat", "messages-responses",
         ),
         "chat-chat": Sees(left="of a stream the citations; they stay in a whole answer", stream=_chat()),
     },

@@ -162,7 +162,7 @@ def line_of(event: ChatEvent) -> str:
         usage = {key: value for key, value in event.usage._asdict().items() if value}
         return json.dumps({"event": "UsageSeen", "usage": usage})
     held = event._asdict() if isinstance(event, tuple) else dataclasses.asdict(event)
-    values = {key: value for key, value in held.items() if value not in (None, "", {}, False)}
+    values = {key: value for key, value in held.items() if value not in (None, "", {}, False, ())}
     return json.dumps({"event": type(event).__name__, **values})
 
 

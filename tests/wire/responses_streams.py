@@ -104,7 +104,11 @@ def check_caller(sse: bytes) -> list[dict[str, Any]]:
 def text_of(item: dict[str, Any]) -> str:
     """What an item says."""
     parts = item.get("content") or item.get("summary") or []
-    return "".join(part["text"] for part in parts) + item.get("arguments", "") + item.get("input", "")
+    return (
+        "".join(part.get("text", part.get("refusal")) for part in parts)
+        + item.get("arguments", "")
+        + item.get("input", "")
+    )
 
 
 def answered(body: bytes, kind: str = "text/event-stream") -> openai.OpenAI:
@@ -242,7 +246,7 @@ def line_of(event: ChatEvent) -> str:
         usage = {key: value for key, value in event.usage._asdict().items() if value}
         return json.dumps({"event": "UsageSeen", "usage": usage})
     held = event._asdict() if isinstance(event, tuple) else dataclasses.asdict(event)
-    values = {key: value for key, value in held.items() if value not in (None, "", {}, False)}
+    values = {key: value for key, value in held.items() if value not in (None, "", {}, False, ())}
     return json.dumps({"event": type(event).__name__, **values})
 
 

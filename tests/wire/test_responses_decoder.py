@@ -353,9 +353,17 @@ def _blocks(draw: st.DrawFn) -> list[ChatEvent]:
 
 
 def expected(events: list[ChatEvent]) -> list[tuple[str, str, str, str, bool]]:
-    """What must come back: hidden thoughts without a seal say nothing; messages are parted by a blank line."""
-    out, texts = [], 0
+    """What must come back: hidden thoughts without a seal say nothing; messages are parted by a blank line.
+
+    Texts behind one another are parts of one message, and one text.
+    """
+    out: list[tuple[str, str, str, str, bool]] = []
+    texts, before = 0, None
     for block in fold(events).blocks:
+        behind, before = before, block.kind
+        if block.kind is behind is BlockKind.TEXT:
+            out[-1] = (out[-1][0], out[-1][1] + block.text, *out[-1][2:])
+            continue
         if block.kind is BlockKind.REASONING and not block.text and block.seal is None:
             continue
         parted = "\n\n" if block.kind is BlockKind.TEXT and texts else ""

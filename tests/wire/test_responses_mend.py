@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseUsage
 
-from hermes_router.wire.responses_mend import ItemKeeper
+from hermes_router.wire.responses_mend import ItemKeeper, with_output
 
 ITEMS = [{"type": "message", "id": f"msg_{n}", "content": [{"type": "output_text", "text": "é"}]} for n in range(3)]
 
@@ -56,3 +57,30 @@ def test_garbage_is_passed_on(data: bytes) -> None:
     keeper = ItemKeeper()
     keeper.mend(done(0))
     assert keeper.mend(data) == data
+
+
+def test_an_output_is_taken_over_whole() -> None:
+    """From the last event of a stream, with items that nobody knows; what cannot be read changes nothing."""
+    body = json.dumps({"id": "resp_1", "output": [], "usage": {"a": 1}}).encode()
+    last = event("response.completed", response={"output": [*ITEMS, {"type": "compaction"}]})
+    assert json.loads(with_output(body, last)) == {
+        "id": "resp_1", "output": [*ITEMS, {"type": "compaction"}], "usage": {"a": 1}
+    }  # fmt: skip
+    for wrong in (b"", b"{}", b'{"response":3}', b'{"response":{}}'):
+        assert with_output(body, wrong) == body
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}, {
+    "input_tokens": 4, "input_tokens_details": {"cached_tokens": 3}, "output_tokens": 2,
+    "output_tokens_details": {"reasoning_tokens": None}, "total_tokens": 6,
+}])  # fmt: skip
+def test_the_details_of_usage_are_numbers(usage: dict[str, Any]) -> None:
+    """The SDKs read them without a look; what was told stays, and a usage that was not told is not made up."""
+    keeper = ItemKeeper()
+    found = json.loads(keeper.mend(event("response.completed", response={"usage": usage})))["response"]["usage"]
+    ResponseUsage.model_validate(found, strict=True)
+    assert found["input_tokens_details"]["cached_tokens"] == (3 if "input_tokens_details" in usage else 0)
+    assert found["total_tokens"] == 6
+    for other in (None, 3):
+        silent = event("response.completed", response={"usage": other})
+        assert keeper.mend(silent) == silent

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hermes_router.core.errors import BadRequest, Inexpressible
 from hermes_router.wire.openai_chat import parse_request as parse_chat
 from hermes_router.wire.responses_content import read
-from hermes_router.wire.responses_request import parse_request
+from hermes_router.wire.responses_request import open_request, parse_fields, parse_request, previous_of
+from hermes_router.wire.responses_turn import Past, Turn
 
 from .responses_bodies import CALLERS, NATIVE, broken, composed, facts, parse, passed
 
@@ -323,3 +324,61 @@ def test_depth_is_named_and_length_does_not_hang() -> None:
     composed(conversation)
     passed(inbound)
     assert time.perf_counter() - begun < 5
+
+
+# --- behind earlier turns ---------------------------------------------------------------------------------
+
+PAST = Past("resp_0", [b'{"role":"user","content":"first"}', b'{"type":"reasoning","summary":[]}'], "digest")
+
+
+def behind(body: dict, past: Past | None = PAST):
+    fields = open_request(json.dumps(body).encode())
+    return parse_fields(fields, {}, past)
+
+
+@pytest.mark.parametrize("own", ["now", [{"role": "user", "content": "now"}], None, []])
+def test_a_request_behind_earlier_turns_is_as_if_all_had_been_sent(own) -> None:
+    """Outline and fields are those of the whole, but for what says that it is one; no id goes on."""
+    items = [json.loads(each) for each in PAST.items]
+    mine = [{"type": "message", "role": "user", "content": own}] if isinstance(own, str) else own or []
+    body = {"model": "m", "instructions": "be", "temperature": 1}
+    one = behind({**body, "input": own, "previous_response_id": "resp_0"})
+    whole = parse(**body, input=items + mine)
+    assert one.turn == Turn("resp_0")
+    assert json.loads(bytes(one.fields["input"])) == items + mine
+    assert one.fields.keys() == whole.fields.keys()
+    assert one.request._replace(conversation="", text_bytes=0) == whole.request._replace(conversation="", text_bytes=0)
+    assert one.request.conversation == "digest"
+    assert abs(one.request.text_bytes - whole.request.text_bytes) < 20
+
+
+def test_what_is_wrong_with_its_own_input_is_named_in_its_own_counting() -> None:
+    """Behind two items, the third is its first; a value that is no input is the field's own fault."""
+    for own, param in (([{"role": "user", "content": 3}], "input[0].content"), (3, "input"), ({}, "input")):
+        error = fault(lambda own=own: behind({"input": own}))
+        assert error is not None
+        assert error.param == param
+
+
+@pytest.mark.parametrize("previous", [None, "", "resp_1"])
+def test_the_id_that_a_request_names(previous) -> None:
+    """Where nothing is known, one that is given is refused in plain words, and one that says nothing goes nowhere."""
+    fields = open_request(json.dumps({"input": "hi", "previous_response_id": previous}).encode())
+    assert previous_of(fields) == (previous or "")
+    assert previous_of(open_request(b'{"input":"hi"}')) == ""
+    if previous:
+        error = fault(lambda: parse_fields(fields, {}))
+        assert error is not None
+        assert "send the whole conversation as input" in error.message
+    else:
+        assert "previous_response_id" not in parse_fields(fields, {}).fields
+
+
+def test_an_id_that_is_no_text_is_refused() -> None:
+    """By its name."""
+    for wrong in (3, ["resp_1"], {"id": "resp_1"}, True):
+        error = fault(
+            lambda wrong=wrong: previous_of(open_request(json.dumps({"previous_response_id": wrong}).encode()))
+        )
+        assert error is not None
+        assert error.param == "previous_response_id"

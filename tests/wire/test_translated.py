@@ -17,6 +17,7 @@ from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.messages_decoder import make_decoder
 from hermes_router.wire.messages_encoder import make_encoder
 from hermes_router.wire.responses_decoder import make_decoder as responses_decoder
+from hermes_router.wire.responses_turn import Turn
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import RawLane, TranslatedLane
 
@@ -147,6 +148,26 @@ def test_what_is_said_among_raw_frames_never_counts_backwards() -> None:
     out += splice.fail(Truncated(), now=NOW)
     numbers = [frame["sequence_number"] for frame in responses_streams.frames_of(out)]
     assert numbers == [0, 1, 2, 3, 3, 3, 4]
+
+
+def test_the_response_in_a_providers_frames_says_what_is_remembered_here() -> None:
+    """Those frames and no others are written anew, and of them two members; without a turn nothing is."""
+    told = {"id": "resp_1", "object": "response", "status": "in_progress", "model": "m", "output": [], "store": False}
+    begun = {"type": "response.created", "sequence_number": 0, "response": told}
+    said = responses_streams.said(0, "msg_1", "Hel", "lo")[:3]
+    numbered = [
+        responses_streams.sse({**frame, "sequence_number": number}) for number, frame in enumerate([begun, *said])
+    ]
+    for turn in (None, Turn("resp_0", kept=True)):
+        decoder = responses_decoder(in_band, new_id=new_ids(), now=NOW, model="m", origin="o/m")
+        lane = RawLane(Splice(responses_streams.encoder()), decoder, turn=turn)
+        out = b"".join(lane.feed(frame) for frame in numbered)
+        assert lane.error is None
+        first, *rest = responses_streams.frames_of(out)
+        assert out.endswith(b"".join(numbered[1:]))
+        assert len(rest) == len(said)
+        mine = {"previous_response_id": "resp_0", "store": True} if turn is not None else {}
+        assert first == {**begun, "response": {**told, **mine}}
 
 
 def test_a_stream_that_lacks_but_its_last_frame_gets_one() -> None:
