@@ -36,13 +36,14 @@ _RAMP_S = 0.4
 class Pair:
     """A caller's dialect, and a model of a provider that speaks but one: `key` names its figures.
 
-    `beside` is the pair that its small requests are compared with.
+    `beside` is the pair that its small requests are compared with. `kept` = the router is to remember the answer.
     """
 
     key: str
     wire: Wire
     model: str
     beside: str = ""
+    kept: bool = False
 
 
 CHAT, MESSAGES, RESPONSES = load.CHAT, load.MESSAGES, load.RESPONSES
@@ -51,6 +52,7 @@ PAIRS = (
     Pair("chat", CHAT, "chats/mock-model"),
     Pair("messages", MESSAGES, "writes/mock-model", "chat"),
     Pair("responses", RESPONSES, "responds/mock-model", "chat"),
+    Pair("responses_kept", RESPONSES, "responds/mock-model", "responses", kept=True),
     Pair("messages_chat", MESSAGES, "chats/mock-model", "messages"),
     Pair("responses_chat", RESPONSES, "chats/mock-model", "responses"),
 )
@@ -61,7 +63,7 @@ def body(pair: Pair, text: str, *, stream: bool) -> bytes:
     asked = [{"role": "user", "content": text}]
     fields: dict[str, object] = {"model": pair.model, "stream": stream}
     if pair.wire is RESPONSES:
-        fields["input"] = asked
+        fields |= {"input": asked, "store": pair.kept}
     else:
         fields |= {"max_tokens": 1000, "messages": asked}
     return json.dumps(fields).encode()
@@ -76,7 +78,7 @@ async def measure(site: gateways.Site, requests: int, chunks: int) -> dict[str, 
     try:
         served = [pair for pair in PAIRS if await _serves(gateway, pair)]
         figures |= await _in_turns(gateway, served, requests)
-        for pair in served:
+        for pair in (each for each in served if not each.kept):
             figures[f"chunk_{pair.key}_us"] = await _chunk(gateway, pair, chunks)
     finally:
         gateway.stop()

@@ -50,6 +50,7 @@ ROWS = (
     Row("small_chat_us", "CPU µs, small: Chat, pinned", 0),
     Row("small_messages_us", "  Messages, passed on", 0, beside="small_chat_us", times=PASSED_ON),
     Row("small_responses_us", "  Responses, passed on", 0, beside="small_chat_us", times=PASSED_ON),
+    Row("small_responses_kept_us", "  the same, remembered", 0, beside="small_responses_us"),
     Row("small_messages_chat_us", "  Messages to Chat", 0, beside="small_messages_us"),
     Row("small_responses_chat_us", "  Responses to Chat", 0, beside="small_responses_us"),
     Row("chunk_chat_us", "CPU µs, chunk: Chat (100 streams)", 1),

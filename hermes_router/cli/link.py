@@ -28,7 +28,10 @@ _WAIT_S: Final = 20.0
 _END_S: Final = 3.0
 _LOOK_S: Final = 0.03
 _MOVED: Final = "moved"  # what a daemon says that has handed over
-_LOCK_HELD: Final = 75  # what a control-only daemon ends with that finds the lock taken
+_COME_AGAIN: Final = frozenset({
+    75,  # what a control-only daemon ends with that finds the lock taken
+    0,  # or that another daemon asked to leave, before its own `hr` had a word with it
+})  # fmt: skip
 
 
 class Link:
@@ -226,7 +229,7 @@ def _visit() -> Link:
         if result is not None:
             words, step = visit.last_words()
             visit.end()
-            if result != _LOCK_HELD:
+            if result not in _COME_AGAIN:
                 code = REFUSED if result == REFUSED else FAILED
                 said = words if step else f"the files could not be worked on: {words}"
                 raise Trouble(said, step or "`hr serve` shows more", code=code)

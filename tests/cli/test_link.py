@@ -126,6 +126,19 @@ def test_a_lock_that_stays_held_is_exit_3(
     assert (done.exit_code, done.stderr) == (3, "hr: The lock is held by pid 7.\n    End it.\n")
 
 
+def test_a_visit_that_was_asked_to_leave_before_it_was_found_is_replaced(
+    hr: Hr, home: Path, stand_in: Callable[[str], None]
+) -> None:
+    """A daemon that starts in the same moment wants the lock: ours ends well and unused, and the next one is tried."""
+    stand_in(
+        f"import pathlib, sys\ntried = pathlib.Path({str(home / 'tried')!r})\n"
+        f"if not tried.exists():\n    tried.touch()\n    sys.exit(0)\n{STAND_IN}"
+    )
+    with click.Context(main):
+        assert link.connect(needs_daemon=False).ping.run == "control-only"
+    _wait_for_end(home / "s")
+
+
 def test_a_place_that_cannot_be_used_is_told_at_once(hr: Hr, home: Path, stand_in: Callable[[str], None]) -> None:
     """What no waiting would mend is not tried again: the daemon's two sentences, and its exit code."""
     stand_in(

@@ -342,7 +342,7 @@ def test_a_window_that_is_half_spent_is_left_to_callers() -> None:
     world.engine.state.seen(world.facts[0].target, [seen], now)
     used(world, tools=[TOOL])
     assert asked(world) is None
-    world.engine.state.seen(world.facts[0].target, [replace(seen, remaining=9)], now)
+    world.engine.state.seen(world.facts[0].target, [seen._replace(remaining=9)], now)
     assert asked(world) is not None
 
 
@@ -383,7 +383,7 @@ def test_a_disabled_target_is_not_asked() -> None:
 def test_a_local_model_is_asked_while_it_is_in_use() -> None:
     """A question would have its server load a model that nobody has asked for."""
     made = bare()
-    world = World(replace(made, credential=replace(made.credential, kind="none")), bare("b/m"))
+    world = World(replace(made, credential=made.credential._replace(kind="none")), bare("b/m"))
     question = world.question(tools=[TOOL])
     world.engine.prober.saw(world.facts[1], question.demand, question.inbound.fields)
     assert world.engine.prober.next_question(world.facts[:1]) is None
