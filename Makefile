@@ -9,7 +9,7 @@ FAULTS ?=
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type fmt bench show sim chaos docs proof clean
+.PHONY: help setup run test lint type fmt bench show sim chaos docs proof conformance clean
 
 help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
@@ -18,6 +18,7 @@ help:
 	@echo "make show   what hr promises: keys, kills, canaries, restarts, quotas, with their numbers"
 	@echo "make sim    a simulated week beside two other policies: how many 429s are drawn"
 	@echo "make chaos  10,000 faults against streams: how many answers are finished, and true (FAULTS=1000 SEED=7)"
+	@echo "make conformance  every feature asked of a real llama.cpp server, and of the router in front of it"
 	@echo "make fmt docs proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
@@ -58,6 +59,11 @@ test: $(READY)
 proof: $(PROVEN)
 	@$(BIN)/python -m pytest -m real_model || { code=$$?; \
 	  if [ $$code = 5 ] && ! grep -rqE 'mark\.real_model' tests; then echo "no test with a real model yet"; else exit $$code; fi; }
+
+# The table's checks against a real llama.cpp server, and against our daemon in front of it: four minutes.
+conformance: $(PROVEN)
+	@HR_CONFORMANCE=all $(BIN)/python -m pytest -q -s --no-header -o faulthandler_timeout=600 -m real_model \
+	  tests/real/test_conformance.py -k chat
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -87,6 +87,7 @@ class Quirk(enum.StrEnum):
     DROP_STRICT = "drop_strict"
     UNIFORM_STRICT = "uniform_strict"  # Cerebras: strict is the same on all tools
     TOOL_CHOICE_AUTO_ONLY = "tool_choice_auto_only"
+    ALLOWED_AS_TOOLS = "allowed_as_tools"  # llama.cpp: allowed_tools is not understood, so only these are sent
     TOOL_CHOICE_ANY = "tool_choice_any"  # Mistral: required is spelled any
     JSON_OBJECT_ONLY = "json_object_only"
     ONE_STOP = "one_stop"  # Z.ai: one stop string

@@ -230,7 +230,7 @@ class Embedding(Exchange):
     async def _vectors(self, facts: TargetFacts) -> _Vectors:
         """All of them from the keys of one model. Raises what `run` answers with; then none of them counts."""
         self._rows = []
-        self._size = self._asked.dimensions or self._own
+        self._size = self._asked.dimensions or self._own or facts.model.embeds or 0  # 0 = any: no row tells
         self._tokens = self._total_tokens = 0
         for part in calls(facts, self._asked):
             self._begin(facts, part)

@@ -99,6 +99,7 @@ class Recipe:
         self.refuse = model.refuse
         self.rename = provider.rename
         self.strict_row = Quirk.STRICT_MESSAGE_KEYS in self.quirks
+        self.only_allowed = self.strict_row or Quirk.ALLOWED_AS_TOOLS in self.quirks
         self.caps = CapKeys(provider.allow, provider.rename, newer_first=Quirk.MODEST_OUTPUT in self.quirks)
         self.limits = (facts.output_cap, model.max_output)
         self.context = model.context
@@ -176,11 +177,11 @@ def _fit_tools(draft: Draft, recipe: Recipe) -> None:
     raw = params.get("tools")
     if raw is None:
         return
-    if recipe.opens_tools(raw) or (recipe.strict_row and "tool_choice" in params):
+    if recipe.opens_tools(raw) or (recipe.only_allowed and "tool_choice" in params):
         pressed = recipe.press.press(raw)
         draft.notes.extend(pressed.notes)
         draft.altered = draft.altered or pressed.changed
-        raw = chosen_tools(draft, pressed, strict_row=recipe.strict_row)
+        raw = chosen_tools(draft, pressed, only_allowed=recipe.only_allowed)
     if raw is None or (len(raw) < 16 and not bytes(raw)[1:-1].strip()):
         del params["tools"]
         return

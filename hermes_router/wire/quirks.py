@@ -83,6 +83,7 @@ QUIRKS: dict[Quirk, Rule] = {
     Quirk.DROP_STRICT: Rule(tools=tools.drop_strict, tools_trigger=rb'strict"'),
     Quirk.UNIFORM_STRICT: Rule(tools=tools.uniform_strict, tools_trigger=rb'strict"'),
     # parameters
+    Quirk.ALLOWED_AS_TOOLS: Rule(),  # what is chosen is fitted with the tools (`outgoing.py`)
     Quirk.TOOL_CHOICE_AUTO_ONLY: Rule(parameters=tools.tool_choice_auto_only, keys=frozenset({"tool_choice"})),
     Quirk.TOOL_CHOICE_ANY: Rule(parameters=tools.tool_choice_any, keys=frozenset({"tool_choice"})),
     Quirk.JSON_OBJECT_ONLY: Rule(parameters=parameters.json_object_only, keys=frozenset({"response_format"})),

@@ -220,8 +220,11 @@ def tool_choice_any(draft: Draft) -> None:
         draft.params["tool_choice"] = "any"
 
 
-def chosen_tools(draft: Draft, pressed: PressedTools, *, strict_row: bool) -> Raw | None:
-    """The tools to send, once `tool_choice` is fitted to what is left of them."""
+def chosen_tools(draft: Draft, pressed: PressedTools, *, only_allowed: bool) -> Raw | None:
+    """The tools to send, once `tool_choice` is fitted to what is left of them.
+
+    `only_allowed` = the row does not understand a choice of some of them.
+    """
     raw = pressed.raw
     choice = draft.value("tool_choice")
     if isinstance(choice, dict):
@@ -230,7 +233,7 @@ def chosen_tools(draft: Draft, pressed: PressedTools, *, strict_row: bool) -> Ra
         name = wanted.get("name") if isinstance(wanted, dict) else kind
         if isinstance(name, str) and name in pressed.dropped:
             raise BadRequest(f"tool_choice asks for {name}, which cannot be offered", param="tool_choice")
-        if kind == "allowed_tools" and strict_row and raw is not None:
+        if kind == "allowed_tools" and only_allowed and raw is not None:
             raw = _only_allowed(draft, choice, raw)
     return raw
 

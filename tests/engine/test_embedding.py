@@ -5,6 +5,8 @@ import base64
 import struct
 from dataclasses import replace
 
+import pytest
+
 from hermes_router.core.catalog import Embedding as Takes
 from hermes_router.core.catalog import Price, PriceClass
 from hermes_router.core.errors import Unreachable
@@ -293,6 +295,15 @@ async def test_never_a_vector_of_another_length() -> None:
     assert status == 503
     assert "vectors of 4 numbers instead of 3" in said["error"]["message"]
     assert pool.status() == "ready"  # chat is not to blame
+
+
+@pytest.mark.parametrize("model", ["hermes-router", "a/vec"])
+async def test_what_the_row_says_of_a_length_holds_before_anything_is_bound(model: str) -> None:
+    """Neither a first use nor a pin takes a vector of a length that the model does not have."""
+    pool = Pool(embedder("a/vec"))
+    pool.transport.on("a", embeds(4))
+    status, said, _ = await pool.embed(model=model)
+    assert (status, "data" in said, pool.bound) == (503, False, [])
 
 
 async def test_the_other_key_gives_the_right_length() -> None:

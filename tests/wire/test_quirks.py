@@ -92,6 +92,7 @@ PAIRS = [
     (Quirk.DROP_STRICT, {"tools": [tool(strict=True)]}, {"tools": [tool()]}),
     (Quirk.UNIFORM_STRICT, {"tools": [tool(strict=True), tool(name="g")]}, {"tools": [tool(), tool(name="g")]}),
     (Quirk.TOOL_CHOICE_AUTO_ONLY, {"tools": [tool()], "tool_choice": "required"}, {"tools": [tool()], "tool_choice": "auto"}),
+    (Quirk.ALLOWED_AS_TOOLS, {"tools": [tool(), tool(name="g")], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(name="g")]}}}, {"tools": [tool(name="g")], "tool_choice": "auto"}),
     (Quirk.TOOL_CHOICE_ANY, {"tools": [tool()], "tool_choice": "required"}, {"tool_choice": "any"}),
     (Quirk.ONE_STOP, {"stop": ["a", "b"]}, {"stop": ["a"]}),
     (Quirk.FIXED_SAMPLING, {"temperature": 0.3, "top_p": 0.5}, {"temperature": None, "top_p": None}),

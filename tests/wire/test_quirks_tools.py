@@ -96,7 +96,7 @@ def test_tools_of_a_wrong_type_are_a_bad_request(raw):
 
 def choose(choice, *tools, strict=True):
     draft = Draft({"tool_choice": choice}, NO_RECALL, frozenset())
-    raw = chosen_tools(draft, pressed(*tools, strict=strict), strict_row=strict)
+    raw = chosen_tools(draft, pressed(*tools, strict=strict), only_allowed=strict)
     return draft, json.loads(bytes(raw))
 
 
