@@ -23,6 +23,7 @@ from hermes_router.wire.traits import (
 
 __all__ = ["History", "history_at"]
 
+MOST: Final = 32  # each is compared with a body, and those that begin alike for as long as they do
 MOST_BYTES: Final = 6 * 1024 * 1024  # of text in all
 LONGEST: Final = 1024 * 1024  # bytes of one: what is longer is decoded each time
 
@@ -109,6 +110,7 @@ def _remember(history: History) -> None:
     if not history.messages or len(history.text) > LONGEST:
         return
     _lately.insert(0, history)
+    del _lately[MOST:]
     left = MOST_BYTES
     for place, known in enumerate(_lately):
         left -= len(known.text)

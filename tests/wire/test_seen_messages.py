@@ -137,3 +137,10 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     long = [{"role": "user", "content": "x" * 500}]
     assert asked(long) is not asked(long)
     assert asked([]).messages == []
+
+
+def test_few_are_compared() -> None:
+    """However short they are: a thousand that begin with the same long instructions would cost more than decoding."""
+    for number in range(50):
+        asked([{"role": "user", "content": f"{number}"}])
+    assert len(seen_messages._lately) == seen_messages.MOST
