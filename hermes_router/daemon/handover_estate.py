@@ -66,7 +66,7 @@ class Household:
         if self._control is not None:
             self._control.shut()
         daemon.recent.behind = self.outpost
-        daemon.embed_bindings.resting = True
+        daemon.engine.embed_bindings.resting = True
         if daemon.ledger is not None:
             daemon.ledger.flush()
         if daemon.responses is not None:  # its file stays open: what our last streams bring, the successor finds there
@@ -93,7 +93,7 @@ class Household:
         if daemon.usage is not None:
             daemon.usage.start()
         daemon.recent.behind = daemon.usage
-        daemon.embed_bindings.resting = False
+        daemon.engine.embed_bindings.resting = False
         for record in self.outpost.withdrawn():
             if daemon.usage is not None:
                 daemon.usage.put(record)

@@ -82,7 +82,6 @@ class Daemon:
     responses: ResponseStore | None = None
     recent: Recent = field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
-    embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
     embed_store: EmbedBindingStore | None = None
     accounts: Accounts | None = None
     on_tokens: list[Callable[[Loaded], None]] = field(default_factory=list)
@@ -112,7 +111,7 @@ class Daemon:
     async def load_bindings(self) -> None:
         """Take over what router keys are bound to, before the first request."""
         if self.embed_store is not None:
-            self.embed_bindings.restore(await asyncio.to_thread(self.embed_store.load))
+            self.engine.embed_bindings.restore(await asyncio.to_thread(self.embed_store.load))
 
     def swap(self, loaded: Loaded) -> None:
         """Put a new generation in force; runtime state stays. A local server that it names is looked for at once."""
@@ -341,7 +340,6 @@ def build(
         recent=recent,
         responses=responses,
         router_keys=router_keys,
-        embed_bindings=engine.embed_bindings,
         embed_store=embed_store,
         beside={"ledger": ledger.run} if ledger is not None else {},
     )

@@ -285,8 +285,7 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
             recent=SimpleNamespace(behind=usage),
             accounts=None,
             supervisor=SimpleNamespace(stop=nothing),
-            embed_bindings=SimpleNamespace(resting=False),
-            engine=SimpleNamespace(state=told, limits=told),
+            engine=SimpleNamespace(state=told, limits=told, embed_bindings=SimpleNamespace(resting=False)),
             start_tasks=lambda: None,
         )
         return Household(daemon, Door([]), None, open_doors=nothing)  # type: ignore[arg-type]
@@ -297,9 +296,9 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
     await home.give_up()
     assert flushed == [failed]  # remembered answers are on the disk before the successor looks there
     assert failed.left == []
-    assert home._daemon.embed_bindings.resting  # nothing is bound that the successor would not know of
+    assert home._daemon.engine.embed_bindings.resting  # nothing is bound that the successor would not know of
     await home.take_back()
-    assert not home._daemon.embed_bindings.resting
+    assert not home._daemon.engine.embed_bindings.resting
     assert (failed.left, failed.started) == ([RECORD], True)
     given = household(Queue([RECORD]))
     await given.give_up()
