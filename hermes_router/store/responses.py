@@ -203,7 +203,7 @@ class ResponseStore:
         with self._lock:
             self._writing, self._waiting = self._waiting, {}
             self._bytes = 0
-        left = deque(self._writing.items())
+        left, taken = deque(self._writing.items()), list(self._writing.values())
         try:
             while left:
                 batch = _batch(left)
@@ -216,9 +216,19 @@ class ResponseStore:
                 self._waiting = {**dict(left), **self._waiting}
                 self._bytes = sum(_size(kept) for kept in self._waiting.values() if kept is not None)
                 self._writing = {}
+        erased = None in taken
         if self._more:
-            with transaction(connection):
-                self._more = int(_bite(connection, self._over_at))
+            with self._lock:
+                over_at, self._more = self._over_at, 0
+            more = True  # also where the disk does not take it
+            try:
+                with transaction(connection):
+                    more = _bite(connection, over_at)
+            finally:
+                self._more = self._more or int(more)
+            erased = erased or (over_at == float("inf") and not more)
+        if erased:  # nor in the log beside it
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _write(self, connection: sqlite3.Connection, batch: Iterable[tuple[bytes, KeptResponse | None]]) -> None:
         """One transaction: an older turn of the same name gives way, then whoever has to for the room."""
@@ -226,6 +236,8 @@ class ResponseStore:
         for name, _ in rows:
             _erase(connection, name)
         kept = [row for _, row in rows if row is not None]
+        for _, _, root, *_, until, _ in kept:  # what is gone on with is not the oldest any more
+            connection.execute("UPDATE conversations SET until = max(until, ?) WHERE root = ?", (until, root))
         self._make_room(connection, sum(row[-1] for row in kept))
         for name, parent, root, holder, digest, said, output, response, until, size in kept:
             connection.execute(_BEGUN, (root, holder, digest, until, size))
