@@ -144,9 +144,9 @@ class RememberedResponses:
 
     async def forget(self, ident: str, caller: str) -> bool:
         """Erase an answer for good: whatever is built on it cannot be referred to any more. Whether there was one."""
-        if await self.find(ident, caller) is None:
-            return False
         name = _name(caller, ident)
+        if self._turns.get(name, self._clock.now()) is None and await self.find(ident, caller) is None:
+            return False
         self._drop(name)
         if self._shelf is not None:
             await self._shelf.erase(name)
