@@ -90,9 +90,9 @@ class ResponsesRoutes:
     ) -> tuple[Question, Keeping | None]:
         """Who keeps the answer, None where nobody may; and the request as one that says so."""
         wanted, inbound = boolean(fields, "store"), question.inbound
-        own = items_of(fields.get("input"))
         may = wanted is not False and self._is_on and not question.constraint.local_only
-        if own is None or len(own) > MOST_BYTES or not may:
+        own = items_of(fields.get("input")) if may else None
+        if own is None or len(own) > MOST_BYTES:
             if wanted and inbound.turn is None:  # else the answer would say what the request did
                 question = question._replace(inbound=inbound._replace(turn=Turn()))
             return question, None
