@@ -188,6 +188,7 @@ class Life:
         await daemon.load_bindings()
         if daemon.responses is not None and prepared.run != "control-only":
             daemon.responses.start()  # the first caller may refer to one
+        daemon.engine.remembered.has_predecessor = self._forebear is not None
         await self._open_public()
         if prepared.claim is not None:
             prepared.claim.sign()
@@ -200,7 +201,6 @@ class Life:
         else:
             daemon.start_tasks()
         if self._forebear is not None:
-            daemon.engine.remembered.has_predecessor = True
             self._own.keep("predecessor", self._follow)
             self._forebear.serving()
         self._announce()
