@@ -49,8 +49,8 @@ def make_embed_question(
 
 
 def _known(snapshot: Generation, name: str) -> Pin | None:
-    """A model of those that are there to embed, by its whole id or with its provider."""
-    for facts in snapshot.embedders:
-        if name in {facts.model.id, facts.target.name}:
-            return Pin(facts.provider.name, facts.model.id)
-    return None
+    """A model of those that are there to embed: with its provider, else by its whole id (as in `routing/names.py`)."""
+    named = {facts.target.name: facts for facts in reversed(snapshot.embedders)}
+    known = {str(facts.model.id): facts for facts in reversed(snapshot.embedders)}
+    facts = named.get(name) or known.get(name)
+    return None if facts is None else Pin(facts.provider.name, facts.model.id)
