@@ -100,14 +100,15 @@ class EmbedBindings:
 
         Returns when the disk has forgotten them. Raises Unwritten where it does not.
         """
-        gone = [one for one in self.bindings() if one.key_id == key_id and profile in (None, one.profile)]
-        if not gone:
-            return 0
-        if not await self._store.drop(gone):
-            raise Unwritten
-        for one in gone:
-            if self._bound.get((one.key_id, one.profile)) is one:
-                del self._bound[one.key_id, one.profile]
-        if self._log is not None:
-            self._log.info("embed.unbound", router_key=key_id, profiles=" ".join(one.profile for one in gone))
-        return len(gone)
+        ended: set[str] = set()
+        # An answer that was under way may have learned the binding's length meanwhile: that one ends, too.
+        while gone := [one for one in self.bindings() if one.key_id == key_id and profile in (None, one.profile)]:
+            if not await self._store.drop(gone):
+                raise Unwritten
+            for one in gone:
+                ended.add(one.profile)
+                if self._bound.get((one.key_id, one.profile)) is one:
+                    del self._bound[one.key_id, one.profile]
+        if ended and self._log is not None:
+            self._log.info("embed.unbound", router_key=key_id, profiles=" ".join(sorted(ended)))
+        return len(ended)
