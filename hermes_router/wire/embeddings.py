@@ -136,8 +136,8 @@ def compose(
     fields: dict[str, object] = {}
     dropped: list[str] = []
     for name, raw in asked.fields.items():
-        if name in _OURS or (own_size and name == "dimensions"):
-            continue
+        if name in _OURS or raw == _NULL or (own_size and name == "dimensions"):
+            continue  # null says nothing, and strict providers refuse it
         if name in without and name not in _FIXED:
             dropped.append(name)
         else:
