@@ -31,10 +31,6 @@ _RAWS: Final = msgspec.json.Decoder(list[Raw])
 _ENCODE: Final = msgspec.json.Encoder().encode
 _PLACE: Final = re.compile(r"\binput\[([0-9]+)\]")
 _WHITE: Final = b" \n\r\t"
-_PREVIOUS: Final = b'"previous_response_id"'
-_ID: Final = re.compile(rb'\s*:\s*(null|"[^"\\]*")\s*[,}]')
-_STORE: Final = b'"store"'
-_YES_OR_NO: Final = re.compile(rb"\s*:\s*(true|false|null)\s*[,}]")
 _DATA: Final = b"\ndata: "
 _LIST: Final = ord("[")
 _GOOD: Final = ("completed", "incomplete")
@@ -108,26 +104,8 @@ def told_of(turn: Turn) -> dict[str, Raw]:
     return {"previous_response_id": Raw(previous), "store": Raw(b"true" if turn.kept else b"false")}
 
 
-def _spliced(data: bytes, turn: Turn) -> bytes | None:
-    """The same bytes with our two words in them, None where that takes a closer look.
-
-    A key that stands there once, before a value that it can have, is the member: within texts quotes are escaped.
-    """
-    previous = _ENCODE(turn.previous) if turn.previous else b"null"
-    for key, value, word in ((_PREVIOUS, _ID, previous), (_STORE, _YES_OR_NO, b"true" if turn.kept else b"false")):
-        at = data.find(key)
-        found = value.match(data, at + len(key)) if at >= 0 and data.find(key, at + 1) < 0 else None
-        if found is None:
-            return None
-        data = b"%b%b%b" % (data[: found.start(1)], word, data[found.end(1) :])
-    return data
-
-
 def mend_body(body: bytes, turn: Turn) -> bytes:
     """A provider's own `response` object, true of this turn. What is none stays as it is."""
-    spliced = _spliced(body, turn)
-    if spliced is not None:
-        return spliced
     try:
         return _ENCODE(_FIELDS.decode(body) | told_of(turn))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -136,9 +114,6 @@ def mend_body(body: bytes, turn: Turn) -> bytes:
 
 def mend_event(data: bytes, turn: Turn) -> bytes:
     """The payload of a provider's own event with a `response` in it, true of this turn. Any other stays as it is."""
-    spliced = _spliced(data, turn)
-    if spliced is not None:
-        return spliced
     try:
         event = _FIELDS.decode(data)
         if "response" not in event:
