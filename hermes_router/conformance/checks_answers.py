@@ -89,7 +89,9 @@ def _stop(reply: Reply) -> None:
         raise Wrong(f"the answer goes on over {shown(met[0])}, which was to end it: {shown(said)}")
     reason = reply.answer.body.get("stop_reason")
     if reason == "stop_sequence" and reply.answer.body.get("stop_sequence") not in stops:
-        raise Wrong(f"stop_sequence should be the one that was met, and is {shown(reply.answer.body['stop_sequence'])}")
+        raise Wrong(
+            f"stop_sequence should be the one that was met, and is {shown(reply.answer.body.get('stop_sequence'))}"
+        )
     if "apples" not in said.lower() or "grapes" in said.lower():
         raise Unsure(f"the model did not come to the word that ends the answer: {shown(said)}")
 
@@ -243,7 +245,8 @@ def _logprobs(reply: Reply) -> None:
         holder = choice.get("logprobs")
         told.append(holder.get("content") if isinstance(holder, Mapping) else None)
     for item in objects(reply.answer.body.get("output")):
-        told += [part.get("logprobs") for part in objects(item.get("content"))]
+        parts = objects(item.get("content"))
+        told += [part.get("logprobs") for part in parts if part.get("type") == "output_text"]
     if not any(told):
         raise Wrong("logprobs were asked for, nothing was said against it, and none came")
     for one in told:

@@ -20,6 +20,8 @@ from hermes_router.conformance.shapes import shown
 MOST_REQUESTS: Final = 250
 """In one run. An endpoint that refuses much is asked more, since what was refused together is asked apart."""
 _MOST_BYTES: Final = 16 * 2**20
+_LEAST_SECRET: Final = 8  # characters: a shorter key would be found in any text
+_KEPT: Final = "surrogateescape"
 _LONGEST_REST_S: Final = 20.0
 
 
@@ -27,11 +29,11 @@ def base_of(url: str) -> str:
     """The base that paths are appended to; one without a path gets `/v1`. Raises ValueError."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL of a server: http://localhost:8319/v1 would be one")
+        raise ValueError("this is no URL of a server: http://localhost:8319/v1 would be one")
     if parts.username or parts.password:
         raise ValueError("a key stands in no URL: give it with --key")
     if parts.query or parts.fragment:
-        raise ValueError(f"{url!r} should end with its path, such as /v1")
+        raise ValueError("the URL should end with its path, such as /v1")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
@@ -151,8 +153,10 @@ class Endpoint:
                 raw = await response.content.read(_MOST_BYTES)
                 while not response.content.at_eof() and len(raw) < _MOST_BYTES:
                     raw += await response.content.read(_MOST_BYTES - len(raw))
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Heard(response.status, headers, raw)
+                headers = {name.lower(): self._without_key(value) for name, value in response.headers.items()}
+                return Heard(
+                    response.status, headers, self._without_key(raw.decode("utf-8", _KEPT)).encode("utf-8", _KEPT)
+                )
         except TimeoutError:
             raise Unsure(f"no whole answer within {self.timeout_s:g} s") from None
         except aiohttp.ClientConnectorError as error:
@@ -161,6 +165,10 @@ class Endpoint:
             raise Wrong("the connection was cut in the middle of the answer") from None
         except aiohttp.ClientError as error:
             raise Unreachable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
+
+    def _without_key(self, text: str) -> str:
+        """What is heard is shown, and some repeat the key that they refuse."""
+        return text.replace(self.key, "***") if len(self.key) >= _LEAST_SECRET else text
 
 
 def _seconds(text: str | None) -> float:

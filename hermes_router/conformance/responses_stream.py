@@ -246,4 +246,4 @@ def _repeated(item: Mapping[str, Any], stem: str, index: int) -> str | None:
     if stem in {"response.function_call_arguments", "response.custom_tool_call_input"}:
         return words(item.get(member))
     parts = objects(item.get("summary" if stem == "response.reasoning_summary_text" else "content"))
-    return words(parts[index].get(member)) if index < len(parts) else None
+    return words(parts[index].get(member)) if 0 <= index < len(parts) else None

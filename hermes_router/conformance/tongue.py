@@ -4,16 +4,13 @@ Owns the protocol that the three dialects' modules keep. It must never know whic
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from hermes_router.conformance.answer import Answer, Wrong
 from hermes_router.conformance.frames import Frame
 from hermes_router.conformance.shapes import shown
 
 Body = dict[str, Any]
-
-LEAST_CAP: Final = 16
-"""Tokens: the least that one of the dialects (Responses) takes for a cap."""
 
 
 class Tongue(Protocol):
