@@ -173,6 +173,8 @@ def _named(reply: Reply) -> None:
 def _strict(reply: Reply) -> None:
     _call(reply)
     for call in reply.answer.calls:
+        if call.custom:
+            raise Wrong(f"the function {shown(call.name)} was called as if it took free text")
         found = json.loads(call.arguments or "{}")
         if set(found) != {"city"} or not isinstance(found["city"], str):
             raise Wrong(f"strict arguments do not keep to the schema (one key city, a string): {shown(call.arguments)}")

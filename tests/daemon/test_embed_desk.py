@@ -80,7 +80,7 @@ async def test_a_removed_router_key_takes_its_bindings_along(office) -> None:
     """What it was bound to is told, so that another key can go on with the same store; a full disk holds up nothing."""
     here = await office("groq", GROQ_API_KEY="k-groq-0123456789")
     added = await here.backend.add_key(t.AddKey(name="ci"))
-    bound = here.daemon.embed_bindings
+    bound = here.daemon.engine.embed_bindings
     await bound.bind(ROWS[0]._replace(key_id=RouterKeyId(added.row.id)))
     await bound.bind(ROWS[2])
     assert {row.name for row in (await here.backend.embed_bindings()).rows} == {"ci", ""}

@@ -124,6 +124,16 @@ async def test_an_erased_turn_takes_what_builds_on_it_along(room: Room) -> None:
     assert await room.said("a") == ["a", "to a"]
 
 
+async def test_a_turn_that_only_memory_holds_can_be_erased(room: Room) -> None:
+    """Its whole answer is no longer there, and what a later turn needs of it is."""
+    await room.turn("a")
+    for name in list(room.memory._whole._rows):
+        room.memory._whole.drop(name)
+    room.memory._shelf = None
+    assert await room.memory.forget("a", "rk")
+    await room.unknown("a")
+
+
 async def test_a_day_later_it_is_unknown() -> None:
     """In memory as on the shelf; and where the shelf says that it is kept for longer, that counts."""
     room = Room()

@@ -240,6 +240,41 @@ async def test_one_keys_flood_costs_nobody_else_the_last_turn(house: House) -> N
     assert not await store.load(name("flood0"), turns=1)
 
 
+async def test_a_conversation_that_is_gone_on_with_does_not_give_way_to_its_own_turn(house: House) -> None:
+    """The oldest one gets a new turn where the file is full: another gives way, and it is whole."""
+    store = house.open(file_bytes=1_000_000)
+    store.put(house.turn("a"))
+    for number in range(12):
+        house.clock.advance(1)
+        store.put(house.turn(f"b{number}", said=os.urandom(100_000)))
+        await store.flush()
+        if await store.load(name("b0"), turns=1) == []:
+            break
+    house.clock.advance(1)
+    store.put(house.turn("b-old", said=os.urandom(1_000)))
+    store.put(house.turn("c", said=os.urandom(100_000)))
+    await store.flush()
+    left = [f"b{number}" for number in range(12) if await store.load(name(f"b{number}"), turns=1)]
+    oldest = left[0]
+    house.clock.advance(1)
+    store.put(house.turn("next", oldest, oldest, said=os.urandom(150_000)))
+    await store.flush()
+    assert [each.name for each in await store.load(name("next"), turns=9)] == [name("next"), name(oldest)]
+
+
+async def test_what_was_erased_is_in_no_file_while_the_store_is_open(house: House) -> None:
+    """Neither in the database nor in the log beside it, as it was packed."""
+    store = house.open()
+    secret = os.urandom(40_000)
+    store.put(house.turn("a", said=secret))
+    await store.flush()
+    packed = zlib.compress(secret, 1)[1_000:1_100]
+    files = lambda: b"".join(each.read_bytes() for each in house.path.parent.iterdir())  # noqa: E731
+    assert packed in files()
+    await store.erase(name("a"))
+    assert packed not in files()
+
+
 async def test_where_everybody_has_but_one_the_largest_gives_way(house: House) -> None:
     """A conversation that alone is larger than the room cannot stay, and the store goes on."""
     store = house.open(file_bytes=1 * MB)

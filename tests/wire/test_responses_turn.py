@@ -116,6 +116,19 @@ def test_members_of_tools_are_not_taken_for_the_responses() -> None:
     assert told == {**response, "store": True, "previous_response_id": "resp_0"}
 
 
+def test_what_only_looks_like_a_member_is_left_alone() -> None:
+    """Metadata of the caller's may use our words."""
+    response = {
+        "id": "resp_1",
+        "metadata": {"previous_response_id": "mine", "store": "x"},
+        "store": False,
+        "output": [],
+    }
+    told = json.loads(mend_body(json.dumps(response).encode(), Turn("resp_0", kept=True)))
+    assert told["metadata"] == response["metadata"]
+    assert (told["previous_response_id"], told["store"]) == ("resp_0", True)
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"type":"x"}', b'{"response":3}', b"\xff", b'{"response":null}'])
 def test_what_holds_no_response_stays_as_it_is(data: bytes) -> None:
     """Nothing is made up, nothing raises."""
