@@ -40,14 +40,15 @@ class EmbedDesk:
                 exit_code=2,
             )
         try:
-            await self._bindings.unbind(rows[0].key_id, profile)
+            ended = await self._bindings.unbind(rows[0].key_id, profile)
         except Unwritten:
             raise ControlError(
                 "the state file cannot be written, so everything is bound as before",
                 code="unwritten",
                 next_step="`hr status` says why; mend that, then try again",
             ) from None
-        said = [f"{_called(row)} is no longer bound to {row.provider}/{row.model} ({row.profile})." for row in rows]
+        called = _called(rows[0])
+        said = [f"{called} is no longer bound to {one.provider}/{one.model} ({one.profile})." for one in ended]
         said.append(
             "The next request for embeddings binds it anew, perhaps to another model: embed the whole store again, "
             "since vectors made before and after do not compare."

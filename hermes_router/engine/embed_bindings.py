@@ -95,20 +95,20 @@ class EmbedBindings:
                 dimensions=binding.dimensions,
             )
 
-    async def unbind(self, key_id: str, profile: str | None = None) -> int:
-        """End the bindings of a router key, of one `profile` or of all; how many there were.
+    async def unbind(self, key_id: str, profile: str | None = None) -> list[EmbedBinding]:
+        """End the bindings of a router key, of one `profile` or of all; those that there were, by profile.
 
         Returns when the disk has forgotten them. Raises Unwritten where it does not.
         """
-        ended: set[str] = set()
+        ended: dict[str, EmbedBinding] = {}
         # An answer that was under way may have learned the binding's length meanwhile: that one ends, too.
         while gone := [one for one in self.bindings() if one.key_id == key_id and profile in (None, one.profile)]:
             if not await self._store.drop(gone):
                 raise Unwritten
             for one in gone:
-                ended.add(one.profile)
+                ended[one.profile] = one
                 if self._bound.get((one.key_id, one.profile)) is one:
                     del self._bound[one.key_id, one.profile]
         if ended and self._log is not None:
             self._log.info("embed.unbound", router_key=key_id, profiles=" ".join(sorted(ended)))
-        return len(ended)
+        return [ended[place] for place in sorted(ended)]

@@ -81,9 +81,10 @@ def source(
         none = f"no key of {provider} is configured" if not found else ""
         why = none or f"{name} is not known to be a model for embeddings; {variable} would name it"
     else:
-        why = _barred(found[0], constraint) or ""
-    if not why:
-        return found[0]
+        barred = [_barred(facts, constraint) for facts in found]
+        if None in barred:
+            return found[barred.index(None)]
+        why = barred[0] or ""
     if not bound:
         raise NoCapableTarget(f"{name} cannot serve embeddings: {why}.")
     raise Unbindable(

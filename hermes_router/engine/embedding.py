@@ -40,11 +40,11 @@ from hermes_router.engine.context import Engine
 from hermes_router.engine.embed_sources import ENDS, calls, check, choices, own_size, source
 from hermes_router.engine.exchange import Exchange, Question
 from hermes_router.engine.reading import Reading
-from hermes_router.engine.search import Search
+from hermes_router.engine.search import MOST_ATTEMPTS, Search
 from hermes_router.engine.settlement import Settlement
 from hermes_router.routing.names import Pin
 from hermes_router.routing.scheduler import Candidate
-from hermes_router.wire.embeddings import EmbedRequest, Told, compose, read_answer, recoded, render
+from hermes_router.wire.embeddings import FIXED, EmbedRequest, Told, compose, read_answer, recoded, render
 from hermes_router.wire.lane import Lane
 from hermes_router.wire.openai_errors import Rendered
 from hermes_router.wire.outgoing import Rendered as Outgoing
@@ -54,9 +54,7 @@ __all__ = ["Embedding"]
 _DIALECT: Final = "openai_embeddings"
 _BREATH: Final = 30_000  # numbers after which the other requests have their turn: 2 to 8 ms
 _LARGE: Final = 500_000  # numbers; a copy of so many takes 10 ms, and need not be the loop's
-_MOST_ATTEMPTS: Final = 50  # in an error's body
 _HANDOVER_S: Final = 1.0  # when a successor answers
-_FIXED: Final = frozenset({"model", "input", "dimensions"})
 _WHY: Final = {
     "limited": "its quota is used up for the moment",
     "limited_day": "its quota is used up",
@@ -86,8 +84,8 @@ class Embedding(Exchange):
     """An exchange whose answer is vectors. Each call to the provider is searched, claimed and settled by itself."""
 
     __slots__ = (
-        "_asked", "_calls", "_lease", "_model", "_odd", "_others", "_own", "_part", "_rows", "_size", "_tokens",
-        "_total_tokens", "_waited_s", "_whole",
+        "_asked", "_calls", "_estimated", "_lease", "_model", "_odd", "_others", "_own", "_part", "_rows", "_size",
+        "_tokens", "_total_tokens", "_waited_s", "_whole",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, asked: EmbedRequest) -> None:
@@ -103,7 +101,8 @@ class Embedding(Exchange):
         self._odd = ""  # what was wrong with the length of a vector
         self._model = ""
         self._tokens = self._total_tokens = 0
-        self._calls = 0
+        self._estimated = False  # a part of them at least
+        self._calls = 0  # that gave vectors
         self._waited_s = 0.0
 
     def _admit(self) -> Lease:
@@ -199,7 +198,7 @@ class Embedding(Exchange):
         raise NoTarget(
             limited=all(one.limited for _, one, _ in down),
             retry_at=nearest.retry_at,
-            attempts=self._settlement.reports[-_MOST_ATTEMPTS:],
+            attempts=self._settlement.reports[-MOST_ATTEMPTS:],
             reasons=[reason for _, one, _ in down for reason in one.reasons[:2]],
             advice=nearest.advice,
         )
@@ -209,7 +208,7 @@ class Embedding(Exchange):
         name = f"{bound.provider}/{bound.model}"
         since = strftime("%Y-%m-%d", gmtime(bound.bound_at))
         classes = [str(report.wire_class) for report in self._settlement.reports]
-        classes += [r.partition(": ")[2] for r in error.reasons if r.startswith(f"{name}#")]
+        classes += self._search.in_the_way(name)
         found = dict.fromkeys(classes)
         if len(found) > 1:
             found.pop("broken", None)  # the breaker's word, and the others say what opened it
@@ -232,6 +231,7 @@ class Embedding(Exchange):
         self._rows = []
         self._size = self._asked.dimensions or self._own or facts.model.embeds or 0  # 0 = any: no row tells
         self._tokens = self._total_tokens = 0
+        self._estimated = False
         for part in calls(facts, self._asked):
             self._begin(facts, part)
             await super()._serve()
@@ -279,7 +279,7 @@ class Embedding(Exchange):
     async def _try(self, candidate: Candidate) -> tuple[UpstreamError | None, Rendered | None]:
         """One attempt. What cannot be left out of a request for vectors is the caller's to change."""
         error, rendered = await super()._try(candidate)
-        if isinstance(error, Unsupported) and error.param in _FIXED:
+        if isinstance(error, Unsupported) and error.param in FIXED:
             return _invalid(error, error.param), None
         if isinstance(error, ContextTooLong | TooLargeHere):  # of one input: it says nothing of what a call may hold
             return _invalid(error, "input"), None
@@ -298,6 +298,7 @@ class Embedding(Exchange):
         estimated = told.prompt_tokens is None
         prompt = sum(sizes) if told.prompt_tokens is None else told.prompt_tokens
         self._settlement.usage = Usage(prompt, 0, estimated=estimated)
+        self._estimated = self._estimated or estimated
         self._rows += rows
         self._tokens += prompt
         self._total_tokens += prompt if told.total_tokens is None else told.total_tokens
@@ -345,9 +346,12 @@ class Embedding(Exchange):
 
     # -- the end ---------------------------------------------------------------------------------------
 
+    def _failed(self) -> int:
+        """All attempts that are over: those that gave a part of the vectors, too."""
+        return super()._failed() + self._calls
+
     async def _rendered(self, vectors: _Vectors) -> Rendered:
-        headers = self._headers(vectors.facts)
-        headers["x-hermes-attempts"] = str(len(self._settlement.reports) + self._calls)
+        headers = {**self._headers(vectors.facts), "x-hermes-attempts": str(self._failed())}
         write = partial(render, model=vectors.model, prompt_tokens=self._tokens, total_tokens=vectors.total_tokens)
         large = vectors.size * len(vectors.rows) > _LARGE
         body = await asyncio.to_thread(write, vectors.rows) if large else write(vectors.rows)
@@ -357,7 +361,7 @@ class Embedding(Exchange):
         question, settlement = self._whole, self._settlement
         settlement.trail.report(
             outcome,
-            Usage(self._tokens, 0),
+            Usage(self._tokens, 0, estimated=self._estimated),
             request_id=question.request_id,
             router_key=question.caller.key,
             dialect=_DIALECT,

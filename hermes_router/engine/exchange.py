@@ -430,10 +430,14 @@ class Exchange:
             reading.remember(lane)
         return None
 
+    def _failed(self) -> int:
+        """Attempts that are over and were no answer."""
+        return len(self._settlement.reports)
+
     def _headers(self, facts: TargetFacts) -> dict[str, str]:
         headers = {
             "x-hermes-target": facts.target.name,
-            "x-hermes-attempts": str(len(self._settlement.reports) + 1),
+            "x-hermes-attempts": str(self._failed() + 1),
         }
         if self._notices:
             headers["x-hermes-warnings"] = ",".join(self._notices)[:1_000]
@@ -556,8 +560,7 @@ class Exchange:
             return None
         render_error = DIALECTS[self._q.inbound.dialect].render_error
         rendered = render_error(error, now=self._engine.clock.now(), request_id=self._q.request_id)
-        attempts = str(len(self._settlement.reports))
-        headers = {"content-type": "application/json", "x-hermes-attempts": attempts}
+        headers = {"content-type": "application/json", "x-hermes-attempts": str(self._failed())}
         return rendered._replace(headers={**headers, **rendered.headers})
 
     def _report(self, outcome: str) -> None:

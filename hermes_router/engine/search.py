@@ -29,7 +29,7 @@ from hermes_router.routing.window import advertised_context
 
 _RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
 _NOBODY: frozenset[Target] = frozenset()
-_MOST_ATTEMPTS = 50  # in an error's body: agents show it to their models; the header has the whole number
+MOST_ATTEMPTS = 50  # in an error's body: agents show it to their models; the header has the whole number
 _OF_THE_REQUEST = ("refused", "too_small", "gone")
 _LIMITS = ("limited", "limited_day", "budget")
 
@@ -284,6 +284,11 @@ class Search:
         away = (one for one in self._planned.explain() if isinstance(one, Rejection) and one.until is not None)
         return any(one.facts.target not in self._ruled_out for one in away)
 
+    def in_the_way(self, name: str) -> list[str]:
+        """Why the keys of one model, `provider/model`, could not be asked when the last plan was made."""
+        found = () if self._planned is None else self._planned.explain()
+        return [one.reason for one in found if isinstance(one, Rejection) and one.facts.target.name == name]
+
     def nobody(self, reports: list[AttemptReport]) -> HermesError:
         """The truth about the pool: who was asked, what stands in the way, and the earliest return."""
         planned = self._planned
@@ -297,7 +302,7 @@ class Search:
             ]
             limited = limited or (bool(others) and all(one.reason in _LIMITS for one in others))
             retry_at = min((one.until for one in others if one.until is not None), default=retry_at)
-        latest = reports[-_MOST_ATTEMPTS:]
+        latest = reports[-MOST_ATTEMPTS:]
         found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
         return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
 

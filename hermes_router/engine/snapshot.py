@@ -180,7 +180,7 @@ def pinned_facts(snapshot: Snapshot, provider: str, model_id: str) -> tuple[Targ
     local = {one.id: one for one in snapshot.live.get(provider, ())}
     listed = _list_of(spec, said, snapshot.lists)
     model = _spec_of(spec, model_id, local, listed)
-    if said.embed_model is not None and model_id == said.embed_model.removeprefix(spec.model_prefix):
+    if model_id == _named(spec, said):
         model = _embed_model(spec, said, local, listed) or model
     routes = _routes(spec, snapshot.catalog, snapshot.settings)
     facts = _of_model(spec, snapshot.settings, model, len(spec.models), mine, routes)
@@ -208,16 +208,22 @@ def _models(spec: ProviderSpec, said: ProviderSettings, live: Sequence[ModelSpec
             ids = replacements(spec, listed) or ids
     else:
         ids = list(local)
-    models = [_spec_of(spec, one, local, listed) for one in ids if one != said.embed_model]
+    embeds = _named(spec, said)
+    models = [_spec_of(spec, one, local, listed) for one in ids if one != embeds]
     return [model for model in models if model.embeds is None]
+
+
+def _named(spec: ProviderSpec, said: ProviderSettings) -> str | None:
+    """The id of the model that the owner names for embeddings; empty where there is to be none, None where unsaid."""
+    return None if said.embed_model is None else said.embed_model.removeprefix(spec.model_prefix)
 
 
 def _embed_model(
     spec: ProviderSpec, said: ProviderSettings, local: Mapping[ModelId, ModelSpec], listed: LiveList | None
 ) -> ModelSpec | None:
     """The model that embeds: the one that the owner names, else the row's first, else the local server's."""
-    if said.embed_model is not None:
-        named = said.embed_model.removeprefix(spec.model_prefix)
+    named = _named(spec, said)
+    if named is not None:
         found = _spec_of(spec, named, local, listed) if named else None
     else:
         ours = next((m for m in (*spec.models, *local.values()) if m.embeds is not None and m.picked), None)

@@ -18,14 +18,16 @@ from msgspec import Raw
 from hermes_router.core.errors import BadRequest, Malformed, UpstreamError
 from hermes_router.wire.fields import escaped_bytes, integer, read_body, string
 
-__all__ = ["MOST_INPUTS", "EmbedRequest", "Told", "compose", "parse_request", "read_answer", "recoded", "render"]
+__all__ = ["FIXED", "EmbedRequest", "Told", "compose", "parse_request", "read_answer", "recoded", "render"]
 
-MOST_INPUTS: Final = 2_048
+_MOST_INPUTS: Final = 2_048
 _MOST_DIMENSIONS: Final = 1_000_000
 _LAST_TOKEN: Final = 2**31 - 1
 _WIDTH: Final = 4  # bytes of a float32
 _OURS: Final = frozenset({"model", "input"})
-_FIXED: Final = frozenset({*_OURS, "dimensions"})
+FIXED: Final = frozenset({*_OURS, "dimensions"})
+"""The fields that decide what a vector is: never left out of a request."""
+
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _RAWS: Final = msgspec.json.Decoder(list[Raw])
 _TOKENS: Final = msgspec.json.Decoder(list[int])
@@ -88,8 +90,8 @@ def _inputs(raw: Raw | None) -> tuple[list[Raw], bool, bool]:
         raise BadRequest(f"input[{odd}] must be {wanted}", param=f"input[{odd}]")
     if kinds[0] == "a token":
         return [raw], True, True
-    if len(found) > MOST_INPUTS:
-        raise BadRequest(f"input holds {len(found)} inputs; {MOST_INPUTS} is the most", param="input")
+    if len(found) > _MOST_INPUTS:
+        raise BadRequest(f"input holds {len(found)} inputs; {_MOST_INPUTS} is the most", param="input")
     return found, kinds[0] == "a list of tokens", False
 
 
@@ -138,7 +140,7 @@ def compose(
     for name, raw in asked.fields.items():
         if name in _OURS or raw == _NULL or (own_size and name == "dimensions"):
             continue  # null says nothing, and strict providers refuse it
-        if name in without and name not in _FIXED:
+        if name in without and name not in FIXED:
             dropped.append(name)
         else:
             fields[name] = raw

@@ -1,6 +1,7 @@
 """What router keys are bound to: in memory, on the disk first, and one first use at a time."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -36,15 +37,30 @@ async def test_what_was_written_down_is_taken_over() -> None:
 
 
 async def test_unbinding_ends_one_profile_or_all() -> None:
-    """And says how many there were."""
+    """And says which there were."""
     bindings = EmbedBindings(Store(), log := SilentLog())
     for one in (binding("k"), binding("k", "local"), binding("k2")):
         await bindings.bind(one)
-    assert await bindings.unbind("k", "local") == 1
-    assert await bindings.unbind("k", "local") == 0
-    assert await bindings.unbind("k") == 1
+    assert await bindings.unbind("k", "local") == [binding("k", "local")]
+    assert await bindings.unbind("k", "local") == []
+    assert await bindings.unbind("k") == [binding("k")]
     assert bindings.bindings() == [binding("k2")]
     assert log.fields("embed.unbound") == {"router_key": "k", "profiles": "main"}
+
+
+async def test_what_is_learned_while_the_disk_forgets_ends_too() -> None:
+    """An answer under way may bind the same key anew, with the length that it has just learned."""
+
+    class Slow(Store):
+        async def drop(self, gone: Sequence[EmbedBinding]) -> bool:
+            if gone[0].dimensions != 9:
+                await bindings.bind(gone[0]._replace(dimensions=9))
+            return await super().drop(gone)
+
+    bindings = EmbedBindings(Slow())
+    await bindings.bind(binding("k"))
+    assert [one.dimensions for one in await bindings.unbind("k")] == [9]
+    assert bindings.bindings() == []
 
 
 async def test_a_disk_that_does_not_forget_ends_nothing() -> None:

@@ -40,6 +40,13 @@ def test_names(model, pin, profile) -> None:
     assert asked.inbound.request.model == model
 
 
+def test_a_name_with_its_provider_comes_before_the_same_as_an_id() -> None:
+    """Some gateways' ids look like `provider/model`: who wrote that meant the provider, as in a chat."""
+    pool = Pool(embedder("gate/b/vec"), embedder("b/vec"))
+    asked = make_embed_question(pool.engine, asks(model="b/vec"), Caller(KEY), {}, "req_1")
+    assert asked.constraint.pin == Pin("b", "vec")
+
+
 def test_what_is_ignored_is_said() -> None:
     """A name that means nothing, and a header that would bring another model."""
     assert [str(one) for one in question("ada").notices] == ["ignored:model"]

@@ -84,6 +84,13 @@ def test_one_that_is_named() -> None:
         assert source(pool.engine.snapshot, "a", model, ANY, 0.0, bound=True).target.name == f"a/{model}"
 
 
+def test_any_of_its_keys_will_do() -> None:
+    """One that is switched off does not speak for its siblings."""
+    off, on = replace(embedder("a/vec"), disabled="disabled by the owner"), embedder("a/vec", key="k2")
+    pool = Pool(off, on)
+    assert source(pool.engine.snapshot, "a", "vec", ANY, 0.0, bound=True) is on
+
+
 CHATS = replace(embedder("a/m"), model=replace(embedder("a/m").model, embeds=None))
 OFF = Settings(providers={"a": ProviderSettings(embed_model="")})
 

@@ -336,7 +336,7 @@ async def test_a_binding_that_was_ended_meanwhile_stays_ended() -> None:
     pool.transport.script.pop("a")
     task = pool.begin()
     await turns(20)
-    assert await pool.engine.embed_bindings.unbind(KEY) == 1
+    assert await pool.engine.embed_bindings.unbind(KEY)
     embeds(3)(pool.transport.last)
     assert (await pool.end_of(task))[0] == 200
     assert pool.bound == []
@@ -395,7 +395,8 @@ async def test_the_failure_of_one_call_is_that_of_all() -> None:
     assert said["usage"]["prompt_tokens"] == 10
     pool = Pool(embedder("a/vec", 3, few))
     pool.transport.on("a", embeds(3), refuses(500))
-    assert (await pool.embed(MANY))[0] == 503
+    status, said, headers = await pool.embed(MANY)
+    assert (status, headers["x-hermes-attempts"]) == (503, str(len(pool.transport.flights)))
     assert pool.bound == []
 
 
@@ -426,6 +427,7 @@ async def test_usage_that_nobody_tells_is_estimated() -> None:
     pool.transport.on("a", embeds(3, usage=None))
     _, said, _ = await pool.embed("four words of text")
     assert said["usage"]["prompt_tokens"] == said["usage"]["total_tokens"] > 2
+    assert pool.log.fields("exchange.done")["estimated"]
 
 
 async def test_nothing_stays_claimed() -> None:

@@ -533,3 +533,12 @@ def test_a_local_model_embeds_where_it_is_named_or_the_server_says_so() -> None:
 def test_who_has_no_address_for_embeddings_has_no_model_for_them() -> None:
     """Their place is beside that of Chat."""
     assert _embedders({"ANTHROPIC_API_KEY": "sk-ant-0123456789ab", "ANTHROPIC_EMBED_MODEL": "x"}) == []
+
+
+def test_a_model_named_for_embeddings_with_the_providers_prefix_does_not_chat() -> None:
+    """`models/X`, as Gemini lists it, is X: it takes no part among the models of the list."""
+    variables = {
+        "GEMINI_API_KEY": "AIza0123456789", "GEMINI_MODEL": "gemini-2.5-flash,my-vec", "GEMINI_EMBED_MODEL": "models/my-vec",
+    }  # fmt: skip
+    assert _embedders(variables) == ["gemini/my-vec"]
+    assert _names(_facts(variables)) == ["gemini/gemini-2.5-flash"]

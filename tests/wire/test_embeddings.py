@@ -146,6 +146,13 @@ def test_a_body_for_some_of_the_inputs() -> None:
     assert dropped == []
 
 
+def test_null_says_nothing_and_goes_to_no_provider() -> None:
+    """Strict ones refuse it, and SDKs send it for what was not set."""
+    asked = parse_request(ask(input="a", dimensions=None, user=None, encoding_format=None))
+    sent, dropped = compose(asked, slice(0, 1), model="m", own_size=False)
+    assert (json.loads(sent), dropped) == ({"model": "m", "input": "a"}, [])
+
+
 def test_what_a_model_refuses_is_left_out_but_for_what_makes_the_vector() -> None:
     """`user` is dropped and named; `dimensions` never is, unless it is the model's own length by another word."""
     asked = parse_request(ask(input="a", dimensions=8, user="u"))
