@@ -34,7 +34,7 @@ _TOKENS: Final = msgspec.json.Decoder(list[int])
 _NUMBERS: Final = msgspec.json.Decoder(list[float])
 _TEXT: Final = msgspec.json.Decoder(str)
 _ENCODER: Final = msgspec.json.Encoder()
-_NULL: Final = b"null"
+_NULL: Final = Raw(b"null")
 _QUOTE, _BRACKET = b'"['
 _DIGITS: Final = frozenset(b"-0123456789")
 
