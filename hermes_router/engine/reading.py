@@ -124,18 +124,20 @@ class Reading:
         """A unary answer, checked. Raises the UpstreamError that a 200 turns out to be."""
         facts = self._facts
         cap_chars = cap_tokens * CHARS_PER_TOKEN if cap_tokens is not None else None
+        tagged = any(quirk in facts.quirks and tags[0].encode() in body for quirk, tags in _TAGS.items())
+        plain = None if tagged or self._translated else self._plain(body, cap_chars)
+        if plain is not None:
+            return plain
         estimate = self.estimate(prompt_tokens, 0)
         if not self._is_chat:
             return self._other(body, estimate, cap_chars)
         replayed = self._replays and b'"tool_calls"' in body
-        tagged = any(quirk in facts.quirks and tags[0].encode() in body for quirk, tags in _TAGS.items())
         whole = read_answer(
             body,
             self.chat_decoder(),
             estimate=estimate,
             cap_chars=cap_chars,
             choices=self._inbound.request.choices,
-            tap=replayed,
             plain=not tagged,
         )
         if replayed and whole.answer is not None:
@@ -147,6 +149,17 @@ class Reading:
         decoder = self.decoder()
         answer = fold(decoder.whole(body))
         return self._written(answer, decoder.usage, estimate, cap_chars, None if self._translated else body)
+
+    def _plain(self, body: bytes, cap_chars: int | None) -> Whole | None:
+        """An answer as it came, None where it has to be taken apart."""
+        request = self._inbound.request
+        if request.choices > 1 or request.compaction or self._inbound.operation == "compact":
+            return None
+        found = DIALECTS[self._dialect].plain(body)
+        if found is None or (cap_chars is not None and len(found.text) > cap_chars):
+            return None
+        turn = self._inbound.turn
+        return Whole(body if turn is None else mend_body(body, turn), found.usage, found.model, None)
 
     def _written(
         self, answer: Answer, reported: Usage | None, estimate: Usage, cap_chars: int | None, body: bytes | None

@@ -15,6 +15,7 @@ from hermes_router.wire.dialect import Dialect, InBand, NewId
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.openai_errors import error_event, render_error
 from hermes_router.wire.outgoing import Options, Recall, Rendered, render
+from hermes_router.wire.plain_answers import plain_completion
 
 __all__ = ["CHAT"]
 
@@ -43,6 +44,7 @@ CHAT: Final = Dialect(
     compose=_compose,
     pass_on=_pass_on,
     decoder=_decoder,
+    plain=plain_completion,
     render_error=render_error,
     error_event=error_event,
 )

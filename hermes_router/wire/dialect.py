@@ -15,6 +15,7 @@ from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.openai_errors import Rendered
 from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.outgoing import Rendered as Outgoing
+from hermes_router.wire.plain_answers import ReadPlain
 from hermes_router.wire.sse import Frame
 
 __all__ = ["Decoder", "Dialect", "Encoder", "InBand", "NewId"]
@@ -178,6 +179,7 @@ class Dialect(NamedTuple):
             the target cannot express what was asked for and the meaning would change.
         pass_on: the caller's own fields of this same dialect, fitted to one target: what we do not know survives.
         decoder: the answer of a provider.
+        plain: a provider's whole answer that is text alone, read in one step; None for any other.
         render_error, error_event: a failure of ours, told to the caller.
     """
 
@@ -189,5 +191,6 @@ class Dialect(NamedTuple):
     compose: Callable[[Conversation, TargetFacts, Options, Recall], Outgoing]
     pass_on: Callable[[Inbound, TargetFacts, Options, Recall], Outgoing]
     decoder: MakeDecoder
+    plain: ReadPlain
     render_error: RenderError
     error_event: ErrorEvent

@@ -16,6 +16,7 @@ from hermes_router.wire.messages_decoder import make_decoder as messages_decoder
 from hermes_router.wire.messages_encoder import make_encoder as messages_encoder
 from hermes_router.wire.messages_encoder import render_answer as messages_answer
 from hermes_router.wire.messages_pass import pass_on as pass_messages
+from hermes_router.wire.plain_answers import plain_message, plain_response
 from hermes_router.wire.responses_compose import compose as compose_responses
 from hermes_router.wire.responses_content import read as read_responses
 from hermes_router.wire.responses_decoder import make_decoder as responses_decoder
@@ -34,6 +35,7 @@ _MESSAGES: Final = Dialect(
     compose=compose_messages,
     pass_on=pass_messages,
     decoder=messages_decoder,
+    plain=plain_message,
     render_error=messages_errors.render_error,
     error_event=messages_errors.error_event,
 )
@@ -46,6 +48,7 @@ _RESPONSES: Final = Dialect(
     compose=compose_responses,
     pass_on=pass_responses,
     decoder=responses_decoder,
+    plain=plain_response,
     render_error=openai_errors.render_error,
     error_event=responses_errors.error_event,
 )

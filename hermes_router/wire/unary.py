@@ -22,7 +22,7 @@ _PLAIN_ENDS = ("stop", "length", "content_filter")
 
 
 class Whole(NamedTuple):
-    """A good answer: the caller's body, the usage, and the folded answer where it had to be taken apart."""
+    """A good answer: the caller's body, the usage, the model, and the folded answer where it was taken apart."""
 
     body: bytes
     usage: Usage
@@ -37,14 +37,12 @@ def read_answer(
     estimate: Usage,
     cap_chars: int | None,
     choices: int,
-    tap: bool,
     plain: bool,
 ) -> Whole:
     """Check a unary answer. Raises the UpstreamError that it really is.
 
-    `plain` = the row needs no straightening of texts; `tap` = the folded answer is wanted (for replay);
-    `estimate` (its prompt; the completion is counted here) stands in where the upstream reports no usage; text beyond
-    `cap_chars` is cut.
+    `plain` = the row needs no straightening of texts; `estimate` (its prompt; the completion is counted here) stands
+    in where the upstream reports no usage; text beyond `cap_chars` is cut.
     """
     chunk = _parse(body, decoder)
     decoder.note_usage(chunk)
@@ -54,9 +52,6 @@ def read_answer(
         return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     choice = (chunk.choices or [ChoiceFrame()])[0]
     as_it_came = plain and _is_ours(chunk) and _is_whole(choice, cap_chars)
-    if as_it_came and not tap and not _calls(choice) and _text(choice).strip():
-        usage = usage_of(decoder.usage, estimate, _text(choice))
-        return Whole(_with_usage(body, usage), usage, _model(chunk), None)
     decoder.marked = True
     events = [*decoder.events(chunk), *decoder.finish_stream(clean=True)]
     if isinstance(events[-1], Failed):
@@ -83,10 +78,6 @@ def _model(chunk: ChunkFrame) -> str:
 def _text(choice: ChoiceFrame) -> str:
     content = choice.message.content if choice.message is not None else None
     return content if isinstance(content, str) else ""
-
-
-def _calls(choice: ChoiceFrame) -> bool:
-    return choice.message is not None and choice.message.tool_calls is not None
 
 
 def usage_of(reported: Usage | None, estimate: Usage, text: str) -> Usage:
