@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import NotFound, TooLarge
+from hermes_router.core.kept import KeptResponse
 from hermes_router.engine.context import Engine
 from hermes_router.engine.counting import count_tokens
 from hermes_router.engine.exchange import Exchange, Question
@@ -41,9 +42,8 @@ class ResponsesRoutes:
 
     async def create(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """POST /v1/responses."""
-        fields = open_request(await arrival.body(visit.max_bytes))
-        behind = await self._behind(fields, visit)
-        inbound = parse_fields(fields, arrival.headers, behind.past if behind is not None else None)
+        fields, behind = await self._opened(arrival, visit)
+        inbound = parse_fields(fields, arrival.headers, None if behind is None else behind.past)
         question = make_question(self._engine, inbound, visit.caller, arrival.headers, visit.request_id)
         question, keeping = self._keeping(question, fields, behind)
         if not inbound.request.stream:
@@ -56,30 +56,32 @@ class ResponsesRoutes:
 
     async def compact(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """POST /v1/responses/compact; what comes of it is not kept."""
-        fields = open_request(await arrival.body(visit.max_bytes))
-        behind = await self._behind(fields, visit)
-        inbound = parse_compact(fields, arrival.headers, behind.past if behind is not None else None)
+        fields, behind = await self._opened(arrival, visit)
+        inbound = parse_compact(fields, arrival.headers, None if behind is None else behind.past)
         question = make_question(self._engine, inbound, visit.caller, arrival.headers, visit.request_id)
         return await Exchange(self._engine, question, None).run()
 
     async def count(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """POST /v1/responses/input_tokens: an estimate, and no attempt."""
-        fields = open_request(await arrival.body(visit.max_bytes))
-        behind = await self._behind(fields, visit)
-        inbound = parse_fields(fields, arrival.headers, behind.past if behind is not None else None)
+        fields, behind = await self._opened(arrival, visit)
+        inbound = parse_fields(fields, arrival.headers, None if behind is None else behind.past)
         tokens = count_tokens(self._engine, inbound, visit.caller)
         return Rendered(200, {}, _JSON.encode({"object": "response.input_tokens", "input_tokens": tokens}))
 
-    async def _behind(self, fields: dict[str, Raw], visit: Visit) -> Behind | None:
-        """What a request refers to. Raises BadRequest where it is not known, TooLarge where it is too much."""
+    async def _opened(self, arrival: Arrival, visit: Visit) -> tuple[dict[str, Raw], Behind | None]:
+        """A request's fields, and what it refers to.
+
+        Raises BadRequest where that is not known, TooLarge where it is too much.
+        """
+        fields = open_request(await arrival.body(visit.max_bytes))
         previous = previous_of(fields)
         if not previous or not self._is_on:
-            return None
+            return fields, None
         behind = await self._engine.remembered.behind(previous, visit.caller.key)
         if sum(map(len, behind.past.items)) > visit.max_bytes:
             limit = f"MAX_REQUEST_BYTES ({visit.max_bytes} bytes)"
             raise TooLarge(f"The conversation behind {previous[:100]!r} is larger than {limit}.")
-        return behind
+        return fields, behind
 
     @property
     def _is_on(self) -> bool:
@@ -104,10 +106,7 @@ class ResponsesRoutes:
 
     async def show(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """GET /v1/responses/{id}."""
-        kept = await self._engine.remembered.find(arrival.params["id"], visit.caller.key) if self._is_on else None
-        if kept is None:
-            raise _unknown(arrival)
-        return Rendered(200, {}, kept.response)
+        return Rendered(200, {}, (await self._found(arrival, visit)).response)
 
     async def erase(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """DELETE /v1/responses/{id}."""
@@ -118,11 +117,14 @@ class ResponsesRoutes:
 
     async def items(self, arrival: Arrival, visit: Visit) -> Rendered | None:
         """GET /v1/responses/{id}/input_items: what its own request brought; what it refers to is listed there."""
-        ident = arrival.params["id"]
-        kept = await self._engine.remembered.find(ident, visit.caller.key) if self._is_on else None
+        kept = await self._found(arrival, visit)
+        return Rendered(200, {}, list_items(kept.input, arrival.params["id"], arrival.query))
+
+    async def _found(self, arrival: Arrival, visit: Visit) -> KeptResponse:
+        kept = await self._engine.remembered.find(arrival.params["id"], visit.caller.key) if self._is_on else None
         if kept is None:
             raise _unknown(arrival)
-        return Rendered(200, {}, list_items(kept.input, ident, arrival.query))
+        return kept
 
 
 def _kept(inbound: Inbound) -> Inbound:

@@ -77,37 +77,53 @@ def _fitted(inbound: Inbound, facts: TargetFacts, options: Options, recall: Reca
         said = read(inbound)
         own = {"reasoning": {}, **said.extras.get(DIALECT, {})}  # how it is to be thought, the caller says here
         return compose(said._replace(extras={**said.extras, DIALECT: own}), facts, options, recall)
-    if Quirk.NATIVE_RESPONSES not in facts.quirks and _is_rich(inbound.fields):
+    items = _Items(inbound.fields["input"])
+    if Quirk.NATIVE_RESPONSES not in facts.quirks and _is_rich(inbound.fields, items):
         return compose(read(inbound), facts, options, recall)._replace(straight=False)
-    if not _is_paired(inbound.fields["input"]):  # refused everywhere, with each later turn (contract.md, Errors)
+    if not _is_paired(items):  # refused everywhere, with each later turn (contract.md, Errors)
         return compose(read(inbound), facts, options, recall)
-    passing = _Passing(inbound, facts, options, recall)
+    passing = _Passing(inbound, items, facts, options, recall)
     try:
         return passing.run()
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise BadRequest("the request holds values that cannot be sent on") from error
 
 
-def _is_rich(fields: Mapping[str, Raw]) -> bool:
+class _Items:
+    """The input of a request. Its items are read when somebody looks at them, once."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = raw
+        self.listed = memoryview(raw)[0] == _LIST
+        self._heads: list[_Head] | None = None
+
+    @property
+    def heads(self) -> list[_Head]:
+        """What of each item decides where it goes."""
+        if self._heads is None:
+            self._heads = _HEADS.decode(self.raw)
+        return self._heads
+
+
+def _is_rich(fields: Mapping[str, Raw], items: _Items) -> bool:
     """Whether a request needs more than functions, and results that are text."""
     tools = toolset(fields)
     if tools.hosted or any(tool.custom or tool.namespace for tool in tools.declared):
         return True
-    raw = fields["input"]
-    if memoryview(raw)[0] != _LIST:
+    if not items.listed:
         return False
-    if _CUSTOM.search(raw):
+    if _CUSTOM.search(items.raw):
         return True
-    return any(len(head.output) and memoryview(head.output)[0] == _LIST for head in _HEADS.decode(raw))
+    return any(len(head.output) and memoryview(head.output)[0] == _LIST for head in items.heads)
 
 
-def _is_paired(raw: Raw) -> bool:
+def _is_paired(items: _Items) -> bool:
     """Whether each call has a name, an id of its own and one output, and each output stands behind its call."""
-    if memoryview(raw)[0] != _LIST or not _PAIRS.search(raw):
+    if not items.listed or not _PAIRS.search(items.raw):
         return True
     called: set[str] = set()
     answered: set[str] = set()
-    for head in _HEADS.decode(raw):
+    for head in items.heads:
         if head.type in CALLS:
             if head.call_id in called or not head.name:
                 return False
@@ -122,13 +138,17 @@ def _is_paired(raw: Raw) -> bool:
 class _Passing:
     """One request on its way to one target. `edits` are the fields that change; None = left out."""
 
-    def __init__(self, inbound: Inbound, facts: TargetFacts, options: Options, recall: Recall) -> None:
+    def __init__(self, inbound: Inbound, items: _Items, facts: TargetFacts, options: Options, recall: Recall) -> None:
         self.fields = inbound.fields
+        self.items = items
         self.request = inbound.request
         self.facts = facts
         self.options = options
         self.recall = recall
         self.recipe: Recipe = recipe_for(facts)
+        self.store = self._value("store")
+        # Whether the provider may keep the answer: where the caller says so, and the row takes the word.
+        self.stores = self.store is True and taken("store", self.recipe, self.recipe.refuse | options.without)
         self.edits: dict[str, bytes | None] = {}
 
     def run(self) -> Rendered:
@@ -152,7 +172,7 @@ class _Passing:
         self._instruct(draft)
         self._include(draft)
         self._refused(draft, has_tools=has_tools)
-        if self._value("store") is True and not self._stores():
+        if self.store is True and not self.stores:
             draft.warn("dropped", "store", altered=False)
         self._input()
         return Rendered(self._body(cap), tuple(draft.notes), draft.altered, cap)
@@ -203,7 +223,7 @@ class _Passing:
         if ENCRYPTED in words:
             if not taken("reasoning_effort", self.recipe, draft.refused):
                 words.remove(ENCRYPTED)
-        elif self._value("store") is not False and reasons(self.facts):
+        elif self.store is not False and reasons(self.facts):
             words.append(ENCRYPTED)
         if words != (include or []):
             self.edits["include"] = _ENCODE(words) if words else None
@@ -221,20 +241,15 @@ class _Passing:
                 draft.warn("dropped", "tool_choice")
             self.edits["tool_choice"] = None
 
-    def _stores(self) -> bool:
-        """Whether the provider may keep the answer: where the caller says so, and the row takes the word."""
-        return self._value("store") is True and taken("store", self.recipe, self.recipe.refuse | self.options.without)
-
     # -- items -----------------------------------------------------------------------------------------
 
     def _input(self) -> None:
-        raw = self.fields["input"]
-        keeps = self._stores()
-        if memoryview(raw)[0] != _LIST or not (keeps or _SEALED.search(raw)):
+        items, keeps = self.items, self.stores
+        if not items.listed or not (keeps or _SEALED.search(items.raw)):
             return
         out: list[Raw | bytes] = []
         changed = lost = False
-        for head, item in zip(_HEADS.decode(raw), _RAWS.decode(raw), strict=True):
+        for head, item in zip(items.heads, _RAWS.decode(items.raw), strict=True):
             kind = head.type or "message"
             if not is_assistants({"type": kind, "role": head.role}):
                 lost = False
@@ -288,7 +303,7 @@ class _Passing:
                 parts += (b",", _ENCODE(key), b":", edit)
         if cap is not None:
             parts.append(b',"max_output_tokens":%d' % cap)
-        parts.append(b',"store":true}' if self._stores() else b',"store":false}')
+        parts.append(b',"store":true}' if self.stores else b',"store":false}')
         return b"".join(parts)
 
 

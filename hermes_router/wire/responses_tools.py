@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from msgspec import Raw
 
 from hermes_router.core.errors import BadRequest
+from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
 
 __all__ = ["CallShape", "Declared", "FlatNames", "Restore", "Toolset", "flat_name", "flatten", "restorer", "toolset"]
@@ -23,7 +23,6 @@ PLAIN_NAMESPACE: Final = "functions"
 
 _NAME_MAX: Final = 64
 _ODD: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_ANY: Final = msgspec.json.Decoder()
 _CARRIER: Final = re.compile(rb'"(?:additional_tools|tool_search_output)"')
 _LOADED: Final = frozenset({"additional_tools", "tool_search_output"})
 
@@ -110,9 +109,9 @@ def toolset(fields: Mapping[str, Raw]) -> Toolset:
     """The tools of a request's fields: `tools`, and those that come within `input`. Raises BadRequest with the path."""
     listed: list[tuple[str, Any]] = []
     if (raw := fields.get("tools")) is not None:
-        listed.append(("tools", _decode(raw, "tools")))
+        listed.append(("tools", decode(raw, "tools")))
     if (raw := fields.get("input")) is not None and _CARRIER.search(raw):
-        listed += carried(_decode(raw, "input"))
+        listed += carried(decode(raw, "input"))
     return flatten(listed)
 
 
@@ -209,15 +208,6 @@ def _suffixed(key: tuple[str, str], name: str, number: int) -> str:
 
 
 # --- shapes -----------------------------------------------------------------------------------------
-
-
-def _decode(raw: Raw, param: str) -> Any:
-    try:
-        return _ANY.decode(raw)
-    except RecursionError:
-        raise BadRequest(f"{param} is nested too deeply", param=param) from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
 
 
 def _objects(tools: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
