@@ -199,7 +199,7 @@ class Asker:
     ) -> Heard:
         """Any request below the base; `headers` may hold the key, which is kept out of the record.
 
-        `key` is sent instead of the endpoint's own.
+        `key` is sent instead of the endpoint's own, and is no secret.
         """
         secret = {name: value for name, value in headers.items() if name in {"authorization", "x-api-key"}}
         if key is not None:
@@ -207,6 +207,9 @@ class Asker:
                 {"authorization": f"Bearer {key}"} if "authorization" in secret or not secret else {"x-api-key": key}
             )
         open_ones = {name: value for name, value in headers.items() if name not in secret}
+        if key is not None:
+            open_ones |= secret
+            secret = {}
         if text:
             open_ones["content-type"] = "application/json"
         self.last = Sent(method, self._endpoint.base + path, open_ones, text, "".join(secret))

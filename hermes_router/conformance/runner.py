@@ -34,6 +34,7 @@ EXTRAS: Final[tuple[Extra, ...]] = (*WIRE, *KEPT, *LISTS, *VECTORS)
 CONCURRENCY: Final = 2
 
 _NOT_THERE: Final = frozenset({404, 405, 501})
+_REFUSED: Final = frozenset({401, 403})
 _NO_CHAT: Final = ("embed", "rerank", "moderation", "whisper", "tts")  # in the names of models that do not talk
 
 
@@ -97,7 +98,7 @@ async def run(endpoint: Endpoint, wishes: Wishes, told: Told = lambda _done, _al
     listed = await _models(endpoint)
     model = wishes.model or next((name for name in listed if _talks(name)), "")
     report = Report(endpoint.base, model)
-    spoken = [name for name in TONGUES if name in wishes.dialects and await _spoken(endpoint, name, report)]
+    spoken = await _dialects(endpoint, [name for name in TONGUES if name in wishes.dialects], report)
     if not model and set(spoken) - {EMBEDDINGS}:
         raise NoModel("the endpoint lists no model that could be asked")
     embedding = wishes.embedding_model or next((name for name in listed if "embed" in name.lower()), model)
@@ -114,15 +115,42 @@ def _talks(name: str) -> bool:
 
 
 async def _models(endpoint: Endpoint) -> list[str]:
-    """The ids that the endpoint lists; none where it lists nothing."""
-    try:
-        heard = await Asker(endpoint).get("/models", Chat().headers(endpoint.key))
-        if heard.status in {401, 403}:
-            raise KeyRefused(heard.text)
-        body = heard.json if heard.status == 200 else {}
-    except Ended:
-        return []
-    return [words(one.get("id")) for one in objects(body.get("data"))] if isinstance(body, dict) else []
+    """The ids that the endpoint lists, the key shown in the one header or the other; none where it lists nothing."""
+    for tongue in (TONGUES["chat"], TONGUES["messages"]):
+        try:
+            heard = await Asker(endpoint).get("/models", tongue.headers(endpoint.key))
+            if heard.status in _REFUSED:
+                continue
+            body = heard.json if heard.status == 200 else {}
+        except Ended:
+            return []
+        return [words(one.get("id")) for one in objects(body.get("data"))] if isinstance(body, dict) else []
+    return []
+
+
+async def _dialects(endpoint: Endpoint, names: Sequence[str], report: Report) -> list[str]:
+    """Those of the dialects that something answers in. What goes wrong with one says nothing of another.
+
+    Raises Unreachable where nobody answers at all, KeyRefused where the key is refused wherever one was heard.
+    """
+    spoken: list[str] = []
+    silent: list[Unreachable] = []
+    refused: list[KeyRefused] = []
+    for name in names:
+        try:
+            if await _spoken(endpoint, name, report):
+                spoken.append(name)
+        except Unreachable as error:
+            silent.append(error)
+            report.unspoken[name] = f"the connection failed: {error}"
+        except KeyRefused as error:
+            refused.append(error)
+            report.unspoken[name] = f"the key is refused: {error}"
+    if not spoken and refused:
+        raise refused[0]
+    if silent and len(silent) == len(names):
+        raise silent[0]
+    return spoken
 
 
 async def _spoken(endpoint: Endpoint, name: str, report: Report) -> bool:
@@ -133,8 +161,8 @@ async def _spoken(endpoint: Endpoint, name: str, report: Report) -> bool:
     except Ended as error:
         report.unspoken[name] = error.why
         return False
-    if heard.status in {401, 403}:
-        raise KeyRefused(heard.text)
+    if heard.status in _REFUSED:
+        raise KeyRefused(_said(heard))
     if heard.status in _NOT_THERE:
         report.unspoken[name] = f"HTTP {heard.status} on {tongue.path}: {_said(heard)}"
         return False

@@ -1,13 +1,13 @@
 """hermes_router/conformance/runner.py: whole runs against a peer that is right, and against one that is not."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from hermes_router.conformance.answer import Outcome
-from hermes_router.conformance.endpoint import Endpoint, Unreachable
+from hermes_router.conformance.endpoint import Endpoint, Heard, Sent, Unreachable
 from hermes_router.conformance.feature import DIALECTS
 from hermes_router.conformance.features import FEATURES
 from hermes_router.conformance.runner import EXTRAS, KeyRefused, NoModel, Report, Wishes, known, run
@@ -204,6 +204,36 @@ async def test_a_dialect_that_is_not_spoken_costs_one_request() -> None:
         assert [path for _, path, _ in peer.asked] == ["/models", "/messages"]
     assert found.findings == []
     assert "HTTP 404" in found.unspoken["messages"]
+
+
+async def test_one_dialect_that_refuses_or_hangs_up_says_nothing_of_the_others() -> None:
+    """Some gateways know the key in one header only, and lists of models may be open or closed to it."""
+
+    def half(path: str, body: Any, said: Said) -> Said | None:
+        return error("who are you?", 401) if path in {"/messages", "/models"} else None
+
+    found = await report(half, only="turns.user", dialects=("chat", "messages"), model="m")
+    assert outcomes(found, Outcome.PASS) == {("chat", "turns.user"): ""}
+    assert "the key is refused" in found.unspoken["messages"]
+
+
+async def test_the_list_of_models_may_want_the_key_in_the_other_header() -> None:
+    """As a server of Messages alone does."""
+    rows = {"data": [{"id": "talker", "object": "model"}], "object": "list"}
+    asked = []
+
+    class Closed(Endpoint):
+        async def send(self, sent: Sent, secret: Mapping[str, str]) -> Heard:
+            asked.append((sent.url, *secret))
+            return Heard(401, {}, b"{}") if "authorization" in secret else await super().send(sent, secret)
+
+    async with (
+        Peer(lambda path, body, said: Said(rows) if path == "/models" else None) as peer,
+        Closed(peer.url, KEY) as endpoint,
+    ):
+        found = await run(endpoint, Wishes(dialects=("messages",), only="turns.user"))
+    assert found.model == "talker"
+    assert [who for _, who in asked[:2]] == ["authorization", "x-api-key"]
 
 
 async def test_a_model_that_does_as_it_likes_is_no_failure() -> None:
