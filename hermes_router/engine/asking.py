@@ -43,7 +43,7 @@ class Asking:
     def of(self, facts: TargetFacts, options: Options, recall: Recall) -> Asked:
         """The request for this target.
 
-        Raises BadRequest where the caller's own fields cannot be read, Inexpressible where the target cannot be told.
+        Raises Inexpressible where this target cannot be told: others are passed what we cannot read ourselves.
         """
         inbound = self._inbound
         name = self._name(facts)
@@ -52,10 +52,16 @@ class Asking:
         if same:
             rendered = dialect.pass_on(inbound, facts, options, recall)
         else:
-            rendered = dialect.compose(self._read(), facts, options, recall)
+            rendered = dialect.compose(self._readable(), facts, options, recall)
         translated = not (same and rendered.straight)
         wanted = inbound.request.max_output_tokens
         return Asked(name, facts.url_of(name) + dialect.path + rendered.path, rendered, translated, wanted)
+
+    def _readable(self) -> Conversation:
+        try:
+            return self._read()
+        except BadRequest as error:
+            raise Inexpressible(error.message, param=error.param) from None
 
     @property
     def readable(self) -> bool:

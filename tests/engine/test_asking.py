@@ -19,7 +19,7 @@ from hermes_router.wire.openai_chat import parse_request as chat_request
 from hermes_router.wire.outgoing import NO_RECALL, Options
 from hermes_router.wire.seals import wrap
 
-from ..fakes import World, target
+from ..fakes import World, answers, target
 
 CALLER = Caller(RouterKeyId("k"))
 CHAT = {"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}], "top_p": 0.5}
@@ -56,6 +56,22 @@ def test_what_a_target_cannot_be_told_is_no_fault_of_the_callers() -> None:
     """Two choices at once are Chat's alone: another target may know them."""
     with pytest.raises(Inexpressible):
         Asking(inbound(n=2)).of(speaks("b/m", "anthropic_messages"), Options(stream=False), NO_RECALL)
+
+
+async def test_what_we_cannot_read_is_passed_to_who_may() -> None:
+    """A tool of a shape that is no function's: a target of the caller's own dialect gets it as it is."""
+    body = {"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}], "tools": [{"function": "f"}]}
+    world = World(speaks("a/m", "anthropic_messages"), "b/m")
+    world.transport.on("b", answers("done"))
+    parsed = chat_request(json.dumps(body).encode(), {})
+    rendered = await Exchange(world.engine, make_question(world.engine, parsed, CALLER, {}, "req_1"), None).run()
+    assert rendered is not None
+    assert (rendered.status, rendered.headers["x-hermes-target"]) == (200, "b/m")
+    world = World(speaks("a/m", "anthropic_messages"))
+    rendered = await Exchange(world.engine, make_question(world.engine, parsed, CALLER, {}, "req_1"), None).run()
+    assert rendered is not None
+    assert (rendered.status, json.loads(rendered.body)["error"]["param"]) == (400, "tools[0].function")
+    assert world.transport.flights == []
 
 
 async def ask(world: World, body: dict[str, Any]) -> Any:
