@@ -9,7 +9,7 @@ FAULTS ?=
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type fmt bench show sim chaos docs proof conformance clean
+.PHONY: help setup run test lint type fmt bench show sim chaos docs wheel proof conformance clean
 
 help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
@@ -19,7 +19,7 @@ help:
 	@echo "make sim    a simulated week beside two other policies: how many 429s are drawn"
 	@echo "make chaos  10,000 faults against streams: how many answers are finished, and true (FAULTS=1000 SEED=7)"
 	@echo "make conformance  every feature asked of a real llama.cpp server, and of the router in front of it"
-	@echo "make fmt docs proof setup clean: see CONTRIBUTING.md"
+	@echo "make fmt docs wheel proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
 $(READY): pyproject.toml
@@ -100,8 +100,11 @@ chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS),--cost) $(if $(SEED),--seed $(SEED))
 
 docs: $(READY)
-	@if [ -f docs/generate.py ]; then $(BIN)/python docs/generate.py; \
-	else echo "nothing is generated yet: man page and completions come with hr"; fi
+	@$(BIN)/python docs/generate.py
+
+# Into dist/: what `pipx install`, `uv tool install` and `pip install` take. `python -m tests.packaging.show` tries each.
+wheel: $(READY)
+	@$(BIN)/python -m hatchling build -d dist && ls dist
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results

@@ -6,9 +6,10 @@ own: every word about a provider is the row's, every word about a setting the va
 test's.
 """
 
+import functools
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hermes_router.core.catalog import Capability, Known, ModelSpec, PriceClass, ProviderSpec
@@ -228,11 +229,24 @@ def translation_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def commands_table() -> str:
+    """`hermes_router/data/commands.tsv`, by which a shell's TAB finds commands, options and settings."""
+    return str(importlib.import_module("docs.commands").table())
+
+
+def man_pages() -> dict[str, Callable[[], str]]:
+    """The pages of `man/`, each from its prose in `docs/man/`."""
+    manual = importlib.import_module("docs.manual")
+    return {f"man/{name}": functools.partial(manual.page, name) for name in manual.PAGES}
+
+
 PAGES = {
-    "providers.md": providers_page,
-    "settings.md": settings_page,
-    "failures.md": failures_page,
-    "translation.md": translation_page,
+    "docs/providers.md": providers_page,
+    "docs/settings.md": settings_page,
+    "docs/failures.md": failures_page,
+    "docs/translation.md": translation_page,
+    "hermes_router/data/commands.tsv": commands_table,
+    **man_pages(),
 }
 
 
@@ -240,14 +254,14 @@ def main(arguments: list[str]) -> int:
     """Write the pages, or with `--check` compare them; the exit code."""
     stale = []
     for name, render in PAGES.items():
-        path, text = DOCS / name, render()
+        path, text = DOCS.parent / name, render()
         if "--check" in arguments:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 stale.append(name)
         else:
             path.write_text(text, encoding="utf-8")
     for name in stale:
-        sys.stderr.write(f"docs/{name} is out of date: run make docs\n")
+        sys.stderr.write(f"{name} is out of date: run make docs\n")
     return 1 if stale else 0
 
 

@@ -71,7 +71,10 @@ REVEALS = (
 )
 # Where everything may be caught: a task's supervisor, the two borders at which a bug becomes a 500 (the public API's and
 # the control socket's, because whoever asked must get an answer in the one envelope), and the thread of the keyring, because its backends raise whatever D-Bus, GLib or ctypes come up with (facts/os.md 1.2).
-CATCHES_ALL = ("engine/tasks.py", "server/boundary.py", "control/api.py", "store/keyring_store.py")
+# And the answer to a press of TAB, because a shell in mid-line has no place for an error.
+CATCHES_ALL = (
+    "engine/tasks.py", "server/boundary.py", "control/api.py", "store/keyring_store.py", "cli/completing.py",
+)  # fmt: skip
 
 # Modules of the standard library that our oldest Python does not have yet; imported under a version check.
 NEWER = {"compression"}

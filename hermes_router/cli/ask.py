@@ -17,7 +17,9 @@ _ANSWER_S = 3600.0  # its deadline is the daemon's
 
 @click.command()
 @click.argument("question", nargs=-1)
-@click.option("--model", default="hermes-router", show_default=True, help="Model name, as a caller would give it.")
+@click.option(
+    "--model", default="hermes-router", show_default=True, metavar="M", help="Model name, as a caller would give it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ask(question: tuple[str, ...], model: str, as_json: bool) -> None:
     """Ask QUESTION (or standard input) and print the answer; who gave it goes to standard error."""

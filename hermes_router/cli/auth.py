@@ -11,6 +11,7 @@ import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.accounts import account_lines, without_accounts
+from hermes_router.cli.auth_import import import_
 from hermes_router.cli.link import Link, connect
 from hermes_router.cli.login import import_codex, login, refresh
 from hermes_router.cli.provider_names import EXPOSED, find_provider, is_key
@@ -31,7 +32,7 @@ def auth() -> None:
     """Keys and accounts of providers: add, login, list, test, remove, move."""
 
 
-for _command in (import_codex, login, refresh):
+for _command in (import_, import_codex, login, refresh):
     auth.add_command(_command)
 
 
@@ -83,7 +84,7 @@ def add(
     if not row.variables:
         raise Trouble(f"{row.title} takes a login, not a key", f"run `hr auth login {row.name}`", code=USAGE)
     if argv is None:
-        lines = _ask(row) if sys.stdin.isatty() else _piped()
+        lines = ask_keys(row) if sys.stdin.isatty() else _piped()
         if not any(line.strip() for line in lines):
             raise Trouble(
                 "no key was given; nothing was changed",
@@ -117,7 +118,7 @@ def _check_words(rest: tuple[str, ...], account: str | None, argv: list[str] | N
         raise click.UsageError("--command takes the rest of the line: --command PROGRAM ARGUMENT...")
 
 
-def _ask(row: t.ProviderRow) -> list[str]:
+def ask_keys(row: t.ProviderRow) -> list[str]:
     """Keys typed one by one, none of them shown; an empty line ends it."""
     room = render.width() or 100
     said = [render.paint(words.clean(row.title), "bold")]

@@ -31,8 +31,12 @@ _LEAST_S, _MOST_S = 1.0, 3600.0
     default="",
     help="The endpoint's key; `-` reads it from standard input. It is never shown.",
 )
-@click.option("--model", default="", help="The model to ask; the first that talks and is listed, if not given.")
-@click.option("--embedding-model", default="", help="The model for embeddings; one named so, if not given.")
+@click.option(
+    "--model", default="", metavar="M", help="The model to ask; the first that talks and is listed, if not given."
+)
+@click.option(
+    "--embedding-model", default="", metavar="M", help="The model for embeddings; one named so, if not given."
+)
 @click.option(
     "--dialect",
     "dialects",
@@ -44,7 +48,7 @@ _LEAST_S, _MOST_S = 1.0, 3600.0
     "--only", default="", metavar="PATTERN", help="Only checks with this in their id, such as tools or answers.*"
 )
 @click.option(
-    "--timeout", type=click.FloatRange(_LEAST_S, _MOST_S), default=60.0, show_default=True,
+    "--timeout", type=click.FloatRange(_LEAST_S, _MOST_S), default=60.0, show_default=True, metavar="S",
     help="Seconds that one answer may take.",
 )  # fmt: skip
 @click.option("--all", "every", is_flag=True, help="Show every check, and why one was skipped.")

@@ -24,6 +24,7 @@ _QUESTION = "In about forty words: what does a lighthouse keeper do on a night w
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="N",
     default=DEFAULT_PORT,
     show_default=True,
     help="Where the router listens; 0 = any free port.",

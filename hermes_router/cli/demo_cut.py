@@ -42,7 +42,11 @@ _SCENES: Final = (Scene("chat", calls=False), Scene("responses", calls=True), Sc
     help="Only callers of this dialect: a text, and a tool call.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Where the router listens; any free port if not given."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Where the router listens; any free port if not given.",
 )
 def cut(dialect: Dialect | None, port: int) -> None:
     """Show an answer whose provider dies in mid-sentence, and in mid-call: it comes whole all the same."""

@@ -21,7 +21,7 @@ from hermes_router.cli.trouble import FAILED, REFUSED, USAGE, Trouble, warn
 from hermes_router.control import types as t
 from hermes_router.control.client import quote
 
-__all__ = ["import_codex", "login", "refresh"]
+__all__ = ["import_codex", "login", "official_file", "refresh"]
 
 _WAIT_S: Final = 120.0  # the authorisation server is asked meanwhile, which may take its time
 _LOOK_S: Final = 1.0
@@ -41,7 +41,7 @@ def import_codex(*, account: str | None, read_only: bool, as_json: bool) -> None
     The login is shared from then on: what one of the two renews, the other gets.
     """
     link = connect(needs_daemon=False)
-    asked = t.ImportLogin(provider="codex", path=str(_login_file()), account=account, read_only=read_only)
+    asked = t.ImportLogin(provider="codex", path=str(official_file()), account=account, read_only=read_only)
     found = link.call("POST", "/v1/accounts/import", asked, t.Imported, wait_s=_WAIT_S)
     if as_json:
         render.say_json(found)
@@ -61,7 +61,7 @@ def import_codex(*, account: str | None, read_only: bool, as_json: bool) -> None
     _say_end(link, row, found.notes)
 
 
-def _login_file() -> Path:
+def official_file() -> Path:
     """Where the official CLI keeps its login; the daemon, which may run elsewhere, is told the whole path."""
     home = os.environ.get("CODEX_HOME", "")
     return ((Path(home).expanduser() if home else Path.home() / ".codex") / "auth.json").absolute()

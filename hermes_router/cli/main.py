@@ -20,6 +20,7 @@ SECTIONS = (
     (
         "The daemon",
         (
+            ("setup", "hermes_router.cli.setup", "Set it up: find keys, test them, start, ask."),
             ("start", "hermes_router.cli.life", "Start the router in the background."),
             ("stop", "hermes_router.cli.life", "Stop it, once its answers have ended."),
             ("restart", "hermes_router.cli.life", "Restart it without losing a request."),
@@ -61,6 +62,8 @@ SECTIONS = (
         (
             ("conformance", "hermes_router.cli.conformance", "Check any endpoint against the dialects."),
             ("demo", "hermes_router.cli.demo", "Show the router at work on fake providers."),
+            ("completions", "hermes_router.cli.completions", "Completion for bash, zsh and fish: install, show."),
+            ("man", "hermes_router.cli.man", "Show the manual."),
             ("version", "hermes_router.cli.version", "Print the version."),
         ),
     ),

@@ -25,7 +25,12 @@ _BAR = 12
     "--by", type=click.Choice(list(_TITLES)), default="provider", show_default=True, help="What a line stands for."
 )
 @click.option(
-    "--days", type=click.IntRange(1, 3660), default=7, show_default=True, help="How many days, today included."
+    "--days",
+    type=click.IntRange(1, 3660),
+    default=7,
+    show_default=True,
+    metavar="N",
+    help="How many days, today included.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def usage(by: str, days: int, as_json: bool) -> None:

@@ -6,6 +6,7 @@ Owns the Protocol only. Every method may raise `ControlError`, which the API ren
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 
 __all__ = ["Backend"]
@@ -59,3 +60,9 @@ class Backend(Protocol):
     async def remove_key(self, which: str) -> t.Done: ...  # noqa: D102
     async def embed_bindings(self) -> t.EmbedBindings: ...  # noqa: D102
     async def unbind(self, key_id: str, profile: str | None) -> t.Done: ...  # noqa: D102
+
+    # setting up
+    async def catalog(self) -> of_setup.Catalog: ...  # noqa: D102
+    async def keep_credentials(self, asked: of_setup.KeepCredentials) -> t.Added: ...  # noqa: D102
+    async def adopt_key(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey: ...  # noqa: D102
+    async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins: ...  # noqa: D102

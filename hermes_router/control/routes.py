@@ -7,6 +7,7 @@ that is the border's part (`api.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.backend import Backend
 from hermes_router.control.peer import Permission
@@ -96,6 +97,7 @@ def _models(backend: Backend, asked: Asked) -> Awaitable[t.Models]:
 
 # Sorted by path, then method; a test holds it so.
 ROUTES: Final = without_duplicates(
+    Route("POST", "/v1/accounts/adopt", "write", lambda b, asked: b.adopt_logins(asked.body), of_setup.AdoptLogins),
     Route("POST", "/v1/accounts/import", "write", lambda b, asked: b.import_login(asked.body), t.ImportLogin),
     Route("POST", "/v1/accounts/login", "write", lambda b, asked: b.begin_login(asked.body), t.BeginLogin),
     Route("DELETE", "/v1/accounts/login/{id}", "write", lambda b, asked: b.end_login(asked.names["id"])),
@@ -109,10 +111,12 @@ ROUTES: Final = without_duplicates(
     ),
     Route("POST", "/v1/accounts/refresh", "write", lambda b, a: b.refresh_accounts(a.body), t.RefreshAccounts),
     Route("POST", "/v1/ask", "write", lambda b, asked: b.ask(asked.body), t.Ask),
+    Route("GET", "/v1/catalog", "read", lambda b, _: b.catalog()),
     Route("GET", "/v1/config", "read", lambda b, _: b.config()),
     Route("PATCH", "/v1/config", "write", lambda b, asked: b.change_config(asked.body), t.ChangeConfig),
     Route("GET", "/v1/credentials", "read", lambda b, _: b.credentials()),
     Route("POST", "/v1/credentials", "write", lambda b, asked: b.add_credentials(asked.body), t.AddCredentials),
+    Route("POST", "/v1/credentials/keep", "write", lambda b, a: b.keep_credentials(a.body), of_setup.KeepCredentials),
     Route("POST", "/v1/credentials/migrate", "write", lambda b, asked: b.migrate(asked.body), t.Migrate),
     Route("POST", "/v1/credentials/test", "write", lambda b, a: b.test_credentials(a.body), t.TestCredentials),
     Route(
@@ -129,6 +133,7 @@ ROUTES: Final = without_duplicates(
     Route("GET", "/v1/events", "read", lambda b, asked: b.events(asked.last_id)),
     Route("GET", "/v1/keys", "read", lambda b, _: b.keys()),
     Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),
+    Route("POST", "/v1/keys/adopt", "write", lambda b, asked: b.adopt_key(asked.body), of_setup.AdoptKey),
     Route("DELETE", "/v1/keys/{which}", "write", lambda b, asked: b.remove_key(asked.names["which"])),
     Route("GET", "/v1/models", "read", _models),
     Route("POST", "/v1/models", "write", lambda b, asked: b.set_models(asked.body), t.SetModels),

@@ -263,6 +263,7 @@ class ProviderSpec:
         routes: other ways to it, by the name that a credential gives.
         worse: dialects of `endpoints` that serve worse than another: `always`, or for `tools` with a model that
             reasons (OpenAI's Chat: providers.md 3.14).
+        usual: base URLs where its servers usually listen, by the program's name: where `hr setup` looks for one.
     """
 
     name: ProviderName
@@ -312,6 +313,7 @@ class ProviderSpec:
     routes: Mapping[str, Route] = field(default_factory=dict)
     charges_cap: bool = False
     worse: Mapping[DialectName, Worse] = field(default_factory=dict)
+    usual: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""

@@ -208,6 +208,15 @@ def _worse(table: _Table) -> dict[DialectName, Worse]:
     return cast("dict[DialectName, Worse]", pairs)
 
 
+def _usual(table: _Table) -> dict[str, str]:
+    pairs = table.take("usual", read.pairs, "a table of programs and base URLs", cast("dict[str, str]", {}))
+    for program, url in pairs.items():
+        fault = read.base_url_fault(url)
+        if fault is not None:
+            table.fault(f"usual.{program}", fault)
+    return {program: url.rstrip("/") for program, url in pairs.items()}
+
+
 def _routes(table: _Table) -> dict[str, Route]:
     raw = table.raw("routes")
     if raw is None:
@@ -274,6 +283,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         source=table.take("source", read.text, "text", ""),
         charges_cap=table.take("charges_cap", read.yes_no, "true or false", default=False),
         worse=_worse(table),
+        usual=_usual(table),
         aggregate=table.take("aggregate", read.yes_no, "true or false", default=False),
         whole_calls=table.take("whole_calls", read.yes_no, "true or false", default=False),
         free_only=table.take("free_only", read.text, "text", cast("str | None", None)) or None,

@@ -18,6 +18,7 @@ from hermes_router.core.observations import ScopeKind, Unit, Window
 from hermes_router.core.row_values import base_url_fault
 
 __all__ = [
+    "Word",
     "base_url",
     "boolean",
     "dollars",
@@ -116,16 +117,23 @@ def dollars(text: str) -> int:
     return int(value)
 
 
-def word(choices: dict[str, str]) -> Callable[[str], str]:
+class Word:
     """A reader of one of some words, any case; `choices` maps what may be written to what it means."""
 
-    def read(text: str) -> str:
-        value = choices.get(text.strip().lower())
+    def __init__(self, choices: dict[str, str]) -> None:
+        self.choices = choices
+
+    def __call__(self, text: str) -> str:
+        """What is meant. Raises ValueError."""
+        value = self.choices.get(text.strip().lower())
         if value is None:
-            raise ValueError("must be one of " + ", ".join(choices))
+            raise ValueError("must be one of " + ", ".join(self.choices))
         return value
 
-    return read
+
+def word(choices: dict[str, str]) -> Word:
+    """A reader of one of some words."""
+    return Word(choices)
 
 
 def host(text: str) -> str:

@@ -91,6 +91,10 @@ class AccountDesk:
         """Whether this provider takes accounts and no keys. Raises ControlError (2) for an unknown one."""
         return find_provider(self._generations.loaded.catalog, provider).auth == "oauth"
 
+    def held(self) -> tuple[CodexAccount, ...]:
+        """All accounts, in the order in which they came."""
+        return self._accounts.accounts()
+
     def spec(self, provider: str) -> ProviderSpec:
         """The row. Raises ControlError (2) where it takes keys, or there is none."""
         spec = find_provider(self._generations.loaded.catalog, provider)
@@ -154,7 +158,11 @@ class AccountDesk:
         """Take the official CLI's login in. Raises ControlError (3) where it is of no use; nothing is changed then."""
         spec = self.spec(asked.provider)
         label = label_of(asked.account) or ""
-        theirs = await self._read(Path(asked.path), label, read_only=asked.read_only)
+        return await self.receive(await self._read(Path(asked.path), label, read_only=asked.read_only), spec)
+
+    async def receive(self, theirs: CodexAccount, spec: ProviderSpec) -> t.Imported:
+        """Take in a login that was made elsewhere. Raises ControlError: of no use (3), it cannot be kept (1)."""
+        label = theirs.label
         ours = next((one for one in self._accounts.accounts() if one.id == theirs.id), None)
         notes = self.terms(spec)
         outcome, taken, said = _taken(theirs, ours, label)
@@ -214,7 +222,7 @@ class AccountDesk:
             if is_new:
                 await self._accounts.drop(account.id)
             raise ControlError(
-                f"the login in {account.origin} has expired, and cannot be renewed ({error.code})",
+                f"the login in {account.origin or 'that file'} has expired, and cannot be renewed ({error.code})",
                 code="expired",
                 next_step="run `codex login`, then import again, or log in with `hr auth login codex`",
                 exit_code=_REFUSED,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
 from hermes_router.daemon.account_desk import AccountDesk
@@ -22,6 +23,7 @@ from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
+from hermes_router.daemon.setup_desk import SetupDesk
 
 if TYPE_CHECKING:
     from hermes_router.daemon.login_desk import LoginDesk
@@ -62,6 +64,7 @@ class DaemonBackend:
     quota_desk: QuotaDesk
     questions: AskDesk
     probing: Probing
+    setup_desk: SetupDesk
 
     # -- the daemon itself
 
@@ -186,3 +189,17 @@ class DaemonBackend:
 
     async def unbind(self, key_id: str, profile: str | None) -> t.Done:  # noqa: D102
         return await self.embed_desk.unbind(key_id, profile)
+
+    # -- setting up
+
+    async def catalog(self) -> of_setup.Catalog:  # noqa: D102
+        return self.setup_desk.catalog(self.reports.providers())
+
+    async def keep_credentials(self, asked: of_setup.KeepCredentials) -> t.Added:  # noqa: D102
+        return await self.credential_desk.add(asked, keep=True)
+
+    async def adopt_key(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey:  # noqa: D102
+        return await self.key_desk.adopt(asked)
+
+    async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins:  # noqa: D102
+        return await self.setup_desk.logins(asked)

@@ -13,6 +13,7 @@ from hermes_router.core.catalog import ProviderSpec
 from hermes_router.core.errors import ControlError, VaultError
 from hermes_router.core.ids import AccountId, Credential, CredentialId, Secret
 from hermes_router.core.setting_values import key_fault
+from hermes_router.core.settings_parse import SHARED_LAYER
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck, foreign_prefix
@@ -66,8 +67,11 @@ class CredentialDesk:
 
     # -- adding ----------------------------------------------------------------------------------------
 
-    async def add(self, asked: t.AddCredentials) -> t.Added:
-        """Add keys. Raises ControlError for an unknown provider (2), and where nothing could be stored (1)."""
+    async def add(self, asked: t.AddCredentials, *, keep: bool = False) -> t.Added:
+        """Add keys. Raises ControlError for an unknown provider (2), and where nothing could be stored (1).
+
+        `keep`: also what is in use from the daemon's environment, which its next start may lack.
+        """
         spec = find_provider(self._generations.loaded.catalog, asked.provider)
         if spec.auth == "oauth":
             step = f"`hr auth login {spec.name}`, or `hr auth import-codex` for the official CLI's login"
@@ -87,7 +91,10 @@ class CredentialDesk:
                 if verdict == "rejected" and not asked.force:
                     outcome, why = "refused", f"{spec.title} rejects this key ({said}); it was not stored"
                 else:
-                    outcome, why = await self._rest(spec, line, before.get(line.id), account)
+                    elsewhere = before.get(line.id)
+                    if keep and elsewhere is not None and elsewhere.source == SHARED_LAYER:
+                        elsewhere = None
+                    outcome, why = await self._rest(spec, line, elsewhere, account)
                     why = why or said
                 rows.append(
                     t.AddedRow(

@@ -24,6 +24,7 @@ from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
+from hermes_router.daemon.setup_desk import SetupDesk
 from hermes_router.daemon.wiring import Daemon, check_binding
 from hermes_router.engine.admission import keys_in_force
 from hermes_router.store.router_keys import RouterKeyStore
@@ -144,6 +145,7 @@ def furnish(
         quota_desk=QuotaDesk(engine, generations),
         questions=AskDesk(engine),
         probing=prober,
+        setup_desk=SetupDesk(generations, accounts, now=engine.clock.now),
     )
 
 

@@ -7,6 +7,7 @@ to its making.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
 from hermes_router.core.ids import Secret
@@ -65,6 +66,23 @@ class KeyDesk:
         if self._generations.loaded.settings.default_key:
             said.append("The default key goes on working on this machine; set PROXY_API_KEYS to end that.")
         return t.AddedKey(row=self._row(made), key=text, said=said)
+
+    async def adopt(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey:
+        """Take in one that callers have already. Raises ControlError (2) for a name, scope or limit that cannot be."""
+        catalog = self._generations.loaded.catalog
+        providers = None if asked.providers is None else [find_provider(catalog, one).name for one in asked.providers]
+        async with self._generations.lock:
+            key, is_new = await asyncio.to_thread(
+                self._store.adopt,
+                asked.name,
+                asked.digest,
+                asked.tail,
+                providers=providers,
+                rpm=asked.rpm,
+                budget_microusd=asked.budget_microusd,
+            )
+            self._generations.put(self._generations.loaded)
+        return of_setup.AdoptedKey(row=self._row(key), outcome="stored" if is_new else "known")
 
     async def remove(self, which: str) -> t.Done:
         """Take one back. Raises ControlError: unknown or several (2), not ours to take (3)."""

@@ -28,10 +28,10 @@ from hermes_router.core.ids import Secret
 from hermes_router.store.file_lock import FileLock, Unobtainable, take
 from hermes_router.store.files import file_stamp, write_private
 
-__all__ = ["CliHome", "Login", "read_login", "write_back"]
+__all__ = ["MOST_BYTES", "CliHome", "Login", "instant", "login_bytes", "read_login", "write_back"]
 
 _OURS: Final = "log in with `hr auth login codex`: that login is the router's own"
-_MOST_BYTES: Final = 1024 * 1024
+MOST_BYTES: Final = 1024 * 1024
 _UNUSABLE: Final = {
     "apikey": ("it is an API-key login, which spends no plan", "add the key itself: `hr auth add openai`"),
     "agentidentity": ("it is an agent's identity, a signed assertion that only that CLI can make", _OURS),
@@ -143,7 +143,7 @@ def write_back(path: Path, spent: str, account: CodexAccount) -> bool:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        data = _bytes(path)
+        data = login_bytes(path)
     except FileNotFoundError:
         raise VaultError(
             f"{path} does not exist: the Codex CLI is not logged in, or keeps its login in the system's keyring",
@@ -155,7 +155,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise VaultError(
             f"{path} cannot be read: {_why(error)}", next_step="run this as the user it belongs to"
         ) from None
-    if len(data) > _MOST_BYTES:
+    if len(data) > MOST_BYTES:
         raise VaultError(f"{path} is larger than any login", next_step=_OURS)
     try:
         found = json.loads(data)
@@ -166,7 +166,8 @@ def _document(path: Path) -> dict[str, Any]:
     return found
 
 
-def _bytes(path: Path) -> bytes:
+def login_bytes(path: Path) -> bytes:
+    """The file's content, at most `MOST_BYTES` and one. Raises OSError, also for what is no regular file."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe in its place must not hold us up
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(handle)
@@ -174,7 +175,7 @@ def _bytes(path: Path) -> bytes:
             raise IsADirectoryError
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        return file.read(_MOST_BYTES + 1)
+        return file.read(MOST_BYTES + 1)
 
 
 def _login(path: Path, found: Mapping[str, Any]) -> Login:
@@ -198,7 +199,7 @@ def _login(path: Path, found: Mapping[str, Any]) -> Login:
     account_id = _text(held.get("account_id")) or person.account_id or claims.account_id
     if not account_id:
         raise VaultError(f"{path} names no account", next_step=f"run `codex login` anew, or {_OURS}")
-    return Login(path, tokens, account_id, _instant(found.get("last_refresh")))
+    return Login(path, tokens, account_id, instant(found.get("last_refresh")))
 
 
 def _mode(found: Mapping[str, Any]) -> str:
@@ -217,7 +218,8 @@ def _mode(found: Mapping[str, Any]) -> str:
     return "chatgpt"
 
 
-def _instant(value: object) -> float:
+def instant(value: object) -> float:
+    """RFC 3339 text as epoch seconds, 0.0 where it is none."""
     if not isinstance(value, str):
         return 0.0
     text = value.strip()

@@ -6,6 +6,7 @@ file that cannot be read makes keys unknown, never the router open.
 
 import difflib
 import json
+import re
 import secrets
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ PREFIX: Final = "sk-hr-"
 _TOKEN_BYTES: Final = 30  # 240 bits, 40 characters of the URL's alphabet
 _VERSION: Final = 1
 _MOST_NAME: Final = 64
+_MOST_TAIL: Final = 8
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # `rpm` is kept as one instant a request, so it has a bound; nobody's caller comes near it.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rpm": (1, 100_000),
@@ -120,6 +123,45 @@ class RouterKeyStore:
         )
         self._write(file, (*file.keys, made))
         return made, text
+
+    def adopt(
+        self,
+        name: str,
+        digest: str,
+        tail: str,
+        *,
+        providers: Collection[str] | None = None,
+        rpm: int | None = None,
+        budget_microusd: int | None = None,
+    ) -> tuple[RouterKey, bool]:
+        """Keep a key that was made elsewhere, by its digest; whether it is new. A known one stays as it is.
+
+        Where the name is taken, a number is put behind it. Raises ControlError as `add` does.
+        """
+        file = self._read()
+        known = next((key for key in file.keys if key.digest == digest), None)
+        if known is not None:
+            return known, False
+        name = _free_name(name.strip(), {key.name for key in file.keys})
+        limits: dict[str, Any] = {"rpm": rpm, "budget_microusd": budget_microusd}
+        fault = _name_fault(name) or _providers_fault(providers) or _limits_fault(limits)
+        if _DIGEST.fullmatch(digest) is None or len(tail) > _MOST_TAIL or not tail.isprintable():
+            fault = "a router key is taken over by its SHA-256 in hexadecimal digits, and a few characters of its end"
+        if fault is not None:
+            raise ControlError(fault, code="usage", next_step="see 'hr key add --help'", exit_code=2)
+        scope = None if providers is None else frozenset(providers)
+        made = RouterKey(
+            RouterKeyId(digest[:12]),
+            name,
+            digest,
+            tail,
+            providers=scope,
+            rpm=rpm,
+            created_at=self._now(),
+            budget_microusd=budget_microusd,
+        )
+        self._write(file, (*file.keys, made))
+        return made, True
 
     def remove(self, which: str) -> RouterKey:
         """Forget a key by its id, its name, or its last four characters.
@@ -221,6 +263,14 @@ class RouterKeyStore:
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name[: _MOST_NAME - 6]} {number}"
+    return found
 
 
 def _name_fault(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,19 @@ def test_a_group_alone_shows_its_help() -> None:
     done = CliRunner().invoke(main, ["auth"], prog_name="hr")
     assert "Usage: hr auth" in done.output
     assert "migrate" in done.output
+
+
+@pytest.mark.parametrize("name", ["", *sorted(COMMANDS)])
+def test_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    """Nothing runs over the edge, and no type of click's stands where a value's name belongs."""
+    command = main.get_command(click.Context(main), name) if name else main
+    assert command is not None
+    for path, _ in [((), main)] if not name else _all(command, (name,)):
+        shown = (
+            CliRunner().invoke(main, [*path, "--help"], prog_name="hr", terminal_width=80, max_content_width=80).output
+        )
+        assert max(map(len, shown.splitlines())) <= 80, path
+        assert not re.search(r"\b(INTEGER|FLOAT)( RANGE)?\b", shown), path
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

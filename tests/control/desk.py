@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.api import make_control_app
 from hermes_router.control.events import EventRing
@@ -194,6 +195,22 @@ class Desk:
     async def unbind(self, key_id: str, profile: str | None) -> t.Done:
         await self._note("unbind", key_id, profile)
         return t.Done()
+
+    async def catalog(self) -> of_setup.Catalog:
+        await self._note("catalog")
+        return of_setup.Catalog(rows=[])
+
+    async def keep_credentials(self, asked: of_setup.KeepCredentials) -> t.Added:
+        await self._note("keep_credentials", asked)
+        return t.Added(provider=asked.provider, rows=[])
+
+    async def adopt_key(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey:
+        await self._note("adopt_key", asked)
+        return of_setup.AdoptedKey(row=t.KeyRow(id="k1", name=asked.name, tail="abcd", source="s"), outcome="stored")
+
+    async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins:
+        await self._note("adopt_logins", asked)
+        return of_setup.AdoptedLogins()
 
 
 def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.client import Client
 from hermes_router.control.routes import ROUTES
@@ -36,7 +37,14 @@ READERS = 1777
 CANARY = "sk-canary-0123456789"
 
 # Method, path, JSON body, the call that the backend gets, and the answer's type.
+KEEP = of_setup.KeepCredentials(provider="groq", lines=["k"])
+ADOPT_KEY = of_setup.AdoptKey(name="n", digest="0" * 64, tail="abcd", rpm=3)
+ADOPT_LOGINS = of_setup.AdoptLogins(path="/x", cli_path="/y")
 CALLS: list[tuple[str, str, t.Type | None, tuple[Any, ...], Any]] = [
+    ("POST", "/v1/accounts/adopt", ADOPT_LOGINS, ("adopt_logins", ADOPT_LOGINS), of_setup.AdoptedLogins),
+    ("GET", "/v1/catalog", None, ("catalog",), of_setup.Catalog),
+    ("POST", "/v1/credentials/keep", KEEP, ("keep_credentials", KEEP), t.Added),
+    ("POST", "/v1/keys/adopt", ADOPT_KEY, ("adopt_key", ADOPT_KEY), of_setup.AdoptedKey),
     ("POST", "/v1/accounts/import", t.ImportLogin(provider="codex", path="/x"),
      ("import_login", t.ImportLogin(provider="codex", path="/x")), t.Imported),
     ("POST", "/v1/accounts/login", t.BeginLogin(provider="codex", way="device"),

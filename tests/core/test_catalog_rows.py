@@ -206,3 +206,14 @@ def test_other_ways_to_a_provider() -> None:
         rows, errors = _parse(f"{GOOD}\n{wrong}")
         assert "acme" not in rows
         assert "routes" in str(errors[0])
+
+
+def test_where_its_servers_usually_listen() -> None:
+    """Programs and their addresses, without a closing slash; what is no base URL leaves the row out."""
+    rows, errors = _parse(_with('usual = { Toy = "http://localhost:1234/v1/" }'))
+    assert errors == []
+    assert rows["acme"].usual == {"Toy": "http://localhost:1234/v1"}
+    for wrong in ('"http://localhost:1"', '{ Toy = "localhost:1" }', "{ Toy = 1 }"):
+        rows, errors = _parse(_with(f"usual = {wrong}"))
+        assert "acme" not in rows
+        assert "usual" in str(errors[0])

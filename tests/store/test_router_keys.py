@@ -287,3 +287,39 @@ def test_what_another_hand_changed_is_not_lost(path: Path, kept: Any) -> None:
     second.add("second")
     assert names(path) == ["agent", "first", "second"]
     assert second.remove("first").name == "first"
+
+
+# --- taking over ----------------------------------------------------------------------------------------------
+
+
+def test_a_key_of_another_router_is_kept_by_its_digest(path: Path) -> None:
+    """Its callers are let in with their limits, after a restart too; the same one is never kept twice."""
+    keys = store(path)
+    made, is_new = keys.adopt("team", digest_of("sk-theirs-0001"), "0001", providers=["groq"], rpm=5, budget_microusd=0)
+    assert is_new
+    caller = Admission(Settings(), store(path).keys).admit({"x-api-key": "sk-theirs-0001"})
+    assert (caller.key, caller.rpm, caller.providers, caller.budget_microusd) == (made.id, 5, frozenset({"groq"}), 0)
+    assert keys.adopt("other", made.digest, "0001", rpm=9) == (made, False)
+    assert store(path).keys == (made,)
+
+
+def test_a_taken_name_gets_a_number(path: Path) -> None:
+    """Two keys of one name elsewhere are two here; the name keeps its bounds."""
+    keys = store(path)
+    long = "n" * 64
+    for number, name in enumerate(("team", "team", " team ", long, long)):
+        keys.adopt(name, digest_of(str(number)), "")
+    assert names(path) == ["team", "team 2", "team 3", long, f"{'n' * 58} 2"]
+
+
+@pytest.mark.parametrize(
+    ("digest", "tail", "more"),
+    [("0" * 63, "a", {}), ("G" * 64, "a", {}), ("0" * 64, "sk-a-whole-key", {}), ("0" * 64, "\x1b", {}),
+     ("0" * 64, "a", {"providers": []}), ("0" * 64, "a", {"rpm": 0}), ("0" * 64, "a", {"budget_microusd": -1})],
+)  # fmt: skip
+def test_what_is_no_digest_or_limit_is_not_kept(path: Path, digest: str, tail: str, more: dict[str, Any]) -> None:
+    """Exit 2, and the file is as it was."""
+    with pytest.raises(ControlError) as caught:
+        store(path).adopt("team", digest, tail, **more)
+    assert caught.value.exit_code == 2
+    assert not path.exists()
