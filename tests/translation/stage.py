@@ -116,7 +116,7 @@ def tell(caller: str, upstream: str, request: Mapping[str, Any], answer: bytes) 
     decoder = _decoder(upstream)
     if caller == upstream == CHAT:
         assert isinstance(decoder, ChatDecoder)
-        whole = read_answer(answer, decoder, estimate=_PROMPT, cap_chars=None, choices=1, tap=False, plain=True)
+        whole = read_answer(answer, decoder, estimate=_PROMPT, cap_chars=None, choices=1, plain=True)
         return json.loads(whole.body)
     folded = fold(decoder.whole(answer))
     cut = drop_broken_calls(folded)
