@@ -6,7 +6,9 @@ Owns the Protocol only. Every method may raise `ControlError`, which the API ren
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import types as t
+from hermes_router.control.log_types import LogTail, LogWish
 
 __all__ = ["Backend"]
 
@@ -30,6 +32,8 @@ class Backend(Protocol):
     def events(self, last_id: int | None) -> AsyncIterator[t.Event]:
         """Events after `last_id` as far as they are kept, then new ones as they come; None = new ones only."""
         ...
+
+    async def logs(self, wish: LogWish) -> LogTail: ...  # noqa: D102
 
     # credentials
     async def credentials(self) -> t.Credentials: ...  # noqa: D102
@@ -59,3 +63,7 @@ class Backend(Protocol):
     async def remove_key(self, which: str) -> t.Done: ...  # noqa: D102
     async def embed_bindings(self) -> t.EmbedBindings: ...  # noqa: D102
     async def unbind(self, key_id: str, profile: str | None) -> t.Done: ...  # noqa: D102
+
+    # being told
+    async def notify(self) -> n.Notify: ...  # noqa: D102
+    async def test_notify(self) -> n.NotifyTested: ...  # noqa: D102

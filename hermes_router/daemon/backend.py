@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
+from hermes_router.control.log_types import LogTail, LogWish
 from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
@@ -19,6 +21,8 @@ from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.log_desk import LogDesk
+from hermes_router.daemon.notify_desk import NotifyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
@@ -51,6 +55,7 @@ class DaemonBackend:
 
     life: Life
     ring: EventRing
+    log_desk: LogDesk
     generations: Generations
     configuration: ConfigDesk
     credential_desk: CredentialDesk
@@ -62,6 +67,7 @@ class DaemonBackend:
     quota_desk: QuotaDesk
     questions: AskDesk
     probing: Probing
+    notify_desk: NotifyDesk
 
     # -- the daemon itself
 
@@ -100,6 +106,9 @@ class DaemonBackend:
 
     def events(self, last_id: int | None) -> AsyncIterator[t.Event]:  # noqa: D102
         return self.ring.subscribe(last_id)
+
+    async def logs(self, wish: LogWish) -> LogTail:  # noqa: D102
+        return await self.log_desk.tail(wish)
 
     # -- credentials
 
@@ -186,3 +195,11 @@ class DaemonBackend:
 
     async def unbind(self, key_id: str, profile: str | None) -> t.Done:  # noqa: D102
         return await self.embed_desk.unbind(key_id, profile)
+
+    # -- being told
+
+    async def notify(self) -> n.Notify:  # noqa: D102
+        return self.notify_desk.show()
+
+    async def test_notify(self) -> n.NotifyTested:  # noqa: D102
+        return await self.notify_desk.test()
