@@ -43,7 +43,6 @@ PARENTS = {
     # because a key is only ever checked when it is added or tested
     "daemon/key_check.py": "daemon/test_credential_desk.py",
     # because the order at the start is proved by a start
-    "daemon/keeping.py": "daemon/test_start.py",
     # because these are the two ways in, and each test of the front takes both
     "server/arrival.py": "server/test_front.py",
     "server/hot.py": "server/test_front.py",
@@ -68,6 +67,7 @@ REVEALS = (
     "engine/admission.py",
     "core/accounts.py",
     "core/id_token.py",
+    "daemon/notify_ways.py",
 )
 # Where everything may be caught: a task's supervisor, the two borders at which a bug becomes a 500 (the public API's and
 # the control socket's, because whoever asked must get an answer in the one envelope), and the thread of the keyring, because its backends raise whatever D-Bus, GLib or ctypes come up with (facts/os.md 1.2).

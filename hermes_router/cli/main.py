@@ -32,6 +32,7 @@ SECTIONS = (
         "What goes on",
         (
             ("status", "hermes_router.cli.status", "Show on one screen whether the router will last."),
+            ("logs", "hermes_router.cli.logs", "Show the log, and follow it live."),
             ("quota", "hermes_router.cli.quota", "Show every limit: what is left, and when it returns."),
             ("usage", "hermes_router.cli.usage", "Show what was spent: requests, tokens and money."),
             ("ask", "hermes_router.cli.ask", "Ask one question, to see that it works."),
@@ -54,6 +55,7 @@ SECTIONS = (
         (
             ("key", "hermes_router.cli.key", "Router keys, which callers show: add, list, remove."),
             ("embed", "hermes_router.cli.embed", "Embeddings: the model that a key is bound to."),
+            ("notify", "hermes_router.cli.notify", "Be told when something needs you: show, test."),
             ("config", "hermes_router.cli.config", "Settings, each with its source: get, set, unset, list."),
         ),
     ),

@@ -13,6 +13,8 @@ NIGHT_S: Final = 10 * 3600.0
 _MEASURED_S: Final = 1800.0  # a pace taken over less is none
 _MEASURED_REQUESTS: Final = 20
 
+_TOLD: Final = "`hr notify` shows how you would be told if that changed: nobody is now"
+
 Word = Literal["yes", "mostly", "no"]
 
 
@@ -79,7 +81,7 @@ def judge(status: t.Status, now: float) -> Verdict:
             f"{words.some(len(ready), 'provider')} can answer, on {words.some(len(keys), 'key')} "
             f"and {words.some(len(serving), 'target')}: any one of them may fail"
         )
-        return Verdict("yes", (said, *notes))
+        return Verdict("yes", (said, *notes), "" if status.told else _TOLD)
     return Verdict("mostly", (*doubts, *notes), next(iter(steps), ""))
 
 

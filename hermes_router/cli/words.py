@@ -8,8 +8,13 @@ import time
 import unicodedata
 from typing import Final
 
+from hermes_router.core.spans import DAY, lapse, span
+
+__all__ = [
+    "clean", "clock", "count", "day", "lapse", "listing", "money", "sentence", "some", "span", "when",
+]  # fmt: skip
+
 _SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def clean(text: object) -> str:
@@ -36,28 +41,6 @@ def sentence(text: str) -> str:
     if first.isalpha() and first.islower() and first != "hr":
         said = said[0].upper() + said[1:]
     return said if not said or said[-1] in ".?!:" else f"{said}."
-
-
-def span(seconds: float) -> str:
-    """A length of time in at most two units: `40 s`, `4 min`, `2 h 10 min`, `3 d 4 h`."""
-    whole = max(0, round(seconds))
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(whole / MINUTE)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(round(whole / HOUR), 24)
-    return f"{days} d {hours} h" if hours and days < 10 else f"{days} d"
-
-
-def lapse(seconds: float) -> str:
-    """How long something took: `320 ms`, `1.4 s`, `2 min`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 99.95 else span(seconds)
 
 
 def clock(at: float, now: float) -> str:

@@ -6,8 +6,10 @@ Owns the Protocol only. Every method may raise `ControlError`, which the API ren
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
+from hermes_router.control.log_types import LogTail, LogWish
 
 __all__ = ["Backend"]
 
@@ -31,6 +33,8 @@ class Backend(Protocol):
     def events(self, last_id: int | None) -> AsyncIterator[t.Event]:
         """Events after `last_id` as far as they are kept, then new ones as they come; None = new ones only."""
         ...
+
+    async def logs(self, wish: LogWish) -> LogTail: ...  # noqa: D102
 
     # credentials
     async def credentials(self) -> t.Credentials: ...  # noqa: D102
@@ -66,3 +70,7 @@ class Backend(Protocol):
     async def keep_credentials(self, asked: of_setup.KeepCredentials) -> t.Added: ...  # noqa: D102
     async def adopt_key(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey: ...  # noqa: D102
     async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins: ...  # noqa: D102
+
+    # being told
+    async def notify(self) -> n.Notify: ...  # noqa: D102
+    async def test_notify(self) -> n.NotifyTested: ...  # noqa: D102

@@ -44,16 +44,18 @@ async def follow(
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     lost: Callable[[str], None] | None = None,
+    found: Callable[[], None] | None = None,
 ) -> AsyncGenerator[t.Event, None]:
     """Events after `last_id` (None = from now on), for ever: where the daemon goes away, from the next one.
 
     Close it (`contextlib.aclosing`) where it is left early.
-    `lost` hears why, each time that a connection ends or cannot be made. Raises ControlError where the daemon refuses.
+    `lost` hears why, each time that a connection ends or cannot be made, `found` each time that one is. Raises
+    ControlError where the daemon refuses.
     """
     pause = _FIRST_PAUSE_S
     while True:
         try:
-            async with aclosing(_connection(path, last_id)) as events:
+            async with aclosing(_connection(path, last_id, found)) as events:
                 async for event in events:
                     pause = _FIRST_PAUSE_S
                     last_id = event.id
@@ -66,7 +68,9 @@ async def follow(
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
-async def _connection(path: Path, last_id: int | None) -> AsyncGenerator[t.Event, None]:
+async def _connection(
+    path: Path, last_id: int | None, found: Callable[[], None] | None
+) -> AsyncGenerator[t.Event, None]:
     """One connection's events; raises whatever ends it. All of it is new each time, since the library keeps remains."""
     headers = {t.VERSION_HEADER: __version__, t.API_HEADER: str(t.API)}
     if last_id is not None:
@@ -84,6 +88,7 @@ async def _connection(path: Path, last_id: int | None) -> AsyncGenerator[t.Event
             headers=headers,
             max_connect_retry=0,
             reconnection_time=timedelta(0),
+            on_open=found,
             on_error=_ended,
         ) as source,
     ):

@@ -7,9 +7,13 @@ that is the border's part (`api.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.backend import Backend
+from hermes_router.control.log_filter import LEVELS
+from hermes_router.control.log_types import LogWish
 from hermes_router.control.peer import Permission
 from hermes_router.core.errors import ControlError
 
@@ -19,6 +23,8 @@ GROUPINGS: Final = ("provider", "model", "key", "day", "router_key")
 _DEFAULT_DAYS: Final = 30
 _MOST_DAYS: Final = 3_660
 _USAGE: Final = 2
+_MOST_LINES: Final = 100_000
+_LOGS_HELP: Final = f"Ask for 0 to {_MOST_LINES} lines, at one of the levels {', '.join(LEVELS)}."
 
 
 class Refusal(ControlError):
@@ -83,6 +89,23 @@ def _usage(backend: Backend, asked: Asked) -> Awaitable[t.UsageReport]:
     return backend.usage(by, int(text))
 
 
+def _log_wish(query: Mapping[str, str]) -> LogWish:
+    try:
+        wish = msgspec.convert(query, LogWish, strict=False)
+    except msgspec.ValidationError as error:
+        raise ControlError(
+            f"This is no wish for a log: {error}.", code="bad_request", next_step=_LOGS_HELP, exit_code=_USAGE
+        ) from None
+    if not 0 <= wish.lines <= _MOST_LINES or wish.level not in {"", *LEVELS}:
+        raise ControlError(
+            f"There is no log of {wish.lines} lines at the level {wish.level[:20]!r}.",
+            code="bad_request",
+            next_step=_LOGS_HELP,
+            exit_code=_USAGE,
+        )
+    return wish
+
+
 def _models(backend: Backend, asked: Asked) -> Awaitable[t.Models]:
     refresh = asked.query.get("refresh", "0") not in {"", "0", "false"}
     if refresh and "write" not in asked.granted:  # it asks the providers, with the owner's keys
@@ -135,8 +158,11 @@ ROUTES: Final = without_duplicates(
     Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),
     Route("POST", "/v1/keys/adopt", "write", lambda b, asked: b.adopt_key(asked.body), of_setup.AdoptKey),
     Route("DELETE", "/v1/keys/{which}", "write", lambda b, asked: b.remove_key(asked.names["which"])),
+    Route("GET", "/v1/logs", "read", lambda b, asked: b.logs(_log_wish(asked.query))),
     Route("GET", "/v1/models", "read", _models),
     Route("POST", "/v1/models", "write", lambda b, asked: b.set_models(asked.body), t.SetModels),
+    Route("GET", "/v1/notify", "read", lambda b, _: b.notify()),
+    Route("POST", "/v1/notify/test", "write", lambda b, _: b.test_notify()),
     Route("GET", "/v1/ping", "read", lambda b, _: b.ping()),
     Route("POST", "/v1/plan", "read", lambda b, asked: b.plan(asked.body), t.PlanQuery),
     Route("POST", "/v1/probe", "write", lambda b, _: b.test_credentials(t.TestCredentials())),

@@ -178,7 +178,7 @@ class Budget(Type, frozen=True):
 
 
 class Status(Type, frozen=True):
-    """`GET /v1/status`: the one screen. `budget` None = a daemon that knows of none."""
+    """`GET /v1/status`: the one screen. `budget` None = it knows of none; `told` = a way to tell the owner is set."""
 
     ping: Ping
     uptime_s: float
@@ -198,6 +198,7 @@ class Status(Type, frozen=True):
     in_flight: int = 0
     budget: Budget | None = None
     accounts: list[AccountRow] = []
+    told: bool = True
 
 
 class UsageRow(Type, frozen=True):

@@ -10,6 +10,7 @@ from typing import Literal
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import Secret
+from hermes_router.core.notify_ways import NotifyAddress, NotifyCommand
 
 Mode = Literal["round-robin", "sequential"]
 
@@ -63,6 +64,7 @@ class Settings:
     mode: Mode = "round-robin"
     reasoning_token_reserve: int = 4096
     log_level: str = "info"
+    log_format: Literal["auto", "logfmt", "json", "console"] = "auto"
     log_file: str | None = None
     max_request_bytes: int = 33_554_432
     min_tier: int = 1
@@ -85,6 +87,8 @@ class Settings:
     budget_microusd_day: int | None = None
     runaway_guard: bool = True
     responses_store: bool = True
+    notify_url: NotifyAddress | None = None
+    notify_command: NotifyCommand | None = None
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)

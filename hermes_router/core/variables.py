@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from hermes_router.core import setting_values as read
+from hermes_router.core.notify_ways import read_address, read_command
 from hermes_router.core.settings import DEFAULT_KEY
 
 __all__ = [
@@ -23,6 +24,7 @@ _MODES: Final = {
     "drain": "sequential",
 }
 _LEVELS: Final = {level: level for level in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"}
+_FORMATS: Final = {form: form for form in ("auto", "logfmt", "json", "console")}
 _STORES: Final = {"auto": "auto", "keyring": "keyring", "file": "file"}
 _TOOL_ARGS: Final = {"whole": "whole", "live": "live"}
 _PACING: Final = {"off": "off", "even": "even"}
@@ -76,6 +78,13 @@ GLOBALS: Final = (
         "Output tokens added for hidden reasoning.",
     ),
     Variable("LOG_LEVEL", "log_level", read.word(_LEVELS), "debug, info, warning, error or critical."),
+    Variable(
+        "LOG_FORMAT",
+        "log_format",
+        read.word(_FORMATS),
+        "Form of the log: logfmt, json, console (for people), or auto: fields in the journal, console on a terminal, "
+        "logfmt anywhere else.",
+    ),
     Variable("LOG_FILE", "log_file", read.optional(str.strip), "File for the log, instead of standard error."),
     Variable(
         "MAX_REQUEST_BYTES", "max_request_bytes", read.integer(1), "Largest request body, in bytes, decompressed."
@@ -150,6 +159,21 @@ GLOBALS: Final = (
         "0 = no answer of /v1/responses is kept for `previous_response_id`, and what was kept is erased. With it, each "
         "is kept for a day, unless its request says `store: false` or asks `hermes-router:local`.",
     ),
+    Variable(
+        "NOTIFY_URL",
+        "notify_url",
+        read.optional(read_address),
+        "Address that is told by a POST, as ntfy takes it, when nothing can serve, a key is revoked, a login is "
+        "needed, a budget is nearly spent or the disk is full, and when that is over (`hr notify`). It may hold "
+        "`user:password@` or `:token@`, and is shown nowhere.",
+    ),
+    Variable(
+        "NOTIFY_COMMAND",
+        "notify_command",
+        read.optional(read_command),
+        "Program that is told the same, with its arguments and without a shell: the message is its standard input, "
+        "and HR_NOTIFY_KIND, HR_NOTIFY_STATE, HR_NOTIFY_TITLE and HR_NOTIFY_MESSAGE stand in its environment.",
+    ),
 )
 
 DERIVED: Final = (
@@ -188,8 +212,8 @@ DERIVED: Final = (
     Variable("_USAGE_URL", "usage_url", read.base_url, "Another address of the usage report.", oauth=True),
 )
 
-# What is never shown: router keys, and addresses that may hold a password.
-CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY"})
+# What is never shown: router keys, and addresses and command lines that may hold a password.
+CONFIDENTIAL: Final = frozenset({"PROXY_API_KEYS", "HTTPS_PROXY", "HTTP_PROXY", "NOTIFY_URL", "NOTIFY_COMMAND"})
 # What a running daemon cannot take up: where it listens, where its log goes, how it reaches the network.
 COLD: Final = frozenset({"PORT", "HOST", "LOG_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})
 # No setting, and no typo either, so nothing is said of it: control/places.py reads it.

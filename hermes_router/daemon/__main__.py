@@ -21,6 +21,7 @@ import uvloop
 from hermes_router import __version__
 from hermes_router.control.api import make_control_app
 from hermes_router.daemon import deferred
+from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.furnish import Reading, furnish
 from hermes_router.daemon.handover_heir import inherit
 from hermes_router.daemon.life import Life
@@ -87,6 +88,7 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
     probing.restore()
     daemon.beside["models"] = probing.run
     daemon.beside["imports"] = deferred.bring_in
+    alerting = Alerting(daemon, prepared.environ)
     life = Life(prepared, daemon)
     if usage is not None:
         ring = keeping.open_ring(clock.now, loop)
@@ -101,6 +103,8 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
             environ=prepared.environ,
             cwd=prepared.cwd,
             probing=probing,
+            alerting=alerting,
+            clean=keeping.clean,
         )
         reading = Reading(backend.generations)
         daemon.beside["secrets"] = reading.keep_on

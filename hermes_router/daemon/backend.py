@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
+from hermes_router.control.log_types import LogTail, LogWish
 from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
@@ -20,6 +22,8 @@ from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.log_desk import LogDesk
+from hermes_router.daemon.notify_desk import NotifyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
@@ -53,6 +57,7 @@ class DaemonBackend:
 
     life: Life
     ring: EventRing
+    log_desk: LogDesk
     generations: Generations
     configuration: ConfigDesk
     credential_desk: CredentialDesk
@@ -65,6 +70,7 @@ class DaemonBackend:
     questions: AskDesk
     probing: Probing
     setup_desk: SetupDesk
+    notify_desk: NotifyDesk
 
     # -- the daemon itself
 
@@ -103,6 +109,9 @@ class DaemonBackend:
 
     def events(self, last_id: int | None) -> AsyncIterator[t.Event]:  # noqa: D102
         return self.ring.subscribe(last_id)
+
+    async def logs(self, wish: LogWish) -> LogTail:  # noqa: D102
+        return await self.log_desk.tail(wish)
 
     # -- credentials
 
@@ -203,3 +212,11 @@ class DaemonBackend:
 
     async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins:  # noqa: D102
         return await self.setup_desk.logins(asked)
+
+    # -- being told
+
+    async def notify(self) -> n.Notify:  # noqa: D102
+        return self.notify_desk.show()
+
+    async def test_notify(self) -> n.NotifyTested:  # noqa: D102
+        return await self.notify_desk.test()

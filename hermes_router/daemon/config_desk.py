@@ -62,7 +62,7 @@ class ConfigDesk:
                     exit_code=3,
                 )
             self._generations.put(loaded)
-        changed = _differences(before, loaded)
+        changed = differences(before, loaded)
         return t.Reloaded(
             generation=self._generations.number,
             changed=changed,
@@ -231,15 +231,11 @@ def _edited(path: Path, data: bytes, name: str, value: str | None) -> bytes:
         ) from None
 
 
-def _differences(before: Loaded, after: Loaded) -> list[str]:
+def differences(before: Loaded, after: Loaded) -> list[str]:
     """Names whose value or presence differs; keys count by their variable."""
     old, new = before.settings, after.settings
     names = {n for n in old.texts.keys() | new.texts.keys() if old.texts.get(n) != new.texts.get(n)}
-    if old.proxy_api_keys != new.proxy_api_keys:
-        names.add("PROXY_API_KEYS")
-    for name in ("https_proxy", "http_proxy"):
-        if getattr(old, name) != getattr(new, name):
-            names.add(name.upper())
+    names |= {name for name in CONFIDENTIAL if getattr(old, name.lower()) != getattr(new, name.lower())}
     held = {c.id for c in before.credentials} ^ {c.id for c in after.credentials}
     names |= {c.secret_ref for c in (*before.credentials, *after.credentials) if c.id in held and c.secret_ref}
     return sorted(names)

@@ -13,6 +13,7 @@ from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
 from hermes_router.core.ids import CredentialId
 from hermes_router.daemon.account_desk import AccountDesk
+from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
 from hermes_router.daemon.config_desk import ConfigDesk
@@ -21,6 +22,8 @@ from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
+from hermes_router.daemon.log_desk import LogDesk
+from hermes_router.daemon.notify_desk import NotifyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
 from hermes_router.daemon.report_desk import ReportDesk
@@ -53,8 +56,10 @@ def furnish(
     environ: Mapping[str, str],
     cwd: Path | None = None,
     probing: Probing | None = None,
+    alerting: Alerting | None = None,
+    clean: Callable[[str], str] = str,
 ) -> DaemonBackend:
-    """The backend of the control socket."""
+    """The backend of the control socket. `clean` takes secrets out of what is read from the log's file."""
     engine = daemon.engine
     prober = probing or Probing(daemon, places.models_file)
 
@@ -128,6 +133,9 @@ def furnish(
     return DaemonBackend(
         life=life,
         ring=ring,
+        log_desk=LogDesk(
+            ring, path=lambda: life.ping().log, clean=clean, level=lambda: daemon.loaded.settings.log_level
+        ),
         generations=generations,
         configuration=configuration,
         credential_desk=credentials,
@@ -146,6 +154,7 @@ def furnish(
         questions=AskDesk(engine),
         probing=prober,
         setup_desk=SetupDesk(generations, accounts, now=engine.clock.now),
+        notify_desk=NotifyDesk(alerting or Alerting(daemon, environ), engine.alerts, generations),
     )
 
 

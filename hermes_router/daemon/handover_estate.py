@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hermes_router.control.events import EventRing
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.daemon.doors import Door
 from hermes_router.daemon.handover_link import Link, Message
@@ -50,8 +51,18 @@ class Outpost:
 class Household:
     """The Estate of a running daemon. `serve_control` opens the control door again."""
 
-    def __init__(self, daemon: Daemon, public: Door, control: Door | None, *, open_doors: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        public: Door,
+        control: Door | None,
+        *,
+        open_doors: Callable[[], Any],
+        ring: EventRing | None = None,
+    ) -> None:
         self._daemon = daemon
+        self._ring = ring
+        self._events: dict[str, Any] = {}
         self._public = public
         self._control = control
         self._open_doors = open_doors
@@ -65,6 +76,8 @@ class Household:
         await daemon.supervisor.stop()
         if self._control is not None:
             self._control.shut()
+        if self._ring is not None:  # before the doors are shut: it takes some milliseconds
+            self._events = self._ring.rest()
         daemon.recent.behind = self.outpost
         daemon.engine.embed_bindings.resting = True
         if daemon.ledger is not None:
@@ -81,7 +94,15 @@ class Household:
         now = engine.clock.now()
         if shut:
             self._public.shut()
-        link.post("state", routing=engine.state.dump(now), limits=engine.limits.dump(now))
+        link.post(
+            "state",
+            routing=engine.state.dump(now),
+            limits=engine.limits.dump(now),
+            alerts=engine.alerts.dump(),
+            events=self._events,
+        )
+        if self._ring is not None:
+            self._ring.hand_on(lambda event: link.post("event", event=msgspec.Raw(event)))
         engine.state.report_settlements(lambda told: _tell(link, told))
         engine.limits.report_money(lambda told: _tell(link, told))
 
@@ -90,6 +111,8 @@ class Household:
         daemon = self._daemon
         daemon.engine.state.report_settlements(None)
         daemon.engine.limits.report_money(None)
+        if self._ring is not None:
+            self._ring.go_on()
         if daemon.usage is not None:
             daemon.usage.start()
         daemon.recent.behind = daemon.usage
@@ -110,6 +133,7 @@ def load_state(daemon: Daemon, state: Message) -> bool:
     engine = daemon.engine
     now = engine.clock.now()
     routing, limits = state.get("routing"), state.get("limits")
+    engine.alerts.load(state.get("alerts"))
     if isinstance(limits, dict):
         engine.limits.load(limits, now)
     if not isinstance(routing, dict):

@@ -97,11 +97,15 @@ class Forebear:
         """Callers are accepted here now."""
         self._link.post("serving")
 
-    async def follow(self, keep: Callable[[ExchangeRecord], None], settle: Callable[[Any], None]) -> None:
-        """Take its records and settlements until it has none left and is gone."""
-        while (message := await self._link.expect("record", "settled")) is not None:
+    async def follow(
+        self, keep: Callable[[ExchangeRecord], None], settle: Callable[[Any], None], hear: Callable[[Any], None]
+    ) -> None:
+        """Take its records, settlements and log until it has none left and is gone."""
+        while (message := await self._link.expect("record", "settled", "event")) is not None:
             if message["is"] == "settled":
                 settle(message.get("told"))
+            elif message["is"] == "event":
+                hear(message.get("event"))
             elif (record := _record(message.get("record"))) is not None:
                 keep(record)
         self._link.close()

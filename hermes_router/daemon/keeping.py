@@ -14,6 +14,8 @@ from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
 from hermes_router.core.ids import Secret
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.config_desk import differences
+from hermes_router.daemon.log_form import Form
 from hermes_router.daemon.logging import LateLog, Level, Redactor, Tee, set_up
 from hermes_router.daemon.outlet import Outlet
 from hermes_router.daemon.scrub import secrets_of
@@ -35,6 +37,9 @@ class Keeping:
         self._redactor = Redactor()
         self._level = Level("info")
         self._tee = Tee()
+        self._form: Form | None = None
+        self._loaded: Loaded | None = None
+        self.ring: EventRing | None = None
         self.store = open_store(places, environ, uid=os.geteuid(), log=self._late, now=time.time)
         self.store.load()
         self.store.adopt(handed or {})
@@ -43,20 +48,36 @@ class Keeping:
 
     def open_log(self, loaded: Loaded, out: Outlet, environ: Mapping[str, str]) -> Any:
         """The log, which shows none of the secrets of this or of any later generation."""
+        self._form = Form(out, environ, self.clean)
         self.follow(loaded)
-        log = set_up(self._level, self._redactor, out=out, environ=environ, tee=self._tee)
+        log = set_up(self._level, self._redactor, out=out, environ=environ, tee=self._tee, form=self._form)
         self._late.open(log)
         return log
 
     def follow(self, loaded: Loaded) -> None:
         """A generation is in force. Secrets that left it are still hidden: what is under way may name them."""
+        before, self._loaded = self._loaded, loaded
         self._known.update(dict.fromkeys(secrets_of(loaded)))
         self._redactor.know(self._known)
         self._level.set(loaded.settings.log_level)
+        if self._form is not None:
+            self._form.set(loaded.settings.log_format)
         self.store.choice = loaded.settings.secret_store
+        if before is not None and (changed := differences(before, loaded)):
+            self._late.info("config.changed", changed=", ".join(dict.fromkeys(map(_shown, changed))))
 
     def open_ring(self, now: Callable[[], float], loop: asyncio.AbstractEventLoop) -> EventRing:
         """Events for whoever follows the daemon live: from now on each log line is one."""
-        ring = EventRing(now, scrub=lambda text: self._redactor(None, "", text))
-        self._tee.open(ring.publish, loop)
-        return ring
+        self.ring = EventRing(now, scrub=self.clean)
+        self._tee.open(self.ring.publish, loop)
+        return self.ring
+
+    def clean(self, text: str) -> str:
+        """The text without any secret that is known by now."""
+        return self._redactor.clean(text)
+
+
+def _shown(name: str) -> str:
+    """What changed, in words: a setting by its name, a key that was stored by its provider's."""
+    kind, _, rest = name.partition("/")
+    return f"keys of {rest.partition('/')[0]}" if kind == "provider" else name

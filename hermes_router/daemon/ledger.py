@@ -39,7 +39,7 @@ class LedgerKeeper:
         self._store = LedgerStore(db, log=log, now=engine.clock.now, anew=self._begun_anew)
         self._stirred = asyncio.Event()
         self._whole = False  # what is known replaces what is there
-        engine.state.changes.on_first = engine.limits.on_change = self._stirred.set
+        engine.state.changes.on_first = engine.limits.on_change = engine.alerts.on_change = self._stirred.set
 
     async def load(self) -> None:
         """Take over what an earlier life wrote down, before the first plan. Never raises."""
@@ -51,6 +51,7 @@ class LedgerKeeper:
         now = engine.clock.now()
         engine.state.restore(rows, engine.snapshot.roster, now)
         engine.limits.restore(rows, now)
+        engine.alerts.restore(rows)
 
     def inherited(self) -> None:
         """What is in force came from a predecessor: the file follows it."""
@@ -85,6 +86,7 @@ class LedgerKeeper:
         """What is marked so far is to be written; from when on all that there is was written, or never."""
         engine, now = self._engine, self._engine.clock.now()
         self._store.put(engine.limits.rows(now, whole=self._whole))
+        self._store.put(engine.alerts.rows(now, whole=self._whole))
         if not self._whole:
             return -math.inf
         engine.state.mark_all()

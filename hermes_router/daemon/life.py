@@ -185,6 +185,8 @@ class Life:
         daemon, prepared = self._daemon, self._prepared
         if not load_state(daemon, state) and daemon.ledger is not None:
             await daemon.ledger.load()
+        if prepared.keeping.ring is not None:
+            prepared.keeping.ring.inherit(state.get("events"))
         await daemon.load_bindings()
         if daemon.responses is not None and prepared.run != "control-only":
             daemon.responses.start()  # the first caller may refer to one
@@ -339,7 +341,13 @@ class Life:
 
     async def _hand_over(self, drain_s: float | None) -> HandedOver:
         prepared = self._prepared
-        self._household = household = Household(self._daemon, self._public, self._control, open_doors=self._open_again)
+        self._household = household = Household(
+            self._daemon,
+            self._public,
+            self._control,
+            open_doors=self._open_again,
+            ring=prepared.keeping.ring,
+        )
         self._log.info("daemon.handing_over")
 
         async def start() -> Successor:
@@ -378,7 +386,7 @@ class Life:
     async def _follow(self) -> None:
         """Keep what the predecessor tells, and pass it on where we have a successor ourselves."""
         assert self._forebear is not None
-        await self._forebear.follow(self._keep, self._settle)
+        await self._forebear.follow(self._keep, self._settle, self._hear)
         engine = self._daemon.engine
         engine.state.alone(engine.clock.now())
         engine.waiters.wake()
@@ -387,6 +395,10 @@ class Life:
 
     def _keep(self, record: ExchangeRecord) -> None:
         self._daemon.recent.put(record)
+
+    def _hear(self, event: Any) -> None:
+        if self._prepared.keeping.ring is not None:
+            self._prepared.keeping.ring.hear(event)
 
     def _settle(self, told: Any) -> None:
         engine = self._daemon.engine
@@ -413,9 +425,9 @@ class Life:
             await self._control.close(min(max(_CONTROL_S, self._drain_s), _ASKED_S), remove=False)
         await self._drained()
         await self._wind_up()
+        self._log.info("daemon.retired")  # the successor tells whoever follows
         handed.link.close()
         await handed.link.closed()
-        self._log.info("daemon.retired")
 
     async def _heed(self, handed: HandedOver) -> None:
         """The successor is told to stop: so are we."""

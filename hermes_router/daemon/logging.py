@@ -1,19 +1,16 @@
 """Logs that read well in `journalctl`, in a file and on a terminal.
 
-Owns the choice of renderer by what stderr is, and redaction as the last step before it (facts/os.md 6). Event names are
-dotted constants, fields carry the rest; bodies and prompts are never logged.
+Owns the logger itself, and what is known to be a secret; the form of a line is `log_form.py`'s (facts/os.md 6). Event
+names are dotted constants, fields carry the rest; bodies and prompts are never logged.
 """
 
 import asyncio
 import logging
-import os
 import re
-import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 # structlog imports rich where it is installed: 60 ms at start, for tracebacks that print local variables. Never ours.
 if "rich" not in sys.modules:
@@ -22,20 +19,15 @@ if "rich" not in sys.modules:
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from hermes_router.control.events import SECRET_FIELDS
 from hermes_router.core.ids import Secret, scrubber
 from hermes_router.core.ports import Log
-from hermes_router.daemon.logfmt import Logfmt
+from hermes_router.daemon.log_form import Form
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _HELD = 50  # lines of a LateLog
 _UNHURRIED = frozenset({"debug", "info"})  # may wait a moment for others of their kind; what went wrong is out at once
-_JOURNAL = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
-_SECRET_KEYS = frozenset(
-    {
-        "authorization", "x-api-key", "api_key", "access_token", "refresh_token", "id_token", "cookie", "password",
-        "secret",
-    }
-)  # fmt: skip
+_SECRET_KEYS = SECRET_FIELDS | {"x-api-key"}
 _SHAPES = re.compile(
     r"(?<![A-Za-z0-9])(sk-[A-Za-z0-9_-]{6,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{6,}|eyJ[\w-]+\.[\w-]+\.[\w-]+"
     r"|AIza[\w-]{10,}|gsk_\w{6,}|hf_\w{6,}|nvapi-[\w-]{6,}|csk-\w{6,})"
@@ -44,7 +36,6 @@ _SHAPES = re.compile(
 
 # What each shape holds: looking for these first costs 0.5 µs a line, the expression alone 5. `csk-` holds `sk-`.
 _HINTS = ("sk-", "bearer", "eyj", "aiza", "gsk_", "hf_", "nvapi-")
-_MILLISECONDS = [f".{number:03d}Z" for number in range(1_000)]  # a third of what the format costs, line by line
 
 
 class Redactor:
@@ -89,25 +80,6 @@ def _traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDic
     return structlog.processors.format_exc_info(logger, method, event) if "exc_info" in event else event
 
 
-class Stamp:
-    """Puts `timestamp` on an event, ISO 8601 in UTC with milliseconds; what all events of a second share is kept."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._second = -1
-        self._text = ""
-
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """The structlog processor."""
-        now = self._now()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        event["timestamp"] = self._text + _MILLISECONDS[int((now - second) * 1_000)]
-        return event
-
-
 class Out(Protocol):
     """What a log is written to: an Outlet, or a text stream of a test."""
 
@@ -150,28 +122,34 @@ Publish = Callable[[str, str, Mapping[str, Any]], None]
 
 
 class Tee:
-    """The structlog processor that shows each event to followers, too, on the loop's own thread."""
+    """The structlog processor that shows each event to followers, too, on the loop's own thread.
+
+    What comes before it is opened is kept, a little of it: whatever was wrong with the configuration, say.
+    """
 
     def __init__(self) -> None:
-        self.keeps = False  # what comes after leaves the event as it is, but for what control/events.py leaves out
         self._publish: Publish | None = None
+        self._early: list[tuple[str, str, EventDict]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home = 0
 
     def open(self, publish: Publish, loop: asyncio.AbstractEventLoop) -> None:
         """From now on; called on the loop's thread."""
+        early, self._early = self._early, []
+        for each in early:
+            publish(*each)
         self._publish, self._loop, self._home = publish, loop, threading.get_ident()
 
     def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """The processor."""
         publish = self._publish
-        if publish is not None:
-            fields = event if self.keeps else dict(event)
-            name = event["event"]
-            if threading.get_ident() == self._home:
-                publish(name, method, fields)
-            elif self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(publish, name, method, fields)
+        if publish is None:
+            if len(self._early) < _HELD:
+                self._early.append((event["event"], method, event))
+        elif threading.get_ident() == self._home:
+            publish(event["event"], method, event)
+        elif self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(publish, event["event"], method, event)
         return event
 
 
@@ -207,6 +185,8 @@ class Direct(structlog.BoundLoggerBase):
             for processor in self._processors:
                 line = processor(self._logger, method, line)
         except structlog.DropEvent:
+            return
+        if line is None:  # the journal has it
             return
         self._logger.write(f"{line}\n")
         if method not in _UNHURRIED:
@@ -244,68 +224,28 @@ class LateLog:
 
 
 def set_up(
-    level: Level | str, redactor: Redactor, *, out: Out, environ: Mapping[str, str], tee: Tee | None = None
+    level: Level | str,
+    redactor: Redactor,
+    *,
+    out: Out,
+    environ: Mapping[str, str],
+    tee: Tee | None = None,
+    form: Form | None = None,
 ) -> Any:
     """The daemon's log on `out`. Nothing global is changed, so several logs can live in one test.
 
-    With a `Level` the level can change later; a word is for ever.
+    With a `Level` or a `Form` these can change later; a word is for ever.
     """
-    journal = _is_journal(out, environ)
+    form = form or Form(out, environ, redactor.clean)
+    redactor.tell(form.forget)
     processors: list[Processor] = [
         Level(level) if isinstance(level, str) else level,
         _traceback,
         _hide_fields,
         *([] if tee is None else [tee]),
+        cast("Processor", form),
     ]
-    person = out.isatty()
-    if tee is not None:
-        tee.keeps = not person
-    if person:
-        processors += [*_for_a_person(colours=not environ.get("NO_COLOR")), redactor]
-    else:
-        line = Logfmt(("level", "event") if journal else ("timestamp", "level", "event"), redactor.clean)
-        redactor.tell(line.forget)
-        # The journal has its own clock, and takes the priority from the line's beginning.
-        processors += [line, _prefix] if journal else [Stamp(time.time), line]
     return structlog.wrap_logger(out, processors=processors, wrapper_class=Direct).bind()
-
-
-def _for_a_person(*, colours: bool) -> list[Processor]:
-    return [
-        _harmless,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
-    ]
-
-
-def _harmless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Control characters in what others say could move the cursor or forge a line; a traceback keeps its own lines."""
-    for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            kept = "\n" if key == "exception" else ""
-            event[key] = "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in value)
-    return event
-
-
-def lost_line(out: Out, environ: Mapping[str, str]) -> str:
-    """The template of the line that says how many were lost; `{}` is the number."""
-    line = "level=warning event=log.lost lines={}"
-    return f"{_JOURNAL['warning']}{line}" if _is_journal(out, environ) else line
-
-
-def _is_journal(out: Out, environ: Mapping[str, str]) -> bool:
-    """JOURNAL_STREAM alone is not enough: a pipe inside a unit inherits it (facts/os.md 6.1)."""
-    try:
-        found = os.fstat(out.fileno())
-    except (OSError, ValueError):
-        return False
-    wanted = environ.get("JOURNAL_STREAM", "")
-    return stat.S_ISSOCK(found.st_mode) and wanted == f"{found.st_dev}:{found.st_ino}"
-
-
-def _prefix(_logger: WrappedLogger, method: str, line: Any) -> str:
-    """The journal takes `<3>` at the start of a line as its priority."""
-    return _JOURNAL.get(method, "<6>") + str(line)
 
 
 class _Bridge(logging.Handler):

@@ -87,6 +87,7 @@ class ReportDesk:
             tasks=[{"name": name, "failures": count} for name, count in sorted(self._supervisor.failures.items())],
             in_flight=engine.state.in_flight(),
             budget=self._budget(now),
+            told=loaded.settings.notify_url is not None or loaded.settings.notify_command is not None,
         )
 
     def _budget(self, now: float) -> t.Budget:

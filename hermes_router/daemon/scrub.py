@@ -23,7 +23,8 @@ def secrets_of(loaded: Loaded) -> tuple[Secret, ...]:
     urls = [settings.https_proxy, settings.http_proxy, *(said.base_url for said in settings.providers.values())]
     found = [password for url in urls if url for password in _passwords(url)]
     tokens = secrets_of_accounts(loaded.accounts)
-    return (*loaded.vault.secrets(), *tokens, *settings.proxy_api_keys, *map(Secret, found))
+    told = settings.notify_url.secrets if settings.notify_url is not None else ()
+    return (*loaded.vault.secrets(), *tokens, *settings.proxy_api_keys, *map(Secret, found), *told)
 
 
 def _passwords(url: str) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.doors import public_sockets
 from hermes_router.daemon.handover_heir import Inheritance
 from hermes_router.daemon.keeping import Keeping
-from hermes_router.daemon.logging import adopt_standard_logging, lost_line
+from hermes_router.daemon.log_form import lost_line
+from hermes_router.daemon.logging import adopt_standard_logging
 from hermes_router.daemon.outlet import Outlet
 from hermes_router.daemon.outlet_rotating import RotatingOutlet
 from hermes_router.daemon.shield import raise_shield

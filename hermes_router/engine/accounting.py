@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass
-from hermes_router.core.errors import Blames, TimedOut, Unreachable, UpstreamError
+from hermes_router.core.errors import Blames, CallerError, RequestRejected, TimedOut, Unreachable, UpstreamError
 from hermes_router.core.events import CHARS_PER_TOKEN, Usage
 from hermes_router.core.ports import Recorder
 from hermes_router.core.records import AttemptRecord, By, ExchangeRecord, FailedAttempt, failed_attempts
@@ -30,6 +30,11 @@ _FREE = frozenset({PriceClass.FREE, PriceClass.SUBSCRIPTION})
 _NO_PRICES = frozenset({Price(), UNKNOWN_PRICE})
 _NOTHING = Usage()
 _REFUSALS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.REQUEST, Blames.MODEL})
+_ROUTINE = frozenset({
+    "answered", "caller_left", *(kind.__name__ for base in (CallerError, RequestRejected) for kind in (
+        base, *base.__subclasses__())),
+})  # fmt: skip
+"""Ends of an exchange that are nothing to wake anybody for: the answer, or the caller's own doing."""
 
 
 def cost_microusd(model: ModelSpec, usage: Usage) -> int:
@@ -70,10 +75,11 @@ def consumed(reported: Usage | None, prompt_tokens: int, chars: int) -> Usage:
 class Trail:
     """The attempts of one exchange, as they end. `report` tells of them all, once.
 
-    `used` is what the last failed one is reckoned to have used of quota, None where the provider refused it.
+    `used` is what the last failed one is reckoned to have used of quota, None where the provider refused it. `again_at`
+    is when the caller was told to come again, epoch seconds.
     """
 
-    __slots__ = ("_arrived_at", "_arrived_mono", "_engine", "_records", "_words", "used")
+    __slots__ = ("_arrived_at", "_arrived_mono", "_engine", "_records", "_words", "again_at", "used")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -82,6 +88,7 @@ class Trail:
         self._records: list[AttemptRecord] = []
         self._words: list[str] = []
         self.used: Usage | None = None
+        self.again_at: float | None = None
 
     def answered(
         self, candidate: Candidate, attempt: Attempt, usage: Usage, *, shown_chars: int = 0, by: By = ""
@@ -190,8 +197,11 @@ class Trail:
                 tuple(islice(warnings, _WARNINGS)),
             )
         )  # fmt: skip
-        waited = {"waited_s": round(waited_s, 3)} if waited_s else {}
-        engine.log.info(
+        more = {"waited_s": round(waited_s, 3)} if waited_s else {}
+        if self.again_at is not None:
+            more["again_in_s"] = max(0, round(self.again_at - engine.clock.now()))
+        say = engine.log.info if outcome in _ROUTINE or outcome.startswith("refused_") else engine.log.warning
+        say(
             "exchange.done",
             request_id=request_id,
             outcome=outcome,
@@ -201,7 +211,7 @@ class Trail:
             output_tokens=usage.output_tokens,
             estimated=usage.estimated,
             duration_s=round(duration_s, 3),
-            **waited,
+            **more,
         )
 
 

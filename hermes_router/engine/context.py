@@ -12,10 +12,12 @@ from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
+from hermes_router.engine.alerts import Alerts
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.memory import Memory
+from hermes_router.engine.outages import Outages
 from hermes_router.engine.prober import Prober
 from hermes_router.engine.remembered import RememberedResponses
 from hermes_router.engine.runaway import RunawayGuard
@@ -94,6 +96,8 @@ class Engine:
     recorder: Recorder = field(default_factory=Forgetful)
     renewals: Renewals | None = None
     embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
+    alerts: Alerts = field(default_factory=Alerts)
+    outages: Outages = field(default_factory=Outages)
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
     remembered: RememberedResponses = field(init=False)

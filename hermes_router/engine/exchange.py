@@ -126,6 +126,8 @@ class Exchange:
             outcome = "answered" if rendered is None or rendered.status == 200 else f"refused_{rendered.status}"
         except HermesError as error:
             outcome = type(error).__name__
+            if isinstance(error, NoTarget):
+                self._settlement.trail.again_at = error.retry_at
             rendered = await self._refuse(error)
         finally:
             if lease is not None:
@@ -146,7 +148,7 @@ class Exchange:
         self._search.lease = self._settlement.lease = lease
         if self._settings.runaway_guard:
             try:
-                notice = engine.guard.admit(caller.key, self._q.inbound, now)
+                notice = engine.guard.admit(caller.key, self._q.inbound, now, self._q.request_id)
             except CallerLimited:
                 lease.release()
                 raise

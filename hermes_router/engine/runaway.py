@@ -79,7 +79,7 @@ class RunawayGuard:
         # The latest last. Most requests come once, so for one that did a number is enough.
         self._seen: OrderedDict[tuple[str, int], float | _Series] = OrderedDict()
 
-    def admit(self, key: str, inbound: Inbound, now: float) -> Notice | None:
+    def admit(self, key: str, inbound: Inbound, now: float, request_id: str = "") -> Notice | None:
         """Count a request; the warning for its caller, if it is one. Raises CallerLimited with the true wait.
 
         What is refused is not counted, so a caller who insists does not lengthen its own wait.
@@ -112,6 +112,7 @@ class RunawayGuard:
             request = inbound.request
             self._log.warning(
                 "caller.runaway",
+                request_id=request_id,
                 router_key=key,
                 times=count,
                 window_s=WINDOW_S,

@@ -86,6 +86,14 @@ class Settlement:
             cost = self.trail.answered(candidate, attempt, usage, shown_chars=spoken.shown_chars, by=spoken.by)
             if engine.waiters.waiting and candidate.reservation.slot.marked:
                 engine.waiters.wake()  # what stood against it is about to end
+        if engine.outages and (outage := engine.outages.over(str(target))) is not None:
+            engine.log.info(
+                "target.back",
+                request_id=self._request_id,
+                target=str(target),
+                after_s=round(now - outage.since, 1),
+                failures=outage.failures,
+            )
         engine.state.succeeded(target, now, ttft_s=attempt.ttft_s, demand=self._demand)
         if not usage.estimated and usage.input_tokens and not spoken.resent_tokens:
             engine.state.calibrate(target.provider, target.model, self._demand.input_tokens, usage.input_tokens)
@@ -93,24 +101,33 @@ class Settlement:
 
     def failed(self, facts: TargetFacts, error: UpstreamError, attempt: Attempt | None, spoken: Spoken) -> None:
         """The attempt failed, after it had said this much."""
-        engine = self._engine
         self._learn(facts, error)
         self.reports.append(AttemptReport(facts.target.name, error.wire_class, error.retry_at))
         cost = self._account(error, attempt, spoken)
-        engine.log.warning(
-            "attempt.failed",
-            request_id=self._request_id,
-            target=str(facts.target),
-            error=type(error).__name__,
-            status=error.status,
-            said=error.excerpt[:200],
-            **({"shown_chars": spoken.shown_chars} if spoken.shown_chars else {}),
-        )
+        self._tell(facts, error, spoken)
         if self.passage is not None and error.blames not in (Blames.REQUEST, Blames.NOBODY):
             self.passage.over(refused=True)
         used = self.trail.used
         unheard = used is not None and attempt is not None and attempt.status is None
         self._settle(cost, used or _NOTHING, sent=_counted(error), unheard=unheard)
+
+    def _tell(self, facts: TargetFacts, error: UpstreamError, spoken: Spoken) -> None:
+        """A line for every failed attempt; a warning where the owner has not heard it of this target yet."""
+        engine = self._engine
+        now = engine.clock.now()
+        target = str(facts.target)
+        state, _, until = engine.state.stands(facts, now)
+        of_request = error.blames is Blames.REQUEST or error.blames is Blames.NOBODY
+        news = not of_request and engine.outages.failed(target, error.wire_class, now)
+        told: dict[str, object] = {"class": error.wire_class, "error": type(error).__name__, "status": error.status}
+        if state != "ready":
+            told["state"] = state
+            if until is not None:
+                told["rests_s"] = round(max(0.0, until - now), 1)
+        if spoken.shown_chars:
+            told["shown_chars"] = spoken.shown_chars
+        say = engine.log.warning if news else engine.log.info
+        say("attempt.failed", request_id=self._request_id, target=target, **told, said=error.excerpt[:200])
 
     def _learn(self, facts: TargetFacts, error: UpstreamError) -> None:
         state, target = self._engine.state, facts.target

@@ -78,6 +78,15 @@ class Book:
         """The owner's budget, what is spent and claimed of it, and when its day ends."""
         return self._budget.limit, self._budget.count(now), next_reset("utc", Window.DAY, now)
 
+    def budgets(self, now: float) -> list[tuple[Scope, int, int, float]]:
+        """The scope of each budget, its limit, what is spent and claimed of it (micro-US-dollars), its day's end."""
+        ends_at = next_reset("utc", Window.DAY, now)
+        return [
+            (meter.scope, meter.limit, meter.count(now), ends_at)
+            for meter in self.meters.values()
+            if meter.unit is Unit.MICROUSD and meter.origin == "owner" and meter.limit is not None and meter.slots
+        ]
+
     def view(self, roster: Roster) -> View:
         """The view of this snapshot, made when the snapshot is new."""
         view = self._view

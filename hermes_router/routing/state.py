@@ -25,7 +25,7 @@ from hermes_router.routing.plain import Instants
 from hermes_router.routing.quota import Meter
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import Cell, Slot
-from hermes_router.routing.standing import QuotaStatus, TargetStatus, amounts, cost
+from hermes_router.routing.standing import QuotaStatus, StateName, TargetStatus, amounts, cost
 from hermes_router.routing.units import MONEY, Amounts
 
 SET_BACK_S = 60.0  # less is a clock that was corrected: it will have caught up in no time
@@ -91,6 +91,10 @@ class RoutingState:
         """The budget for all paid targets (None = none), what is spent and claimed of it today, and the day's end."""
         return self._book.budget(now)
 
+    def budgets(self, now: float) -> list[tuple[Scope, int, int, float]]:
+        """Every budget of the owner's for a day, of providers and of all paid targets (see `Book.budgets`)."""
+        return self._book.budgets(now)
+
     def windows(self, now: float) -> list[tuple[Scope, QuotaStatus]]:
         """Every window that counts something or of which a limit is known, each once, by scope, longest first."""
         meters = [m for m in self._book.meters.values() if m.limit is not None or m.count(now)]
@@ -114,6 +118,10 @@ class RoutingState:
     def status(self, facts: TargetFacts, now: float) -> TargetStatus:
         """What `GET /v1/status` says of a target."""
         return standing.status(self._book.slot(facts), now)
+
+    def stands(self, facts: TargetFacts, now: float) -> tuple[StateName, str | None, float | None]:
+        """The first three of `status`: state, reason, until when."""
+        return standing.stands(self._book.slot(facts), now)
 
     # --- one attempt -------------------------------------------------------------------------------
 

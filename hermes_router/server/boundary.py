@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from hermes_router.core.catalog import DialectName
-from hermes_router.core.errors import HermesError
+from hermes_router.core.errors import CallerError, HermesError
 from hermes_router.core.ports import Clock, Ids, Log
 from hermes_router.engine.admission import Caller
 from hermes_router.server.access import Access
 from hermes_router.server.arrival import Arrival, Handler, Reply
+from hermes_router.server.turned_away import TurnedAway
 from hermes_router.wire.dialect import Dialect
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.openai_errors import Rendered
@@ -46,6 +47,7 @@ class Boundary:
         self._clock = clock
         self._ids = ids
         self._log = log
+        self._turned_away = TurnedAway(log)
 
     def keyed(self, handler: KeyedHandler, dialect: DialectName | None = None) -> Handler:
         """A route under `/v1`: host, origin and router key are checked before anything else happens.
@@ -98,15 +100,18 @@ class Boundary:
     ) -> Rendered | None:
         """The answer to an exception that reached the border; in a stream that has begun, its error event."""
         known = error if isinstance(error, HermesError) else HermesError("internal")
-        if known is not error and not _caller_left(arrival):
-            self._log.warning(
-                "server.fault", request_id=headers["x-request-id"], path=arrival.path[:200], exc_info=error
+        request_id = headers["x-request-id"]
+        if isinstance(known, CallerError):  # what became an exchange is told of by its own line
+            self._turned_away.note(
+                known, method=arrival.method, path=arrival.path, request_id=request_id, now=self._clock.now()
             )
+        elif known is not error and not _caller_left(arrival):
+            self._log.warning("server.fault", request_id=request_id, path=arrival.path[:200], exc_info=error)
         if reply is not None and reply.begun:
             reply.write(dialect.error_event(known, now=self._clock.now()))
             await reply.end()
             return None
-        return dialect.render_error(known, now=self._clock.now(), request_id=headers["x-request-id"])
+        return dialect.render_error(known, now=self._clock.now(), request_id=request_id)
 
 
 def _completed(rendered: Rendered, headers: Mapping[str, str]) -> Rendered:

@@ -156,6 +156,11 @@ class Database:
             found.append(f"{self.lost} records of usage were lost since the start.")
         return found
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now; empty where it can, as far as is known."""
+        return self._trouble
+
     async def flush(self, timeout_s: float = _READ_S) -> None:
         """Return when all that was put before has been written, or tried, or the time is up."""
         import asyncio  # noqa: PLC0415 - it is loaded where this can be called, and heavy elsewhere

@@ -116,6 +116,11 @@ class ResponseStore:
         return self._db.close(timeout_s) or not (self._waiting or self._writing)
 
     @property
+    def db(self) -> Database:
+        """The file."""
+        return self._db
+
+    @property
     def problems(self) -> list[str]:
         """What the owner should know of the file, a sentence each."""
         return self._db.problems

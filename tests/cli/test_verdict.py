@@ -27,6 +27,12 @@ def test_two_providers_are_a_yes() -> None:
     assert not found.next_step
 
 
+def test_a_night_of_which_nobody_would_hear() -> None:
+    """All is well, and no way to tell the owner is set: one word of advice, where nothing weighs more."""
+    assert judge(status(TWO, told=False), NOW).next_step.startswith("`hr notify`")
+    assert "hr auth add" in judge(status(TWO[:1], told=False), NOW).next_step
+
+
 def test_one_provider_is_a_single_point_of_failure() -> None:
     """One provider alone is `mostly`, names it, and says when another returns."""
     cooling = target("mistral", state="cooling", reason="limited (told)", until=NOW + 240)

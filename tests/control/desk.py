@@ -10,11 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.api import make_control_app
 from hermes_router.control.events import EventRing
 from hermes_router.control.listener import bind_control
+from hermes_router.control.log_types import LogTail, LogWish
 from hermes_router.core.errors import ControlError
 from hermes_router.daemon.doors_control import ControlDoor
 
@@ -110,6 +112,10 @@ class Desk:
         if self.failure is not None:
             raise self.failure
         return self.ring.subscribe(last_id)
+
+    async def logs(self, wish: LogWish) -> LogTail:
+        await self._note("logs", wish)
+        return LogTail(last_id=7)
 
     async def credentials(self) -> t.Credentials:
         await self._note("credentials")
@@ -211,6 +217,14 @@ class Desk:
     async def adopt_logins(self, asked: of_setup.AdoptLogins) -> of_setup.AdoptedLogins:
         await self._note("adopt_logins", asked)
         return of_setup.AdoptedLogins()
+
+    async def notify(self) -> n.Notify:
+        await self._note("notify")
+        return n.Notify(ways=[], kinds=[])
+
+    async def test_notify(self) -> n.NotifyTested:
+        await self._note("test_notify")
+        return n.NotifyTested(rows=[])
 
 
 def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:

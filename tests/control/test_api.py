@@ -12,9 +12,11 @@ import aiohttp
 import msgspec
 import pytest
 
+from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.client import Client
+from hermes_router.control.log_types import LogTail, LogWish
 from hermes_router.control.routes import ROUTES
 from hermes_router.core.errors import BadRequest, ConfigError, VaultError
 
@@ -73,11 +75,16 @@ CALLS: list[tuple[str, str, t.Type | None, tuple[Any, ...], Any]] = [
     ("GET", "/v1/embed", None, ("embed_bindings",), t.EmbedBindings),
     ("DELETE", "/v1/embed/k1", None, ("unbind", "k1", None), t.Done),
     ("DELETE", "/v1/embed/k1?profile=local", None, ("unbind", "k1", "local"), t.Done),
+    ("GET", "/v1/logs", None, ("logs", LogWish()), LogTail),
+    ("GET", "/v1/logs?lines=3&level=warning&provider=groq&request=r&since=1.5", None,
+     ("logs", LogWish(lines=3, level="warning", provider="groq", request="r", since=1.5)), LogTail),
     ("GET", "/v1/models", None, ("models", None, False), t.Models),
     ("GET", "/v1/models?provider=groq&refresh=1", None, ("models", "groq", True), t.Models),
     ("GET", "/v1/models?refresh=0", None, ("models", None, False), t.Models),
     ("POST", "/v1/models", t.SetModels(provider="groq", models=["m"]),
      ("set_models", t.SetModels(provider="groq", models=["m"])), t.Changed),
+    ("GET", "/v1/notify", None, ("notify",), n.Notify),
+    ("POST", "/v1/notify/test", None, ("test_notify",), n.NotifyTested),
     ("GET", "/v1/ping", None, ("ping",), t.Ping),
     ("POST", "/v1/plan", t.PlanQuery(tokens=5), ("plan", t.PlanQuery(tokens=5)), t.PlanReport),
     ("POST", "/v1/probe", None, ("test_credentials", t.TestCredentials()), t.Tested),

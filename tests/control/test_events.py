@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_router.control.events import LOST, EventRing, frame
+from hermes_router.control.events import LOST, EventRing, frame, plain
+from hermes_router.control.log_types import LogWish
 from hermes_router.control.types import Event
 from hermes_router.core.ids import Secret
 
@@ -145,7 +147,7 @@ async def test_fields_are_made_plain() -> None:
     told = events.subscribe(0)
     first = await anext(told)
     assert first.fields["secret"] == "***"
-    assert first.fields["list"] == ["y", {"x": ["y", 1]}]
+    assert first.fields["list"] == ["y", {"y": ["y", 1]}]
     assert (first.fields["n"], first.fields["none"], first.fields["no"]) == (1.5, None, False)
     assert first.fields["error"] == "y"
     assert b"canary" not in frame(first)
@@ -191,3 +193,102 @@ def test_what_is_too_large_or_nothing_for_json_is_shortened_and_says_so(fields: 
 def test_any_fields_make_a_frame(fields: dict[str, object]) -> None:
     """Whatever a log line holds, the stream goes on."""
     assert parsed(frame(Event(id=1, at=START, event="a.b", fields=fields)))["event"] == "a.b"
+
+
+# --- the end of the log, and a successor ----------------------------------------------------------------
+
+
+def test_the_tail_is_the_last_that_fits() -> None:
+    """So many lines of what is wished for, in order, however much else there is."""
+    events = ring()
+    for n in range(100):
+        events.publish("a.b", "warning" if n % 10 == 0 else "info", {"n": n, "request_id": f"req_{n % 2}"})
+    assert [each.fields["n"] for each in events.tail(LogWish(lines=3)).events] == [97, 98, 99]
+    assert [each.fields["n"] for each in events.tail(LogWish(lines=2, level="warning")).events] == [80, 90]
+    assert events.tail(LogWish(lines=0)).events == []
+    assert events.last_id == FIRST + 99
+
+
+def test_a_request_is_found_by_its_beginning_if_that_is_clear() -> None:
+    """An id that is the beginning of another is itself; a beginning of two is neither."""
+    events = ring()
+    for name in ("req_1", "req_12", "req_3", "req_12"):
+        events.publish("a.b", "info", {"request_id": name})
+    assert [each.fields["request_id"] for each in events.tail(LogWish(request="req_12")).events] == ["req_12"] * 2
+    assert [each.fields["request_id"] for each in events.tail(LogWish(request="req_1")).events] == ["req_1"]
+    assert events.tail(LogWish(request="req_3")).requests == ["req_3"]
+    assert events.tail(LogWish(request="req")) == ([], ["req_1", "req_12", "req_3"])
+    assert events.tail(LogWish(request="x")) == ([], [])
+
+
+def test_a_field_that_names_a_secret_is_hidden_at_any_depth_and_in_any_spelling() -> None:
+    """9R-14: also where a secret stands as a field's name."""
+    shown = plain(
+        {"X-Api-Key": "plainword", "deep": {"refresh_token": "plainword", "ok": 1}, "sk-canary": 1},
+        lambda text: text.replace("sk-canary", "***"),
+    )
+    assert shown == {"X-Api-Key": "***", "deep": {"refresh_token": "***", "ok": 1}, "***": 1}
+
+
+async def test_a_successors_ring_goes_on_where_its_predecessors_rests() -> None:
+    """Who follows both hears everything once, whoever published it, with ids that grow by one."""
+    old, new = ring(), ring(at=START + 60)
+    publish(old, 3)
+    follower = old.subscribe(FIRST - 1)
+    assert await take(follower, 3) == [0, 1, 2]
+    waiting = await waits(follower)
+    dumped = msgspec.json.decode(msgspec.json.encode(old.rest()))
+    old.publish("a.held", "info", {})  # between the dump and the successor's service
+    new.publish("b.own", "info", {})  # before it had the state
+    new.inherit(dumped)
+    old.hand_on(lambda event: new.hear(msgspec.json.decode(event)))
+    old.publish("a.late", "warning", {"n": 10**30})
+    assert not waiting.done()  # the old daemon tells its followers nothing that the new one will tell
+    waiting.cancel()
+    again = new.subscribe(FIRST + 2)
+    told = [await asyncio.wait_for(anext(again), 5) for _ in range(3)]
+    assert [(each.id - FIRST, each.event, each.at) for each in told] == [
+        (3, "b.own", START + 60), (4, "a.held", START), (5, "a.late", START),
+    ]  # fmt: skip
+    assert [each.id - FIRST for each in new.tail(LogWish()).events] == list(range(6))
+
+
+async def test_a_handover_that_fails_loses_no_event() -> None:
+    """The daemon that serves on tells its followers what was held meanwhile."""
+    events = ring()
+    publish(events, 1)
+    follower = await waits(events.subscribe(None))
+    events.rest()
+    publish(events, 2)
+    assert not follower.done()
+    events.go_on()
+    assert (await follower).id == FIRST + 1
+    publish(events, 1)
+    assert [each.id - FIRST for each in events.tail(LogWish()).events] == [0, 1, 2, 3]
+
+
+def test_the_dump_is_bounded_and_keeps_the_latest() -> None:
+    """A thousand long lines go along as far as a megabyte holds them, without a gap."""
+    old, new = ring(), ring()
+    for n in range(1_000):
+        old.publish("a.b", "info", {"n": n, "text": "x" * 20_000})
+    dumped = old.rest()
+    assert len(msgspec.json.encode(dumped)) < 1_010_000
+    new.inherit(msgspec.json.decode(msgspec.json.encode(dumped)))
+    kept = [each.fields["n"] for each in new.tail(LogWish(lines=1_000)).events]
+    assert kept == list(range(1_000 - len(kept), 1_000))
+    assert len(kept) > 40
+
+
+@pytest.mark.parametrize("dumped", [
+    None, [], {}, {"first": 1}, {"first": "x", "events": []}, {"first": 1, "events": [{"id": 1, "at": 0, "event": "e"}, {"id": 3, "at": 0, "event": "e"}]},
+    {"first": None, "events": [{"id": 1, "at": 0, "event": "e"}]}, {"first": 1, "events": ["no", 3]},
+])  # fmt: skip
+def test_a_dump_of_another_version_is_left_out(dumped: object) -> None:
+    """The successor begins its own ring then, as after a crash."""
+    events = ring()
+    publish(events, 2)
+    events.inherit(dumped)
+    events.hear({"id": "no"})
+    events.hear(None)
+    assert [each.id - FIRST for each in events.tail(LogWish()).events] == [0, 1]

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from hermes_router.control.events import EventRing
+from hermes_router.control.log_types import LogWish
 from hermes_router.core.errors import ControlError
 from hermes_router.core.records import AttemptRecord, ExchangeRecord
 from hermes_router.daemon.doors import Door
@@ -226,10 +228,13 @@ async def test_the_successor_keeps_what_the_predecessor_still_tells() -> None:
     outpost.open(theirs)
     theirs.post("record", record={"of": "another version"})
     theirs.post("settled", told=[["s", 1]])
+    theirs.post("event", event={"event": "a.b"})
     outpost.put(RECORD._replace(request_id="req_2", model="half \ud800 character"))
     theirs.close()
     kept: list[Any] = []
-    await asyncio.wait_for(forebear.follow(kept.append, kept.append), 5)
+    heard: list[Any] = []
+    await asyncio.wait_for(forebear.follow(kept.append, kept.append, heard.append), 5)
+    assert heard == [{"event": "a.b"}]
     assert [one if isinstance(one, list) else one.request_id for one in kept] == ["req_1", [["s", 1]], "req_2"]
     assert kept[0] == RECORD
 
@@ -288,8 +293,9 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
             engine=SimpleNamespace(state=told, limits=told, embed_bindings=SimpleNamespace(resting=False)),
             start_tasks=lambda: None,
         )
-        return Household(daemon, Door([]), None, open_doors=nothing)  # type: ignore[arg-type]
+        return Household(daemon, Door([]), None, open_doors=nothing, ring=ring)  # type: ignore[arg-type]
 
+    ring = EventRing(lambda: 1.0)
     flushed: list[Any] = []
     failed = Queue([RECORD])
     home = household(failed)
@@ -297,7 +303,10 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
     assert flushed == [failed]  # remembered answers are on the disk before the successor looks there
     assert failed.left == []
     assert home._daemon.engine.embed_bindings.resting  # nothing is bound that the successor would not know of
+    ring.publish("a.b", "info", {})
+    assert ring.tail(LogWish()).events == []  # the log rests, too
     await home.take_back()
+    assert len(ring.tail(LogWish()).events) == 1
     assert not home._daemon.engine.embed_bindings.resting
     assert (failed.left, failed.started) == ([RECORD], True)
     given = household(Queue([RECORD]))

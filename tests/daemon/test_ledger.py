@@ -17,6 +17,7 @@ from hermes_router.core.observations import Unit, Window
 from hermes_router.daemon import ledger
 from hermes_router.daemon.ledger import LedgerKeeper
 from hermes_router.engine.admission import Caller
+from hermes_router.engine.alerts import Alerts, Fault
 from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.store.db import Database
 
@@ -35,9 +36,11 @@ class Life:
         self.clock = Clock()
         self.db = Database(path, log=log, now=self.clock.now, period_s=3_600.0)
         self.limits = CallerLimits()
+        self.alerts = Alerts()
         engine: Any = SimpleNamespace(
             state=self.world.state,
             limits=self.limits,
+            alerts=self.alerts,
             clock=self.clock,
             snapshot=SimpleNamespace(roster=self.world.roster),
         )
@@ -117,17 +120,21 @@ A, B = target("a/m", quotas=RULE), target("b/m", quotas=RULE)
 
 
 async def test_a_kill_loses_nothing_that_is_a_second_old(house: House) -> None:
-    """Counts, claims under way, a told cooldown, whose turn it is, and a caller's money: all are there afterwards."""
+    """Counts, claims under way, a told cooldown, whose turn it is, a caller's money, what the owner was told: all stay."""
     one = await house.life(A, B)
     assert one.world.who() == "a/m#k1"
     one.world.take()  # under way when it is killed
     one.world.blame(B, err.RateLimited(retry_at=one.world.now + 600, told=True))
     caller = Caller(RouterKeyId("rk"), budget_microusd=900)
     one.limits.admit(caller, one.world.now).reserve(700, one.world.now)
+    for at in (one.world.now - 60, one.world.now):
+        one.alerts.look([Fault("disk_full", "f", "The file f", "The file f is full.")], ("url",), at)
     await one.written()
     assert set(one.slept) == {ledger.GATHER_S}
     await one.kill()
     two = await house.life(A, B)
+    assert list(two.alerts.told()) == [("disk_full", "The file f")]
+    assert two.alerts.unsent("url") == 1
     assert [(q.limit, q.remaining) for f in (A, B) for q in two.world.status(f).quota] == [(3, 2), (3, 2)]
     assert two.world.status(B) == one.world.status(B)
     assert two.world.who() == "a/m#k1"

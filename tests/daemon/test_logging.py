@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from hermes_router.core.ids import Secret
-from hermes_router.daemon.logging import Redactor, Stamp, adopt_standard_logging, lost_line, set_up
+from hermes_router.daemon.log_form import lost_line
+from hermes_router.daemon.logging import Redactor, adopt_standard_logging, set_up
 from hermes_router.daemon.outlet import Outlet
 
 CANARY = "canary-0123456789"
@@ -248,14 +249,3 @@ def test_rich_is_not_loaded_for_the_daemons_sake() -> None:
     program = "import sys, hermes_router.daemon.logging; print('rich.console' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_a_stamp_is_the_time_of_its_own_event() -> None:
-    """Seconds are told apart, milliseconds are padded, and a clock that is set back is followed."""
-    times = iter([1_700_000_000.0, 1_700_000_000.0049, 1_700_000_000.9999, 1_700_000_001.5, 1_699_999_999.25])
-    stamp = Stamp(lambda: next(times))
-    stamped = [stamp(None, "info", {"event": "x"})["timestamp"] for _ in range(5)]
-    assert stamped == [
-        "2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.004Z", "2023-11-14T22:13:20.999Z", "2023-11-14T22:13:21.500Z",
-        "2023-11-14T22:13:19.250Z",
-    ]  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import PriceClass, Quirk, QuotaRule
 from hermes_router.core.observations import QuotaSeen, Unit, Window
+from hermes_router.routing.roster import Roster
 
 DAY = 86_400.0
 
@@ -451,6 +452,31 @@ def test_the_whole_ledger_names_each_window_once(world, make) -> None:
         ("a account=acc", "requests", "day", 10, 3, 7, "published"),
     ]
     assert all(w.now < r.reset_at <= w.now + DAY for r in rows)
+
+
+def test_budgets_are_those_that_count_for_somebody(world, make) -> None:
+    """The pool's and a provider's, with what is spent and claimed and the day's end; neither one without a limit."""
+    rule = QuotaRule(Unit.MICROUSD, 2_000, Window.DAY, "provider", resets="utc", origin="owner")
+    paid = {"price": PriceClass.PAID, "usd": 1_000_000}
+    w = world(make("a/m", **paid, quotas=[rule]), make("b/m", **paid))
+    w.state.adopt(w.roster)
+    assert [(str(scope), limit, spent) for scope, limit, spent, _ in w.state.budgets(w.now)] == [("a", 2_000, 0)]
+    w.state.configure(budget_microusd_day=9_000, pacing_even=False, now=w.now)
+    held = w.take(providers=frozenset({"a"}))
+    w.state.settle(held.reservation, w.now, input_tokens=None, output_tokens=None, sent=True, cost_microusd=700)
+    found = {str(scope): (limit, spent) for scope, limit, spent, _ in w.state.budgets(w.now)}
+    assert found == {"*": (9_000, 700), "a": (2_000, 700)}
+    assert {ends_at % DAY for *_, ends_at in w.state.budgets(w.now)} == {0.0}
+    w.state.adopt(Roster([make("a/m", **paid), make("b/m", **paid)]))  # its owner takes that one back
+    assert [str(scope) for scope, *_ in w.state.budgets(w.now)] == ["*"]
+
+
+def test_a_target_stands_as_its_status_says(grid) -> None:
+    """State, reason and until when, without the rest."""
+    grid.blame(grid.roster.facts[0], err.CredentialRejected())
+    grid.blame(grid.roster.facts[-1], err.RateLimited(retry_at=grid.now + 60, told=True))
+    for facts in grid.roster.facts:
+        assert grid.state.stands(facts, grid.now) == grid.status(facts)[:3]
 
 
 def test_what_makes_no_sense_is_noted_once_and_binds_nobody(world, make) -> None:

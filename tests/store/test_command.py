@@ -3,13 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from hermes_router.core.errors import VaultError
-from hermes_router.store.command import run_command
+from hermes_router.store.command import MOST_GIVEN, NotRun, run_command, run_program
 
 
 def _sh(program: str) -> list[str]:
@@ -101,3 +102,43 @@ async def _gone(pid: int) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_program_that_does_not_read_its_input_is_none_that_fails(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """It may end before anything was written, on either loop, time and again."""
+
+    async def many() -> set[int]:
+        return {(await run_program(["true"], given=b"x" * MOST_GIVEN))[0] for _ in range(50)}
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(many()) == {0}
+
+
+async def test_a_program_reads_all_that_it_is_given_and_then_the_end() -> None:
+    """Whole, and nothing of ours keeps it waiting for more."""
+    given = os.urandom(MOST_GIVEN)
+    assert await run_program(["cat"], given=given, listens=True) == (0, given)
+
+
+async def test_its_environment_is_what_it_is_given() -> None:
+    """Nothing else of ours; without one, all of ours."""
+    status, printed = await run_program(["/usr/bin/env"], environ={"A": "b"}, listens=True)
+    assert (status, printed) == (0, b"A=b\n")
+    assert b"PATH=" in (await run_program(["/usr/bin/env"], listens=True))[1]
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_no_pipe_is_left_open() -> None:
+    """Neither end, also where the program cannot be started."""
+    before = descriptors()
+    for _ in range(5):
+        with pytest.raises(NotRun):
+            await run_program(["/no/such/program"], given=b"x")
+        await run_program(["true"], given=b"x")
+    assert descriptors() <= before + 1

@@ -322,6 +322,7 @@ async def test_a_migration_that_is_cut_leaves_the_version_before_it(bench) -> No
     db = bench.open((notes, cut))
     await db.flush()
     assert "database or disk is full" in db.problems[0]
+    assert db.trouble == "database or disk is full"
     assert version(bench.path) == 1
     full[0] = False
     db.put(write, "x")
@@ -502,6 +503,7 @@ async def test_something_else_in_its_place_is_said_not_fought(bench) -> None:
     bench.path.rmdir()
     assert await found(db) == ["x"]
     assert db.problems == []
+    assert not db.trouble
 
 
 # --- a full disk ----------------------------------------------------------------------------------------------

@@ -1,0 +1,34 @@
+"""hermes_router/daemon/keeping.py: what a new generation changes of the log."""
+
+import os
+from pathlib import Path
+
+from hermes_router.control.places import Places
+from hermes_router.daemon.config import load
+from hermes_router.daemon.keeping import Keeping
+from hermes_router.daemon.outlet import Outlet
+
+
+def test_a_generation_changes_level_and_form_and_says_what_changed(tmp_path: Path) -> None:
+    """By name, never by value; the same generation again says nothing."""
+    places = Places(tmp_path, tmp_path, tmp_path, tmp_path / ".env", tmp_path / "s")
+    environ = {"HOME": str(tmp_path), "LOG_LEVEL": "warning", "SECRET_STORE": "file"}
+    keeping = Keeping(places, environ)
+    reader, writer = os.pipe()
+    try:
+        out = Outlet(writer)
+        first = load(places, environ, stored=keeping.store)
+        log = keeping.open_log(first, out, environ)
+        log.info("a.b")
+        keeping.follow(first)
+        changed = load(places, environ | {"LOG_LEVEL": "info", "LOG_FORMAT": "json", "GROQ_API_KEY": "gsk_0123456789"})
+        keeping.follow(changed)
+        log.info("a.b", said="gsk_0123456789")
+        lines = os.read(reader, 10_000).decode().splitlines()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert [line.partition(",")[2] for line in lines] == [
+        '"level":"info","event":"config.changed","changed":"GROQ_API_KEY, LOG_FORMAT, LOG_LEVEL"}',
+        '"level":"info","event":"a.b","said":"***"}',
+    ]
