@@ -59,10 +59,16 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 
 @click.command()
 @click.option("-f", "--follow", "on", is_flag=True, help="Go on with what comes, over restarts; Ctrl-C ends it.")
-@click.option("-n", "--lines", type=click.IntRange(0, _MOST), help=f"The last so many; {LINES} unless --since is said.")
+@click.option(
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(0, _MOST),
+    help=f"The last so many; {LINES} unless --since is said.",
+)
 @click.option("--request", metavar="ID", default="", help="Only of this request: its id, or a unique beginning of it.")
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only what is at least so bad.")
-@click.option("--provider", metavar="NAME", default="", help="Only what names this provider.")
+@click.option("--provider", metavar="P", default="", help="Only what names this provider.")
 @click.option(
     "--since", metavar="TIME", callback=_moment, help="Only what came later: 10m, 2h, 14:05, 2026-11-22T14:05."
 )

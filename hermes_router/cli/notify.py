@@ -29,7 +29,7 @@ _HOW: Final = (
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def notify(ctx: click.Context, as_json: bool) -> None:
-    """Be told when something needs you, by NOTIFY_URL or NOTIFY_COMMAND. Show, test.
+    """Be told when something needs you, by NOTIFY_URL or NOTIFY_COMMAND: show, test.
 
     Of: nothing can answer, a key is revoked, a login is needed, a budget is at 80 % or spent, the disk is full; and
     when each is over. At most one message of a kind an hour.

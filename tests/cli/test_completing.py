@@ -104,7 +104,7 @@ def test_each_option_of_each_command_is_known() -> None:
         for path, one in _all(name, command):
             for option in one.params:
                 if isinstance(option, click.Option) and not option.hidden:
-                    assert set(option.opts) <= set(found(f"hr {path} --")), path
+                    assert set(option.opts) <= set(found(f"hr {path} -")), path
 
 
 def _all(path: str, command: click.Command | None):
