@@ -6,6 +6,8 @@ Owns the Protocol only. Every method may raise `ControlError`, which the API ren
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import types as t
 
 __all__ = ["Backend"]
@@ -22,6 +24,7 @@ class Backend(Protocol):
 
     # what is
     async def status(self) -> t.Status: ...  # noqa: D102
+    async def health_report(self) -> h.HealthReport: ...  # noqa: D102
     async def quota(self, provider: str | None) -> t.QuotaReport: ...  # noqa: D102
     async def usage(self, by: str, days: int) -> t.UsageReport: ...  # noqa: D102
     async def request(self, request_id: str) -> t.Trail: ...  # noqa: D102
@@ -59,3 +62,7 @@ class Backend(Protocol):
     async def remove_key(self, which: str) -> t.Done: ...  # noqa: D102
     async def embed_bindings(self) -> t.EmbedBindings: ...  # noqa: D102
     async def unbind(self, key_id: str, profile: str | None) -> t.Done: ...  # noqa: D102
+
+    # a set-up that is carried to another machine
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle: ...  # noqa: D102
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried: ...  # noqa: D102

@@ -7,6 +7,7 @@ that is the border's part (`api.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from hermes_router.control import carry_types as c
 from hermes_router.control import types as t
 from hermes_router.control.backend import Backend
 from hermes_router.control.peer import Permission
@@ -127,6 +128,9 @@ ROUTES: Final = without_duplicates(
     Route("GET", "/v1/embed", "read", lambda b, _: b.embed_bindings()),
     Route("DELETE", "/v1/embed/{key}", "write", lambda b, a: b.unbind(a.names["key"], a.query.get("profile") or None)),
     Route("GET", "/v1/events", "read", lambda b, asked: b.events(asked.last_id)),
+    Route("POST", "/v1/export", "write", lambda b, asked: b.export_setup(asked.body), c.CarryOut),
+    Route("GET", "/v1/health-report", "read", lambda b, _: b.health_report()),
+    Route("POST", "/v1/import", "write", lambda b, asked: b.import_setup(asked.body), c.CarryIn),
     Route("GET", "/v1/keys", "read", lambda b, _: b.keys()),
     Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),
     Route("DELETE", "/v1/keys/{which}", "write", lambda b, asked: b.remove_key(asked.names["which"])),

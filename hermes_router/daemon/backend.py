@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
 from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
+from hermes_router.daemon.carry_in import CarryIn
+from hermes_router.daemon.carry_out import CarryOut
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
+from hermes_router.daemon.health_desk import HealthDesk
 from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.quota_desk import QuotaDesk
@@ -62,6 +67,9 @@ class DaemonBackend:
     quota_desk: QuotaDesk
     questions: AskDesk
     probing: Probing
+    health: HealthDesk
+    carry_out: CarryOut
+    carry_in: CarryIn
 
     # -- the daemon itself
 
@@ -82,6 +90,9 @@ class DaemonBackend:
     async def status(self) -> t.Status:  # noqa: D102
         status = await self.reports.status()
         return msgspec.structs.replace(status, accounts=self.account_desk.rows(status.credentials))
+
+    async def health_report(self) -> h.HealthReport:  # noqa: D102
+        return await self.health.report()
 
     async def quota(self, provider: str | None) -> t.QuotaReport:  # noqa: D102
         return self.quota_desk.quota(provider)
@@ -186,3 +197,11 @@ class DaemonBackend:
 
     async def unbind(self, key_id: str, profile: str | None) -> t.Done:  # noqa: D102
         return await self.embed_desk.unbind(key_id, profile)
+
+    # -- a set-up that is carried
+
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle:  # noqa: D102
+        return await self.carry_out.bundle(asked)
+
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried:  # noqa: D102
+        return await self.carry_in.carry(asked)

@@ -115,6 +115,10 @@ class RoutingState:
         """What `GET /v1/status` says of a target."""
         return standing.status(self._book.slot(facts), now)
 
+    def stance(self, facts: TargetFacts, now: float) -> tuple[standing.StateName, str | None, float | None]:
+        """The same without windows and capabilities: a target's state, its reason, until when."""
+        return standing.stance(self._book.slot(facts), now)
+
     # --- one attempt -------------------------------------------------------------------------------
 
     def reserve(self, slot: Slot, demand: Demand, now: float) -> Reservation:

@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import types as t
 from hermes_router.control.api import make_control_app
 from hermes_router.control.events import EventRing
@@ -194,6 +196,18 @@ class Desk:
     async def unbind(self, key_id: str, profile: str | None) -> t.Done:
         await self._note("unbind", key_id, profile)
         return t.Done()
+
+    async def health_report(self) -> h.HealthReport:
+        await self._note("health_report")
+        return h.HealthReport(at=0.0, config_dir="", data_dir="", state_dir="", env_file="")
+
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle:
+        await self._note("export_setup", asked)
+        return c.Bundle()
+
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried:
+        await self._note("import_setup", asked)
+        return c.Carried(rows=[])
 
 
 def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:
