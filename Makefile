@@ -78,14 +78,15 @@ bench: $(READY)
 	@$(BIN)/python -m bench $(if $(filter 1 yes true,$(QUICK)),--quick) --json bench/results/last.json
 
 # What `hr` promises, at full length: keys under load, 200 changes under kill -9, canaries, two users, every pair of
-# dialects, 20 restarts, three minutes against real quotas, and embeddings with one of two providers killed.
+# dialects, 20 restarts, three minutes against real quotas, embeddings with one of two providers killed, and the service.
 show: $(READY)
 	@for dialect in chat messages responses; do printf '%-10s' $$dialect; \
 	  $(BIN)/python -m pytest --collect-only -k $$dialect 2>/dev/null | tail -1; done
-	@HR_CHANGES=200 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
+	@HR_CHANGES=200 HR_KILLS=50 $(BIN)/python -m pytest -s --no-header -o faulthandler_timeout=600 tests/whole tests/store/test_secret_service.py && \
 	$(BIN)/python -m bench.restarts && $(BIN)/python -m bench.quotas && $(BIN)/python -m tests.codex.show && \
 	$(BIN)/python -m tests.embeddings.show && \
 	$(BIN)/python -m tests.responses.show && \
+	$(BIN)/python -m tests.box.show && \
 	CODEX_REQUESTS=1000 $(BIN)/python -m pytest -q -s --no-header tests/codex/test_tokens_alive.py -k many && \
 	$(BIN)/python -m tests.codex.rotate_kills 1000
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -25,21 +25,22 @@ from hermes_router.cli.trouble import FAILED, REFUSED, Trouble, unstartable, war
 from hermes_router.control import types as t
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
 
+if TYPE_CHECKING:
+    from hermes_router.cli.init_system import Scope
+    from hermes_router.cli.unit import Unit
+
 START_S: Final = 30.0
 RESTART_S: Final = 60.0  # the daemon gives its successor 45
 _NOW_S: Final = 15.0
 _LOOK_S: Final = 0.05
 _SAY_S: Final = 2.0
-_MANAGED: Final = {
-    "systemd": "`systemctl --user {} hermes-router`, or with sudo and without --user for the system's own",
-    "launchd": "`launchctl kickstart -k gui/$UID/hermes-router`",
-}
+_MANAGED: Final = frozenset({"systemd", "launchd"})
 
 
 @click.command()
 @click.option("--env-file", type=click.Path(dir_okay=False, path_type=Path), help="Read this .env instead.")
 def start(env_file: Path | None) -> None:
-    """Start the router in the background."""
+    """Start the router: its service, where one is installed, else a process in the background."""
     link = find()
     if link is not None and not link.works_on_files:
         raise Trouble(
@@ -47,34 +48,64 @@ def start(env_file: Path | None) -> None:
             "`hr status` shows it, `hr restart` renews it",
             code=REFUSED,
         )
-    _start(env_file)
+    service = _service()
+    if service is None:
+        _start(env_file)
+        return
+    if env_file is not None:
+        raise Trouble(
+            "a service is installed, and it reads its own .env", "leave --env-file out, or use `hr serve`", code=REFUSED
+        )
+    _start_service(service)
 
 
 @click.command()
 @click.option("--now", is_flag=True, help="Cut what is under way.")
 def stop(now: bool) -> None:
     """Stop the router, once its answers have ended."""
-    link = find()
-    if link is None or link.works_on_files:
-        click.echo("No daemon is running.")
+    try:
+        link = find()
+    except Trouble as trouble:
+        if trouble.kind != "hung" or not _stop_service(None, now=now):
+            raise
         return
-    _refuse_managed(link.ping, "stop")
+    if link is None or link.works_on_files:
+        if not _stop_service(None, now=now):
+            click.echo("No daemon is running.")
+        return
+    if link.ping.run in _MANAGED:
+        if not _stop_service(link, now=now):
+            raise Trouble(
+                f"{link.ping.run} looks after the router, and cannot be asked", "`hr doctor` says more", code=REFUSED
+            )
+        return
     link.call("POST", "/v1/shutdown", t.Shutdown(drain_s=0.0 if now else None), t.Done)
-    _await_end(link, now=now)
+    await_end(link, now=now)
     click.echo(f"Stopped (pid {link.ping.pid}).")
 
 
 @click.command()
 def restart() -> None:
     """Restart the router without losing a request: a successor takes over, the old process ends its answers."""
-    link = find()
+    try:
+        link = find()
+    except Trouble as trouble:
+        if trouble.kind != "hung" or not _revive(trouble):
+            raise
+        return
     if link is None or link.works_on_files:
         click.echo("No daemon was running.")
-        _start(None)
+        service = _service()
+        if service is None:
+            _start(None)
+        else:
+            _start_service(service)
         return
     before = link.ping
-    _refuse_managed(before, "restart")
-    if before.run != "detached":
+    if before.run == "launchd":
+        _restart_by_manager(link)
+        return
+    if before.run not in {"detached", "systemd"}:
         raise Trouble(
             f"the router runs in a terminal, pid {before.pid}",
             "end it with Ctrl-C there, and run `hr serve` again",
@@ -82,13 +113,83 @@ def restart() -> None:
         )
     needless = _is_needless(link)
     began = time.monotonic()
-    link.call("POST", "/v1/restart", t.Shutdown(), t.Done, wait_s=RESTART_S)
+    try:
+        link.call("POST", "/v1/restart", t.Shutdown(), t.Done, wait_s=RESTART_S)
+    except Trouble as trouble:
+        if trouble.kind != "unmanaged":  # a unit that cannot be told of a successor
+            raise
+        _restart_by_manager(link)
+        return
     after = _await_other(link, before)
     took = words.lapse(time.monotonic() - began)
     version = f"version {after.version}" if after.version == before.version else f"{before.version} to {after.version}"
     click.echo(f"Restarted in {took}: pid {before.pid} to {after.pid}, {version}. No request was refused or cut.")
     if needless:
         click.echo("It was not needed for a change: keys, models and settings are in use at once.")
+    if before.run == "systemd":
+        from hermes_router.cli import managed  # noqa: PLC0415 - only where there is a service
+
+        managed.say_stale("system" if link.path == SYSTEM_SOCKET else "user", after)
+
+
+# --- the service --------------------------------------------------------------------------------------
+
+
+def _service() -> "Unit | None":
+    """The service that start and restart mean; none where none is installed, or none can be asked."""
+    from hermes_router.cli import managed  # noqa: PLC0415
+
+    return managed.startable()
+
+
+def _start_service(service: "Unit") -> None:
+    from hermes_router.cli import managed  # noqa: PLC0415
+
+    ping = managed.bring_up(service)
+    click.echo(f"The router's service is running: {words.clean(ping.url)} (pid {ping.pid})")
+    click.echo(f"Its log: `{managed.journal(service.scope)}`")
+    managed.say_stale(service.scope, ping)
+
+
+def _stop_service(link: Link | None, *, now: bool) -> bool:
+    """Stop what a manager runs, or tries to; False where it runs nothing."""
+    from hermes_router.cli import managed, unit  # noqa: PLC0415
+
+    found = managed.startable() if link is None else unit.look("system" if link.path == SYSTEM_SOCKET else "user")
+    if found is None or found.manager_error:
+        return False
+    if link is None and not found.socket_active and found.active in {"inactive", "failed", ""}:
+        return False
+    managed.bring_down(found, link, now=now)
+    pid = link.ping.pid if link is not None else found.pid
+    click.echo(
+        f"Stopped the service{f' (pid {pid})' if pid else ''}. It starts again with `hr start`, or with the machine."
+    )
+    return True
+
+
+def _revive(trouble: Trouble) -> bool:
+    """Have the manager replace a daemon that does not answer; False where it is none of a manager's."""
+    from hermes_router.cli import managed  # noqa: PLC0415
+
+    found = managed.startable()
+    if found is None or found.active not in {"active", "activating", "reloading"}:
+        return False
+    warn(trouble.message)
+    managed.restart(found.scope, hung=True)
+    ping = managed.wait_ready(found.scope)
+    click.echo(f"Its manager started it anew: pid {ping.pid}. What it was busy with is lost.")
+    return True
+
+
+def _restart_by_manager(link: Link) -> None:
+    from hermes_router.cli import managed  # noqa: PLC0415
+
+    scope: Scope = "system" if link.path == SYSTEM_SOCKET else "user"
+    managed.restart(scope, link.ping.unit or "hermes-router.service")
+    after = _await_other(link, link.ping)
+    click.echo(f"{link.ping.run} restarted it: pid {link.ping.pid} to {after.pid}. Its answers had their time to end.")
+    managed.say_stale(scope, after)
 
 
 # --- starting -----------------------------------------------------------------------------------------
@@ -161,11 +262,6 @@ def _silence(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> tuple[str, 
 # --- waiting ------------------------------------------------------------------------------------------
 
 
-def _refuse_managed(ping: t.Ping, what: str) -> None:
-    if ping.run in _MANAGED:
-        raise Trouble(f"{ping.run} looks after the router", f"run {_MANAGED[ping.run].format(what)}", code=REFUSED)
-
-
 def _is_needless(link: Link) -> bool:
     """Whether all that the files say is in use already; what cannot be asked is no reason not to restart.
 
@@ -181,7 +277,7 @@ def _is_needless(link: Link) -> bool:
         return False
 
 
-def _await_end(link: Link, *, now: bool) -> None:
+def await_end(link: Link, *, now: bool) -> None:
     """Until nobody holds the daemon's lock."""
     lock = None if link.path == SYSTEM_SOCKET else user_places(os.environ).lock
     began = time.monotonic()

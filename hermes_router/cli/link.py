@@ -75,7 +75,7 @@ class Link:
 
 def trouble(error: ControlError) -> Trouble:
     """The daemon's word as ours."""
-    return Trouble(error.message, error.next_step, code=error.exit_code)
+    return Trouble(error.message, error.next_step, code=error.exit_code, kind=error.code)
 
 
 def candidates() -> tuple[Path, ...]:
@@ -89,13 +89,13 @@ def candidates() -> tuple[Path, ...]:
     return places
 
 
-def find(*, own_only: bool = True) -> Link | None:
-    """The daemon that runs, if one does. Raises Trouble where it refuses us.
+def find(*, own_only: bool = True, only: Path | None = None) -> Link | None:
+    """The daemon that runs, if one does; `only`: at this socket. Raises Trouble where it refuses us.
 
     `own_only`: the system service's socket may be closed to us, which is no reason not to work on our own files.
     """
     refusal: ControlError | None = None
-    for place, path in enumerate(candidates()):
+    for place, path in enumerate(candidates() if only is None else (only,)):
         client = Client(path)
         try:
             ping = client.ping()

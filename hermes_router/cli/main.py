@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -26,6 +27,10 @@ SECTIONS = (
             ("restart", "hermes_router.cli.life", "Restart it without losing a request."),
             ("reload", "hermes_router.cli.reload", "Read all files again, without a restart."),
             ("serve", "hermes_router.cli.serve", "Run the router in the foreground."),
+            ("install-service", "hermes_router.cli.install", "Have it come up with the machine."),
+            ("uninstall-service", "hermes_router.cli.uninstall", "Remove the service; keys and settings stay."),
+            ("service", "hermes_router.cli.service", "Show the service as its manager sees it."),
+            ("upgrade", "hermes_router.cli.upgrade", "Upgrade the way it was installed, and restart."),
         ),
     ),
     (
@@ -35,6 +40,7 @@ SECTIONS = (
             ("logs", "hermes_router.cli.logs", "Show the log, and follow it live."),
             ("quota", "hermes_router.cli.quota", "Show every limit: what is left, and when it returns."),
             ("usage", "hermes_router.cli.usage", "Show what was spent: requests, tokens and money."),
+            ("doctor", "hermes_router.cli.doctor.command", "Look at everything that can be wrong, each with its cure."),
             ("ask", "hermes_router.cli.ask", "Ask one question, to see that it works."),
             ("explain", "hermes_router.cli.explain", "Show where a request would go and why."),
             ("request", "hermes_router.cli.explain", "Show what happened to one request."),
@@ -63,6 +69,8 @@ SECTIONS = (
         "More",
         (
             ("conformance", "hermes_router.cli.conformance", "Check any endpoint against the dialects."),
+            ("export", "hermes_router.cli.carry", "Write this set-up to a file, to carry it to another machine."),
+            ("import", "hermes_router.cli.carry", "Bring in the set-up of another machine."),
             ("demo", "hermes_router.cli.demo", "Show the router at work on fake providers."),
             ("completions", "hermes_router.cli.completions", "Completion for bash, zsh and fish: install, show."),
             ("man", "hermes_router.cli.man", "Show the manual."),
@@ -70,7 +78,14 @@ SECTIONS = (
         ),
     ),
 )
-COMMANDS = {name: (module, name) for _, rows in SECTIONS for name, module, _ in rows}
+
+
+def _attribute(name: str) -> str:
+    """What a command is called in its module."""
+    return f"{name}_" if iskeyword(name) else name.replace("-", "_")
+
+
+COMMANDS = {name: (module, _attribute(name)) for _, rows in SECTIONS for name, module, _ in rows}
 
 
 class LazyGroup(click.Group):

@@ -20,10 +20,14 @@ _AS_GOOD: Final = 0.1  # of likeness, from 0 to 1
 
 
 class Trouble(click.ClickException):
-    """Ends the command with `code`. Texts may come from the daemon: what could steer a terminal is taken out."""
+    """Ends the command with `code`. Texts may come from the daemon: what could steer a terminal is taken out.
 
-    def __init__(self, message: str, next_step: str = "", *, code: int = FAILED) -> None:
+    `kind` is the daemon's own code for it, where it comes from there.
+    """
+
+    def __init__(self, message: str, next_step: str = "", *, code: int = FAILED, kind: str = "") -> None:
         super().__init__(sentence(message))
+        self.kind = kind
         self.next_step = sentence(next_step)
         self.exit_code = code  # type: ignore[misc]  # click reads it off the instance
 

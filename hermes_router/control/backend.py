@@ -6,6 +6,8 @@ Owns the Protocol only. Every method may raise `ControlError`, which the API ren
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
@@ -25,6 +27,7 @@ class Backend(Protocol):
 
     # what is
     async def status(self) -> t.Status: ...  # noqa: D102
+    async def health_report(self) -> h.HealthReport: ...  # noqa: D102
     async def quota(self, provider: str | None) -> t.QuotaReport: ...  # noqa: D102
     async def usage(self, by: str, days: int) -> t.UsageReport: ...  # noqa: D102
     async def request(self, request_id: str) -> t.Trail: ...  # noqa: D102
@@ -74,3 +77,7 @@ class Backend(Protocol):
     # being told
     async def notify(self) -> n.Notify: ...  # noqa: D102
     async def test_notify(self) -> n.NotifyTested: ...  # noqa: D102
+
+    # a set-up that is carried to another machine
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle: ...  # noqa: D102
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried: ...  # noqa: D102

@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,12 @@ _REFUSED: Final = 3
 _KNOCK_S: Final = 1.0
 
 
-def bind_control(path: Path, *, readers_gid: int | None = None) -> socket.socket:
+def bind_control(path: Path, *, readers_gid: int | None = None, system: bool = False) -> socket.socket:
     """A bound, non-blocking, not yet listening socket, mode 0600 in a directory of ours that is 0700.
 
-    For the system service `readers_gid` opens it to a group: 0660 in 0750. Raises ControlError, exit code 3 where
-    something is in the way.
+    For the system service `readers_gid` opens it to a group: 0660 in 0750; `system`: its directory is made by the
+    service manager, and may be 0750 also where no such group is known. Raises ControlError, exit code 3 where something
+    is in the way.
     """
     try:
         check_socket(path)
@@ -33,7 +35,7 @@ def bind_control(path: Path, *, readers_gid: int | None = None) -> socket.socket
             str(error), code="socket", next_step=f"Set {SOCKET_VARIABLE} to a shorter path.", exit_code=_REFUSED
         ) from error
     try:
-        _check_directory(path.parent, readers_gid)
+        _check_directory(path.parent, readers_gid, 0o750 if system or readers_gid is not None else 0o700)
         _clear(path)
         return _bound(path, readers_gid)
     except OSError as error:
@@ -44,10 +46,12 @@ def bind_control(path: Path, *, readers_gid: int | None = None) -> socket.socket
         ) from error
 
 
-def _check_directory(directory: Path, readers_gid: int | None) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _check_directory(directory: Path, readers_gid: int | None, widest: int) -> None:
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if readers_gid is not None:
+            _let_in(directory, readers_gid)
     found = directory.stat()
-    widest = 0o700 if readers_gid is None else 0o750
     if found.st_uid != os.geteuid():
         raise ControlError(
             f"The control socket's directory {directory} belongs to user {found.st_uid}, not to us ({os.geteuid()}).",
@@ -63,6 +67,13 @@ def _check_directory(directory: Path, readers_gid: int | None) -> None:
             next_step=f"Run `chmod {widest:04o} {directory}`, or set {SOCKET_VARIABLE} to a path elsewhere.",
             exit_code=_REFUSED,
         )
+
+
+def _let_in(directory: Path, readers_gid: int) -> None:
+    """Open a directory that we made to the readers, where we may; else they stay out."""
+    with suppress(PermissionError):
+        os.chown(directory, -1, readers_gid)
+        directory.chmod(0o750)
 
 
 def _clear(path: Path) -> None:
@@ -117,8 +128,8 @@ def _bound(path: Path, readers_gid: int | None) -> socket.socket:
     finally:
         os.umask(before)
     try:
-        if readers_gid is not None:
-            os.chown(path, -1, readers_gid)
+        if readers_gid is not None and path.stat().st_gid != readers_gid:
+            os.chown(path, -1, readers_gid)  # which a hardened unit forbids, and makes needless
         path.chmod(0o600 if readers_gid is None else 0o660)
         sock.setblocking(False)
     except OSError:

@@ -36,13 +36,14 @@ _PRIVATE: Final = 0o700
 
 
 class Places(NamedTuple):
-    """All paths of one installation. `env_file` is the `.env` in force, wherever it lies."""
+    """All paths of one installation. `env_file` is the `.env` in force, wherever it lies; `system`: the service's."""
 
     config_dir: Path
     data_dir: Path
     state_dir: Path
     env_file: Path
     socket: Path
+    system: bool = False
 
     @property
     def config_file(self) -> Path:
@@ -118,16 +119,18 @@ def user_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> 
     )
 
 
-def system_places(environ: Mapping[str, str], *, env_file: Path | None = None) -> Places:
-    """The places of the system service."""
-    config, state = Path("/etc/hermes-router"), Path("/var/lib/hermes-router")
+def system_places(environ: Mapping[str, str], *, env_file: Path | None = None, root: Path = Path("/")) -> Places:
+    """The places of the system service, all below `root`."""
+    config, state = root / "etc/hermes-router", root / "var/lib/hermes-router"
     chosen = environ.get(SOCKET_VARIABLE, "")
+    socket = root / SYSTEM_SOCKET.relative_to("/")
     return Places(
         config_dir=config,
         data_dir=state,
         state_dir=state,
         env_file=(env_file or config / ENV_FILE).absolute(),
-        socket=SYSTEM_SOCKET.parent / chosen if chosen else SYSTEM_SOCKET,
+        socket=socket.parent / chosen if chosen else socket,
+        system=True,
     )
 
 
@@ -140,7 +143,7 @@ def socket_candidates(places: Places, environ: Mapping[str, str]) -> tuple[Path,
 
 def readers_group(places: Places) -> str | None:
     """The group whose members may look at the daemon: that of the system service; a person's own daemon has none."""
-    return APP if places.socket == SYSTEM_SOCKET else None
+    return APP if places.system or places.socket == SYSTEM_SOCKET else None
 
 
 def check_socket(path: Path, platform: str = sys.platform) -> None:
@@ -156,6 +159,19 @@ def check_socket(path: Path, platform: str = sys.platform) -> None:
 
 
 def make_directories(places: Places) -> None:
-    """Create what is missing, for the owner alone (0700); what exists keeps its mode. Raises OSError."""
-    for directory in dict.fromkeys((places.config_dir, places.data_dir, places.state_dir, places.socket.parent)):
-        directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    """Create what is missing, for the owner alone (0700); what exists keeps its mode.
+
+    The system service's socket has readers: its directory is made by whoever binds it. Raises OSError where one cannot
+    be; the others are made all the same.
+    """
+    failed: OSError | None = None
+    wanted = [places.state_dir, places.data_dir, places.config_dir]
+    if not places.system:
+        wanted.append(places.socket.parent)
+    for directory in dict.fromkeys(wanted):
+        try:
+            directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        except OSError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from hermes_router.control import carry_types as c
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.backend import Backend
@@ -154,6 +155,9 @@ ROUTES: Final = without_duplicates(
     Route("GET", "/v1/embed", "read", lambda b, _: b.embed_bindings()),
     Route("DELETE", "/v1/embed/{key}", "write", lambda b, a: b.unbind(a.names["key"], a.query.get("profile") or None)),
     Route("GET", "/v1/events", "read", lambda b, asked: b.events(asked.last_id)),
+    Route("POST", "/v1/export", "write", lambda b, asked: b.export_setup(asked.body), c.CarryOut),
+    Route("GET", "/v1/health-report", "read", lambda b, _: b.health_report()),
+    Route("POST", "/v1/import", "write", lambda b, asked: b.import_setup(asked.body), c.CarryIn),
     Route("GET", "/v1/keys", "read", lambda b, _: b.keys()),
     Route("POST", "/v1/keys", "write", lambda b, asked: b.add_key(asked.body), t.AddKey),
     Route("POST", "/v1/keys/adopt", "write", lambda b, asked: b.adopt_key(asked.body), of_setup.AdoptKey),

@@ -51,7 +51,7 @@ class Ping(Type, frozen=True):
     """`GET /v1/ping`.
 
     `run` is `foreground`, `detached`, `systemd`, `launchd` or `control-only`; `instance` differs after every restart.
-    `port` 0 = no public port (control-only).
+    `port` 0 = no public port (control-only). `manager` whose `unit` it is: `user`, `system`, or nobody's.
     """
 
     version: str
@@ -64,6 +64,8 @@ class Ping(Type, frozen=True):
     url: str = ""
     log: str = ""
     successor: str = ""
+    unit: str = ""
+    manager: str = ""
 
 
 class Shutdown(Type, frozen=True):

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Final
 
 if __name__ == "__main__":
-    from hermes_router.daemon.haste import hurry
+    from hermes_router.daemon.haste import calm, hurry
 
+    calm()
     hurry()
 
 import uvloop
@@ -25,6 +26,8 @@ from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.furnish import Reading, furnish
 from hermes_router.daemon.handover_heir import inherit
 from hermes_router.daemon.life import Life
+from hermes_router.daemon.managed import take
+from hermes_router.daemon.notify import Notifier
 from hermes_router.daemon.probing import Probing
 from hermes_router.daemon.sources import SystemClock
 from hermes_router.daemon.start import Prepared, Refused, Teller, parse, prepare, settle_process
@@ -45,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         inherited = inherit(options.handover)
         if inherited is None:
             return 1  # the predecessor is gone, and nothing of it is left to serve with
-    teller = Teller(options, inherited)
+    on_its_own = options.detached or options.control_only
+    managed = take(os.environ, heir=inherited is not None, on_its_own=on_its_own)
+    teller = Teller(options, inherited, Notifier(managed.address))
     try:
-        prepared = prepare(options, os.environ, teller, inherited)
+        prepared = prepare(options, os.environ, teller, inherited, managed)
     except Refused as refused:
         teller.refused(refused)
         return refused.code
@@ -112,6 +117,7 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
         if prepared.run == "control-only":
             await reading.once()
         life.reload = backend.reload
+        backend.configuration.reloading = life.herald.reloading
         life.changes = backend.generations.lock
         life.serve_control(
             make_control_app(backend, version=__version__, uid=os.geteuid(), log=log, readers_gid=prepared.readers_gid)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
@@ -17,10 +19,13 @@ from hermes_router.control.events import EventRing
 from hermes_router.control.log_types import LogTail, LogWish
 from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.ask_desk import AskDesk
+from hermes_router.daemon.carry_in import CarryIn
+from hermes_router.daemon.carry_out import CarryOut
 from hermes_router.daemon.config_desk import ConfigDesk, find_provider
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
+from hermes_router.daemon.health_desk import HealthDesk
 from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.log_desk import LogDesk
 from hermes_router.daemon.notify_desk import NotifyDesk
@@ -71,6 +76,9 @@ class DaemonBackend:
     probing: Probing
     setup_desk: SetupDesk
     notify_desk: NotifyDesk
+    health: HealthDesk
+    carry_out: CarryOut
+    carry_in: CarryIn
 
     # -- the daemon itself
 
@@ -91,6 +99,9 @@ class DaemonBackend:
     async def status(self) -> t.Status:  # noqa: D102
         status = await self.reports.status()
         return msgspec.structs.replace(status, accounts=self.account_desk.rows(status.credentials))
+
+    async def health_report(self) -> h.HealthReport:  # noqa: D102
+        return await self.health.report()
 
     async def quota(self, provider: str | None) -> t.QuotaReport:  # noqa: D102
         return self.quota_desk.quota(provider)
@@ -220,3 +231,11 @@ class DaemonBackend:
 
     async def test_notify(self) -> n.NotifyTested:  # noqa: D102
         return await self.notify_desk.test()
+
+    # -- a set-up that is carried
+
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle:  # noqa: D102
+        return await self.carry_out.bundle(asked)
+
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried:  # noqa: D102
+        return await self.carry_in.carry(asked)

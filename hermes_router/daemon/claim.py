@@ -9,6 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +50,10 @@ class Claim:
         self.path = path
 
     def sign(self) -> None:
-        """Leave our pid in the file, for people: nothing reads it but a message."""
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, f"{os.getpid()}\n".encode(), 0)
+        """Leave our pid in the file, for people: nothing reads it but a message. A full disk takes it or not."""
+        with suppress(OSError):
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Let go. Never by unlocking, which would take it from a successor, too. Idempotent."""

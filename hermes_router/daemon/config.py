@@ -93,7 +93,7 @@ def load(
     stored: CredentialStore | None = None,
     replaced: Mapping[Path, bytes] | None = None,
 ) -> Loaded:
-    """Read config.toml, `.env`, the owner's rows and `environ`; never raises for what stands in them.
+    """Read config.toml, `.env`, the owner's rows, the unit's credentials, `environ`; never raises for what they hold.
 
     `cwd` is the caller's current directory, where a `.env` of ours is pointed out and not read. `stored` are the
     credentials that were added, as far as they are in memory. `replaced` are contents to try: they count instead of
@@ -104,9 +104,9 @@ def load(
     catalog = _catalog(places, files)
     _named_but_missing(places, problems)
     layers = [
-        _systemd_layer(environ, catalog, problems),
         _toml_layer(places.config_file, files),
         _env_layer(places.env_file, files),
+        _systemd_layer(environ, catalog, problems),
         _shared(environ),
     ]
     settings, keys, faults = parse_settings(layers, catalog)

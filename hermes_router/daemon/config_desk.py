@@ -7,7 +7,8 @@ never show a secret.
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,11 @@ from hermes_router.core.setting_values import listed
 from hermes_router.core.settings_parse import SHARED_LAYER, is_ours
 from hermes_router.core.variables import COLD, CONFIDENTIAL, DERIVED, GLOBALS
 from hermes_router.daemon import dotenv
-from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.config import SYSTEMD_CREDENTIAL, Loaded
 from hermes_router.daemon.edit import edit_env, edit_toml, toml_variables
 from hermes_router.daemon.generations import Generations
 
-__all__ = ["ConfigDesk", "find_provider"]
+__all__ = ["ConfigDesk", "differences", "find_provider"]
 
 _DOCS: Final = {one.name: one.doc for one in GLOBALS}
 _ENDINGS: Final = {one.name: one.doc for one in DERIVED}
@@ -46,9 +47,15 @@ class ConfigDesk:
 
     def __init__(self, generations: Generations) -> None:
         self._generations = generations
+        self.reloading: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered for the time of a reload: the service manager is told."""
 
     async def reload(self) -> t.Reloaded:
         """Read everything again. Raises ControlError (3) where not all can be in force: the old generation stays."""
+        with self.reloading():
+            return await self._reload()
+
+    async def _reload(self) -> t.Reloaded:
         async with self._generations.lock:
             before = self._generations.loaded
             await self._generations.read_store()
@@ -167,6 +174,13 @@ class ConfigDesk:
                 f"{name} is set in the daemon's environment, which is stronger than any file",
                 code="shadowed",
                 next_step=f"take {name} out of the environment (or the service's unit) and restart",
+                exit_code=3,
+            )
+        if source == SYSTEMD_CREDENTIAL:
+            raise ControlError(
+                f"{name} is a credential of the service's unit, which only its manager can change",
+                code="shadowed",
+                next_step=f"take LoadCredential={name} (or LoadCredentialEncrypted=) out of the unit and restart",
                 exit_code=3,
             )
         if source == "default":

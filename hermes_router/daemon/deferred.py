@@ -1,7 +1,8 @@
-"""What a start leaves for later: what reads the refusals of providers.
+"""What a start leaves for later: what reads the refusals of providers, logs in, edits files.
 
-Owns when they are imported: by whoever needs one, else a moment after the start, beside the loop. It must never be
-imported by what they import.
+Owns when they are imported: by whoever needs one, else a moment after the start, beside the loop; a successor does so
+before it serves. An upgrade may put other files under a daemon that runs, and what it then imported would not fit. It
+must never be imported by what they import.
 """
 
 import asyncio
@@ -11,10 +12,14 @@ from typing import Any, Final
 
 from hermes_router.core.errors import UpstreamError
 
-__all__ = ["bring_in", "classify", "in_band"]
+__all__ = ["bring_in", "bring_in_now", "classify", "in_band"]
 
 AFTER_S: Final = 2.0  # a start has other work, and so has who waits for it
-_JUDGES: Final = "hermes_router.wire.rejection"  # forty regular expressions
+_LATER: Final = (
+    "hermes_router.wire.rejection",  # forty regular expressions
+    "hermes_router.daemon.login_desk",
+    "tomlkit",
+)
 
 
 def classify(family: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> UpstreamError:
@@ -32,6 +37,12 @@ def in_band(family: str, error: object, now: float) -> UpstreamError:
 
 
 async def bring_in(*, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
-    """Import what a refusal needs, so that no request waits for it."""
+    """Import all of it, so that no request waits for it."""
     await sleep(AFTER_S)
-    await asyncio.to_thread(import_module, _JUDGES)
+    await bring_in_now()
+
+
+async def bring_in_now() -> None:
+    """The same at once."""
+    for name in _LATER:
+        await asyncio.to_thread(import_module, name)

@@ -15,7 +15,7 @@ from hermes_router.core.errors import ConfigError
 from hermes_router.core.settings import Settings
 from hermes_router.server.app import listen
 
-__all__ = ["Door", "public_sockets"]
+__all__ = ["Door", "public_sockets", "unused_sentence"]
 
 _BACKLOG: Final = 1024
 # From 3.13 on a server takes its socket's file away when it closes: ours is shut, not gone.
@@ -58,14 +58,42 @@ class Door:
         self.sockets.clear()
 
 
-def public_sockets(settings: Settings, inherited: Sequence[socket.socket] = ()) -> list[socket.socket]:
-    """Where HOST and PORT say, bound; of what a predecessor handed over, what fits is kept. Raises ConfigError."""
-    if inherited and _fits(settings, inherited):
-        return list(inherited)
-    sockets = _listen(settings)
+def public_sockets(
+    settings: Settings, inherited: Sequence[socket.socket] = (), managers: Sequence[socket.socket] = ()
+) -> list[socket.socket]:
+    """Where HOST and PORT say, bound; of what a predecessor handed over, what fits is kept. Raises ConfigError.
+
+    `managers` are the service manager's, which are used where they fit, and never closed: it holds them all the same,
+    and whoever connected would wait there for nobody.
+    """
+    for offered in (inherited, managers):
+        if offered and _fits(settings, offered):
+            sockets = list(offered)
+            break
+    else:
+        try:
+            sockets = _listen(settings)
+        except ConfigError as error:
+            unused = unused_sentence(settings, managers) if managers else str(error)
+            raise ConfigError(unused, fatal=True) from None
     for sock in inherited:
-        sock.close()
+        if sock not in sockets and sock not in managers:
+            sock.close()
     return sockets
+
+
+def unused_sentence(settings: Settings, managers: Sequence[socket.socket]) -> str:
+    """That the service manager listens elsewhere than HOST and PORT say, and what to do."""
+    held = " and ".join(_shown(*sock.getsockname()[:2]) for sock in managers)
+    wanted = f"PORT={settings.port}" + (f", HOST={settings.host}" if settings.host else ", HOST unset")
+    return (
+        f"the .socket unit holds {held}, which does not fit {wanted}: "
+        "set its ListenStream= lines to what HOST and PORT say, or these to what it holds"
+    )
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _fits(settings: Settings, inherited: Sequence[socket.socket]) -> bool:

@@ -16,10 +16,13 @@ from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
+from hermes_router.daemon.carry_in import CarryIn
+from hermes_router.daemon.carry_out import CarryOut
 from hermes_router.daemon.config_desk import ConfigDesk
 from hermes_router.daemon.credential_desk import CredentialDesk
 from hermes_router.daemon.embed_desk import EmbedDesk
 from hermes_router.daemon.generations import Generations
+from hermes_router.daemon.health_desk import HealthDesk
 from hermes_router.daemon.key_check import KeyCheck
 from hermes_router.daemon.key_desk import KeyDesk
 from hermes_router.daemon.log_desk import LogDesk
@@ -155,6 +158,23 @@ def furnish(
         probing=prober,
         setup_desk=SetupDesk(generations, accounts, now=engine.clock.now),
         notify_desk=NotifyDesk(alerting or Alerting(daemon, environ), engine.alerts, generations),
+        health=HealthDesk(engine, generations, ping=life.ping, gone=lambda: daemon.live_models.view().gone),
+        carry_out=CarryOut(
+            generations,
+            router_keys=lambda: router_keys.keys,
+            bindings=engine.embed_bindings.bindings,
+            accounts=keeper.accounts,
+            now=engine.clock.now,
+        ),
+        carry_in=CarryIn(
+            generations,
+            configuration,
+            credentials,
+            router_keys,
+            engine.embed_bindings,
+            accounts=keeper.accounts,
+            take_in=accounts.take_in,
+        ),
     )
 
 

@@ -12,10 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 from hermes_router import __version__
 from hermes_router.core.errors import ControlError
+from hermes_router.daemon import orphan
 from hermes_router.daemon.handover_link import Link, Message
 
 __all__ = ["Estate", "HandedOver", "Successor", "hand_over", "start_successor"]
@@ -42,11 +43,41 @@ class Estate(Protocol):
         ...
 
 
+class Process(Protocol):
+    """As much of subprocess.Popen as is needed of a successor; one under a service manager is the manager's child."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """What it says before it has a log; None where that goes where ours goes."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Signal it, if it lives."""
+        ...
+
+    def kill(self) -> None:
+        """End it now."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Return when it has ended: how, where that is known. Raises subprocess.TimeoutExpired."""
+        ...
+
+    def poll(self) -> int | None:
+        """Leave no zombie."""
+        ...
+
+
 @dataclass(slots=True)
 class Successor:
     """The process that is to take over, and our end of the pair."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     link: Link
 
     async def end(self) -> None:
@@ -76,7 +107,7 @@ class HandedOver(NamedTuple):
     """It is done: the link for what is still to be told, and who serves now."""
 
     link: Link
-    process: subprocess.Popen[bytes]
+    process: Process
     pid: int
     version: str
     took_s: float
@@ -87,7 +118,8 @@ class Given:
     """What the successor begins with: descriptors, and secrets that it may be unable to read.
 
     Its keyring may be locked or hang: what it is to serve with, it must have before it says `ready`. They go over the
-    pair and nowhere else.
+    pair and nowhere else. `managers` are the sockets of the service manager, which no daemon may lose: it would not be
+    given them again.
     """
 
     lock: int | None
@@ -95,24 +127,27 @@ class Given:
     public: Sequence[socket.socket]
     run: str
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    managers: Sequence[socket.socket] = ()
 
 
-async def start_successor(flags: Sequence[str], given: Given, *, program: Sequence[str] = ()) -> Successor:
-    """Start it. What is to be inherited keeps its number; nothing else of ours is passed on. Raises OSError."""
+async def start_successor(
+    flags: Sequence[str], given: Given, *, program: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Successor:
+    """Start it. What is to be inherited keeps its number; nothing else of ours is passed on. Raises OSError.
+
+    `environ` is its environment, ours where that is None.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         argv = [*(program or (sys.executable, "-P", "-m", "hermes_router.daemon")), *flags]
+        argv += ["--handover", str(theirs.fileno())]
         inherited = [sock.fileno() for sock in given.public]
-        passed = [theirs.fileno(), *inherited]
+        managers = [sock.fileno() for sock in given.managers]
+        passed = list(dict.fromkeys((theirs.fileno(), *inherited, *managers)))
         control = given.control.fileno() if given.control is not None else None
         passed += [number for number in (given.lock, control) if number is not None]
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own interpreter; the fork takes a millisecond
-                [*argv, "--handover", str(theirs.fileno())],
-                pass_fds=passed,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE if given.run == "detached" else None,  # a detached one hears nothing of its own
-            )
+            process = await asyncio.to_thread(_start, argv, passed, given.run, environ)
         except OSError:
             ours.close()
             raise
@@ -126,9 +161,23 @@ async def start_successor(flags: Sequence[str], given: Given, *, program: Sequen
         lock=given.lock,
         control=control,
         public=inherited,
+        managers=managers,
         secrets=given.secrets,
     )
     return Successor(process, link)
+
+
+def _start(argv: Sequence[str], passed: Sequence[int], run: str, environ: Mapping[str, str] | None) -> Process:
+    """Under a service manager as its child, not ours: it must notice the end of it, and reckons with no other."""
+    if run == "systemd":
+        return orphan.bear(argv, pass_fds=passed, environ=os.environ if environ is None else environ)
+    return subprocess.Popen(  # noqa: S603 - our own interpreter
+        argv,
+        pass_fds=passed,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if run == "detached" else None,  # a detached one hears nothing of its own
+        env=environ,
+    )
 
 
 async def hand_over(
@@ -182,18 +231,18 @@ async def _said(successor: Successor, limit_s: float, *kinds: str) -> Message:
     except TimeoutError:
         raise _failed(f"it was not {kinds[0]} within {limit_s:g} s") from None
     if message is None:
-        code = await asyncio.to_thread(_result, successor.process)
-        if code is None:
-            raise _failed("it went silent")
-        raise _failed(successor.last_words() or f"it ended with {code}")
+        ended = await asyncio.to_thread(_result, successor.process)
+        raise _failed((ended and successor.last_words()) or ended or "it went silent")
     return message
 
 
-def _result(process: subprocess.Popen[bytes]) -> int | None:
+def _result(process: Process) -> str:
+    """How it ended; empty where it did not."""
     try:
-        return process.wait(1.0)
+        code = process.wait(1.0)
     except subprocess.TimeoutExpired:
-        return None
+        return ""
+    return "it ended; its log says why" if code is None else f"it ended with {code}"
 
 
 def _refused(message: Message) -> ControlError:

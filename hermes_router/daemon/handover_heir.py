@@ -33,6 +33,7 @@ class Inheritance:
     run: str
     version: str
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    managers: list[socket.socket] = field(default_factory=list)
 
     def take_secrets(self) -> dict[str, str]:
         """Those that were handed over, by credential; they are kept here no longer."""
@@ -54,7 +55,13 @@ def inherit(number: int) -> Inheritance | None:
         pair.close()
         return None
     lock, control = numbers([given.get("lock")]), numbers([given.get("control")])
-    public = [sock for sock in map(_adopted, numbers(given.get("public"))) if sock is not None]
+    held: dict[int, socket.socket | None] = {}
+    for each in (*numbers(given.get("public")), *numbers(given.get("managers"))):
+        if each not in held:  # a manager's may be the public one: it is one socket then, closed once
+            held[each] = _adopted(each)
+    public, managers = (
+        [sock for n in numbers(given.get(name)) if (sock := held[n])] for name in ("public", "managers")
+    )
     if lock:
         os.set_inheritable(lock[0], False)
     return Inheritance(
@@ -65,6 +72,7 @@ def inherit(number: int) -> Inheritance | None:
         str(given.get("run", "")),
         str(given.get("version", "")),
         _texts(given.get("secrets")),
+        managers,
     )
 
 

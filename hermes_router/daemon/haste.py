@@ -1,16 +1,27 @@
 """What a process may leave out while it imports the program: a fifth of the time until it serves (measured).
 
-Owns those two things, and nothing that is needed later. It must never be called but by a process that starts, before
-its other imports.
+Owns those two things, and that Ctrl-C meanwhile is no traceback; nothing that is needed later. It must never be called
+but by a process that starts, before its other imports.
 """
 
 import gc
 import os
+import signal
 from typing import Final
 
-__all__ = ["hurry"]
+__all__ = ["calm", "hurry"]
 
 _NOWHERE: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+
+
+def calm() -> None:
+    """Let Ctrl-C end this process without a word until there is a loop that hears it: nothing has begun.
+
+    `hr serve` holds the signal back from before this interpreter was there.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def hurry() -> None:

@@ -54,6 +54,10 @@ class Keeping:
         self._late.open(log)
         return log
 
+    def clean(self, text: str) -> str:
+        """The text without secrets."""
+        return self._redactor.clean(text)
+
     def follow(self, loaded: Loaded) -> None:
         """A generation is in force. Secrets that left it are still hidden: what is under way may name them."""
         before, self._loaded = self._loaded, loaded

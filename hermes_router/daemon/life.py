@@ -27,8 +27,11 @@ from hermes_router.daemon.handover import Given, HandedOver, Successor, hand_ove
 from hermes_router.daemon.handover_estate import Household, load_state
 from hermes_router.daemon.handover_heir import Forebear
 from hermes_router.daemon.handover_link import Link, Message
+from hermes_router.daemon.herald import Herald
+from hermes_router.daemon.notify import Notifier
 from hermes_router.daemon.sources import RandomIds
 from hermes_router.daemon.start import Prepared, has_terminal
+from hermes_router.daemon.status_line import Standing, describe, local_time
 from hermes_router.daemon.wiring import Daemon
 from hermes_router.engine.tasks import Supervisor
 from hermes_router.upstream.proxy import is_loopback
@@ -65,6 +68,12 @@ class Life:
         self._public = Door(prepared.public)
         self._control: ControlDoor | None = None
         self._own = Supervisor(prepared.log)  # lives through a handover, as the daemon's own tasks do not
+        self.herald = Herald(
+            Notifier(prepared.managed.address),
+            watchdog_s=prepared.managed.watchdog_s,
+            describe=self._describe,
+            clean=prepared.keeping.clean,
+        )
         self._household: Household | None = None
         self._forebear: Forebear | None = None
         self._handing: asyncio.Task[HandedOver] | None = None
@@ -101,6 +110,8 @@ class Life:
             port=self._port,
             url=self._url(),
             log=prepared.log_path,
+            unit=prepared.unit[0],
+            manager=prepared.unit[1],
         )
 
     def _url(self) -> str:
@@ -129,6 +140,13 @@ class Life:
             )
         if self._handed is not None:
             raise moved()
+        if run == "systemd" and not self.herald.is_heard:
+            raise ControlError(
+                "the service manager cannot be told of a successor, and would end it",
+                code="unmanaged",
+                next_step="use `systemctl restart`; with Type=notify in the unit `hr restart` can do it",
+                exit_code=3,
+            )
         if self._over.is_set():
             raise ControlError("the daemon is stopping", code="stopping", next_step="run `hr start`", exit_code=3)
         if self._handing is not None:
@@ -205,6 +223,9 @@ class Life:
         if self._forebear is not None:
             self._own.keep("predecessor", self._follow)
             self._forebear.serving()
+        await self.herald.ready()
+        self._own.keep("watchdog", self.herald.feed)
+        self._own.keep("status line", self.herald.follow)
         self._announce()
         problems = [str(problem) for problem in (*prepared.notes, *prepared.loaded.problems)]
         facts = {"pid": os.getpid(), "port": self._port, "url": self._url(), "log": prepared.log_path}
@@ -231,7 +252,8 @@ class Life:
             if self._handing is not None or self._over.is_set() or not control.lost:
                 continue
             try:
-                sock = bind_control(prepared.places.socket, readers_gid=prepared.readers_gid)
+                places = prepared.places
+                sock = bind_control(places.socket, readers_gid=prepared.readers_gid, system=places.system)
             except ControlError as error:
                 if error.message != said:
                     self._log.warning("control.lost", problem=error.message, next=error.next_step)
@@ -240,6 +262,12 @@ class Life:
             prepared.control = sock
             await control.move(sock)
             self._log.warning("control.made_again", path=str(prepared.places.socket))
+
+    def _describe(self) -> str:
+        engine = self._daemon.engine
+        now = engine.clock.now()
+        facts = engine.snapshot.roster.facts
+        return describe((Standing(f.provider.name, *engine.state.stance(f, now)) for f in facts), now, local_time)
 
     def _announce(self) -> None:
         roster = self._daemon.engine.snapshot.roster
@@ -285,7 +313,11 @@ class Life:
     def _on_hang_up(self) -> None:
         if self._prepared.hangs_up and not has_terminal():
             self._on_stop(signal.SIGHUP)  # the terminal is gone, and nobody is left to press Ctrl-C
-        elif self.reload is not None and not self._over.is_set():
+        elif self.reload is None:
+            self._log.warning(
+                "config.not_reloaded", next="restart: without its state directory it reads its files once"
+            )
+        elif not self._over.is_set():
             self._own.keep("reload", self._reload)
 
     async def _reload(self) -> None:
@@ -357,8 +389,10 @@ class Life:
                 self._public.sockets,
                 prepared.run,
                 prepared.keeping.store.export(),
+                prepared.managers,
             )
-            self._successor = await start_successor(prepared.options.for_successor(), given)
+            environ = prepared.managed.environ(prepared.environ)
+            self._successor = await start_successor(prepared.options.for_successor(), given, environ=environ)
             return self._successor
 
         await self.changes.acquire()
@@ -368,11 +402,18 @@ class Life:
             self.changes.release()
             if isinstance(error, ControlError):
                 self._log.warning("daemon.not_handed_over", problem=error.message)
+            self._handing = None
             raise
         finally:
             self._successor = None
-            self._handing = None
         self.changes.move()
+        try:
+            await self.herald.hand_over(handed.pid)
+        except asyncio.CancelledError:  # the service manager told us to stop, and meant whoever serves
+            handed.process.send_signal(signal.SIGTERM)
+            raise
+        finally:
+            self._handing = None
         settings = self._daemon.loaded.settings
         said = settings.drain_s if settings.sources.get("DRAIN_SECONDS", "default") != "default" else DRAIN_HANDOVER_S
         self._end(said if drain_s is None else max(0.0, drain_s))
@@ -448,6 +489,7 @@ class Life:
             with suppress(asyncio.CancelledError, ControlError):
                 await self._handing
         self._log.info("daemon.stopping", drain_s=self._drain_s)
+        self.herald.stopping(self._daemon.engine.state.in_flight(), self._drain_s)
         self._public.discard()
         server = self._daemon.runner.server
         assert server is not None
@@ -476,6 +518,7 @@ class Life:
             left = server.sweep(self._idle_s)  # type: ignore[union-attr] # Runner makes a FrontServer
             if self._forebear is None and (not left or now >= self._deadline):
                 return
+            self.herald.draining(self._daemon.engine.state.in_flight(), inherited=self._forebear is not None)
             if self._handed is not None:
                 self._handed.process.poll()  # a successor that has ended is not left as a zombie
             await asyncio.sleep(_LOOK_S if self._idle_s else _LOOK_S / 4)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from hermes_router.control.places import Places, system_places
+from hermes_router.control.places import Places
 from hermes_router.core.ports import Log
 from hermes_router.store.keyring_store import PERSON_LIMIT_S, SERVICE, KeyringThread
 from hermes_router.store.vault import CredentialStore
@@ -32,8 +32,7 @@ def open_store(
 
     It is neither loaded nor has it asked a keyring: `load()` and `read_keyring()` do that. `service` is for tests.
     """
-    is_system = places.data_dir == system_places(environ).data_dir
-    headless = is_system or is_headless(environ, uid=uid, platform=platform)
+    headless = places.system or is_headless(environ, uid=uid, platform=platform)
     unlock_s = PERSON_LIMIT_S if not headless and person_may_unlock(environ, platform) else None
     keyring = KeyringThread(log=log, service=service, unlock_s=unlock_s)
     return CredentialStore(places.data_dir, choice="auto", keyring=keyring, headless=headless, log=log, now=now)

@@ -15,9 +15,10 @@ def raise_shield(platform: str = sys.platform) -> bool:
     """Turn dumps off for this process and what it starts; True where all switches were taken."""
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError):
-        return False
-    return not platform.startswith("linux") or _undumpable()
+        limited = True
+    except (OSError, ValueError):  # a unit may forbid it, and the other switch be free
+        limited = False
+    return (not platform.startswith("linux") or _undumpable()) and limited
 
 
 def _undumpable() -> bool:

@@ -22,17 +22,20 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple
 
 from hermes_router.control.listener import bind_control
-from hermes_router.control.places import Places, make_directories, readers_group, user_places
+from hermes_router.control.places import Places, make_directories, readers_group, system_places, user_places
 from hermes_router.core.errors import ConfigError, ControlError
 from hermes_router.core.settings import Settings
 from hermes_router.daemon import allocator
 from hermes_router.daemon.claim import Claim, Holder, claim
 from hermes_router.daemon.config import Loaded, load
-from hermes_router.daemon.doors import public_sockets
+from hermes_router.daemon.doors import public_sockets, unused_sentence
 from hermes_router.daemon.handover_heir import Inheritance
+from hermes_router.daemon.herald import Herald
 from hermes_router.daemon.keeping import Keeping
 from hermes_router.daemon.log_form import lost_line
 from hermes_router.daemon.logging import adopt_standard_logging
+from hermes_router.daemon.managed import Managed, unit_of
+from hermes_router.daemon.notify import Notifier
 from hermes_router.daemon.outlet import Outlet
 from hermes_router.daemon.outlet_rotating import RotatingOutlet
 from hermes_router.daemon.shield import raise_shield
@@ -43,6 +46,7 @@ __all__ = ["Options", "Prepared", "Refused", "Teller", "has_terminal", "parse", 
 HELD: Final = 75
 """The exit code of a control-only daemon that finds the lock taken: `hr` tries again (EX_TEMPFAIL of sysexits.h)."""
 
+_UNMANAGED: Final = Managed()
 _MOST_DESCRIPTORS: Final = 10_240  # macOS takes no more
 Run = Literal["foreground", "detached", "systemd", "launchd", "control-only"]
 
@@ -55,17 +59,33 @@ class Options(NamedTuple):
     control_only: bool = False
     tell: int | None = None
     handover: int | None = None
+    system: bool = False
+    root: Path = Path("/")
 
     def for_successor(self) -> list[str]:
         """The flags that a successor is started with, besides its own."""
         flags = ["--env-file", str(self.env_file)] if self.env_file else []
+        if self.system:
+            flags.append("--system")
+        if self.root != Path("/"):
+            flags += ["--root", str(self.root)]
         return [*flags, "--detached"] if self.detached else flags
+
+    def places(self, environ: Mapping[str, str]) -> Places:
+        """Where this daemon's things lie."""
+        if self.system:
+            return system_places(environ, env_file=self.env_file, root=self.root)
+        return user_places(environ, env_file=self.env_file)
 
 
 def parse(argv: Sequence[str] | None) -> Options:
     """Read the flags; exits with 2 where they are none of ours."""
     parser = argparse.ArgumentParser(prog="hr serve", description="Run the router in the foreground.")
     parser.add_argument("--env-file", type=Path, help="the .env to read instead of the one in the config directory")
+    parser.add_argument(
+        "--system", action="store_true", help="use the places of the system service: /etc/hermes-router"
+    )
+    parser.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)  # below which these places lie
     hidden = parser.add_mutually_exclusive_group()
     hidden.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     hidden.add_argument("--control-only", action="store_true", help=argparse.SUPPRESS)
@@ -73,7 +93,8 @@ def parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--handover", type=int, help=argparse.SUPPRESS)
     found = parser.parse_args(argv)
     env_file = None if found.env_file is None else found.env_file.expanduser().absolute()
-    return Options(env_file, found.detached, found.control_only, found.tell, found.handover)
+    root = found.root.absolute()
+    return Options(env_file, found.detached, found.control_only, found.tell, found.handover, found.system, root)
 
 
 # --- who is told --------------------------------------------------------------------------------------
@@ -92,9 +113,10 @@ class Refused(Exception):
 class Teller:
     """Tells whoever started us how that went, once."""
 
-    def __init__(self, options: Options, inheritance: Inheritance | None) -> None:
+    def __init__(self, options: Options, inheritance: Inheritance | None, notifier: Notifier | None = None) -> None:
         self._pipe = options.tell
         self._inheritance = inheritance
+        self._notifier = notifier
         if self._pipe is not None:
             os.set_inheritable(self._pipe, False)
 
@@ -109,6 +131,8 @@ class Teller:
                 terminal.write(f"hr: {sentence}\n")
             if step:
                 terminal.write(f"    {step}\n")
+            if self._notifier is not None:
+                Herald(self._notifier).refused("; ".join(sentences))
 
     def ready(self, facts: Mapping[str, Any]) -> None:
         """It works."""
@@ -171,7 +195,9 @@ def _detach() -> None:
     os.chdir("/")
 
 
-def run_of(options: Options, environ: Mapping[str, str], inheritance: Inheritance | None) -> Run:
+def run_of(
+    options: Options, environ: Mapping[str, str], inheritance: Inheritance | None, managed: Managed = _UNMANAGED
+) -> Run:
     """Who looks after this process. A terminal inherits the variables of managers, so they must mean this very pid."""
     if inheritance is not None and inheritance.run == "systemd":
         return "systemd"
@@ -179,7 +205,7 @@ def run_of(options: Options, environ: Mapping[str, str], inheritance: Inheritanc
         return "control-only"
     if options.detached:
         return "detached"
-    if environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()) and environ.get("INVOCATION_ID"):
+    if managed.is_main and environ.get("INVOCATION_ID"):
         return "systemd"
     if sys.platform == "darwin" and os.getppid() == 1 and environ.get("XPC_SERVICE_NAME", "0") != "0":
         return "launchd"
@@ -194,7 +220,7 @@ class Prepared:
     """All that the loop is given. Without a `claim` there is no control socket, and nothing of ours is written.
 
     `hangs_up`: losing the terminal means to end, as it does for every program that a person runs in it. `readers_gid`:
-    the group whose members may look at the system service.
+    the group whose members may look at the system service. `managers` are the service manager's sockets, in use or not.
     """
 
     options: Options
@@ -215,13 +241,23 @@ class Prepared:
     hangs_up: bool = False
     readers_gid: int | None = None
     notes: list[ConfigError] = field(default_factory=list)
+    managed: Managed = field(default_factory=Managed)
+    managers: Sequence[socket.socket] = ()
+    unit: tuple[str, str] = ("", "")
 
 
-def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inherited: Inheritance | None) -> Prepared:
+def prepare(
+    options: Options,
+    environ: Mapping[str, str],
+    teller: Teller,
+    inherited: Inheritance | None,
+    managed: Managed = _UNMANAGED,
+) -> Prepared:
     """Lock, configuration, log, sockets, in this order. Raises Refused; nothing is held then."""
     cwd = _cwd()
-    run = run_of(options, environ, inherited)
-    places = user_places(environ, env_file=options.env_file)
+    run = run_of(options, environ, inherited, managed)
+    managers = managed.sockets if inherited is None else inherited.managers
+    places = options.places(environ)
     notes = _make_places(places)
     held = _claim(places, run, inherited, notes)
     try:
@@ -234,7 +270,11 @@ def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inheri
         for problem in (*notes, *loaded.problems):
             if not problem.fatal:
                 log.warning("config.skipped", where=problem.where, problem=problem.message)
-        public = _open_public(loaded, run, inherited, out, log)
+        public = _open_public(loaded, run, inherited, managers, out=out, log=log)
+        if managers and public and public[0] not in managers:
+            unused = unused_sentence(loaded.settings, managers)
+            log.warning("sockets.unused", problem=unused)
+            notes.append(ConfigError(unused))
         readers_gid = _readers_gid(places)
         control = None if held is None else _open_control(places, run, inherited, log, readers_gid)
     except BaseException:
@@ -261,6 +301,9 @@ def prepare(options: Options, environ: Mapping[str, str], teller: Teller, inheri
         hangs_up=hangs_up,
         readers_gid=readers_gid,
         notes=notes,
+        managed=managed,
+        managers=managers,
+        unit=unit_of() if run == "systemd" else ("", ""),
     )
 
 
@@ -334,7 +377,15 @@ def _adopt(log: Any) -> None:
     sys.excepthook = crashed  # the interpreter's own would print a traceback of many lines, secrets and all
 
 
-def _open_public(loaded: Loaded, run: Run, inherited: Inheritance | None, out: Outlet, log: Any) -> list[socket.socket]:
+def _open_public(
+    loaded: Loaded,
+    run: Run,
+    inherited: Inheritance | None,
+    managers: Sequence[socket.socket],
+    *,
+    out: Outlet,
+    log: Any,
+) -> list[socket.socket]:
     """The public sockets, none for a control-only daemon."""
     if run == "control-only":
         return []  # it is there to repair what is fatal, too
@@ -342,7 +393,7 @@ def _open_public(loaded: Loaded, run: Run, inherited: Inheritance | None, out: O
     if not sentences:
         try:
             check_binding(loaded.settings)
-            return public_sockets(loaded.settings, inherited.public if inherited is not None else ())
+            return public_sockets(loaded.settings, inherited.public if inherited is not None else (), managers)
         except ConfigError as error:
             sentences = [str(error)]
     if out.fileno() != 2:
@@ -366,7 +417,7 @@ def _open_control(
     if inherited is not None and inherited.control is not None:
         return inherited.control
     try:
-        return bind_control(places.socket, readers_gid=readers_gid)
+        return bind_control(places.socket, readers_gid=readers_gid, system=places.system)
     except ControlError as error:
         if run in {"detached", "control-only"}:
             raise Refused([error.message], error.exit_code, next_step=error.next_step) from None

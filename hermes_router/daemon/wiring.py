@@ -102,6 +102,7 @@ class Daemon:
 
     async def make_ready(self) -> None:
         """What a successor does while its predecessor still serves: windows of local servers, connections."""
+        await deferred.bring_in_now()
         for step in self.before_ready:
             await step()
         if self.has_local:

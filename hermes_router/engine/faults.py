@@ -61,7 +61,7 @@ def faults(
 
 
 def _stands(engine: Engine, facts: TargetFacts, now: float) -> tuple[str, str, float | None]:
-    state, reason, until = engine.state.stands(facts, now)
+    state, reason, until = engine.state.stance(facts, now)
     return state, reason or "", until
 
 

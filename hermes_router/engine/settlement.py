@@ -116,7 +116,7 @@ class Settlement:
         engine = self._engine
         now = engine.clock.now()
         target = str(facts.target)
-        state, _, until = engine.state.stands(facts, now)
+        state, _, until = engine.state.stance(facts, now)
         of_request = error.blames is Blames.REQUEST or error.blames is Blames.NOBODY
         news = not of_request and engine.outages.failed(target, error.wire_class, now)
         told: dict[str, object] = {"class": error.wire_class, "error": type(error).__name__, "status": error.status}

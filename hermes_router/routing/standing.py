@@ -279,7 +279,7 @@ def _returns(meter: Meter, amount: int, now: float) -> float:
 
 def status(slot: Slot, now: float) -> TargetStatus:
     """What `GET /v1/status` says of a target."""
-    name, reason, until = stands(slot, now)
+    name, reason, until = stance(slot, now)
     spec = slot.facts.model
     memory = slot.group.memory if slot.group is not None else None
     capabilities = {
@@ -316,8 +316,8 @@ def _word(meter: Meter) -> str:
     return "limited_day" if meter.window in LONG_WINDOWS else "limited"
 
 
-def stands(slot: Slot, now: float) -> tuple[StateName, str | None, float | None]:
-    """Its state, the reason and until when, as in `TargetStatus`; a tenth of the work."""
+def stance(slot: Slot, now: float) -> tuple[StateName, str | None, float | None]:
+    """State, reason and end, without what costs more to tell."""
     if slot.facts.disabled is not None:
         return "disabled", slot.facts.disabled, None
     for cell in slot.cells.values():

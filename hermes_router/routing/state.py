@@ -25,7 +25,7 @@ from hermes_router.routing.plain import Instants
 from hermes_router.routing.quota import Meter
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.slots import Cell, Slot
-from hermes_router.routing.standing import QuotaStatus, StateName, TargetStatus, amounts, cost
+from hermes_router.routing.standing import QuotaStatus, TargetStatus, amounts, cost
 from hermes_router.routing.units import MONEY, Amounts
 
 SET_BACK_S = 60.0  # less is a clock that was corrected: it will have caught up in no time
@@ -119,9 +119,9 @@ class RoutingState:
         """What `GET /v1/status` says of a target."""
         return standing.status(self._book.slot(facts), now)
 
-    def stands(self, facts: TargetFacts, now: float) -> tuple[StateName, str | None, float | None]:
-        """The first three of `status`: state, reason, until when."""
-        return standing.stands(self._book.slot(facts), now)
+    def stance(self, facts: TargetFacts, now: float) -> tuple[standing.StateName, str | None, float | None]:
+        """The same without windows and capabilities: a target's state, its reason, until when."""
+        return standing.stance(self._book.slot(facts), now)
 
     # --- one attempt -------------------------------------------------------------------------------
 

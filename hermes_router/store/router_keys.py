@@ -18,7 +18,7 @@ from hermes_router.core.ids import RouterKeyId, Secret
 from hermes_router.core.router_keys import RouterKey, digest_of
 from hermes_router.store.files import read_private, set_aside, write_private
 
-__all__ = ["RouterKeyStore"]
+__all__ = ["RouterKeyStore", "key_of_row", "row_of_key"]
 
 PREFIX: Final = "sk-hr-"
 _TOKEN_BYTES: Final = 30  # 240 bits, 40 characters of the URL's alphabet
@@ -193,6 +193,16 @@ class RouterKeyStore:
         self._write(file, tuple(key for key in file.keys if key is not found[0]))
         return found[0]
 
+    def bring_in(self, keys: Collection[RouterKey]) -> None:
+        """Take over keys of another installation, limits included; one of the same id or name gives way.
+
+        Raises ControlError where they cannot be kept; nothing is changed then.
+        """
+        file = self._read()
+        ids, names = {key.id for key in keys}, {key.name for key in keys}
+        stay = [key for key in file.keys if key.id not in ids and key.name not in names]
+        self._write(file, (*stay, *keys))
+
     # -- the file --------------------------------------------------------------------------------------
 
     def _read(self) -> _File:
@@ -224,7 +234,7 @@ class RouterKeyStore:
     def _rows(self, rows: list[Any]) -> _File:
         keys: dict[str, RouterKey] = {}
         for number, row in enumerate(rows, 1):
-            key = _from_row(row)
+            key = key_of_row(row)
             if key is None or key.id in keys or any(other.name == key.name for other in keys.values()):
                 # A limit that cannot be read must not become no limit.
                 self._note(f"entry {number} of {self._path} is damaged, and that router key is not known")
@@ -240,7 +250,7 @@ class RouterKeyStore:
         self._note(f"{self._path} is damaged and was kept as {aside}; its router keys are not known")
 
     def _write(self, before: _File, keys: tuple[RouterKey, ...]) -> None:
-        rows = [_row(key) for key in keys]
+        rows = [row_of_key(key) for key in keys]
         data = json.dumps({"version": _VERSION, "keys": rows}, indent=1, ensure_ascii=False).encode() + b"\n"
         try:
             if not before.whole:  # the damaged rows stay readable, and at no instant are the sound ones gone
@@ -296,7 +306,8 @@ def _limits_fault(limits: dict[str, Any]) -> str | None:
     return None
 
 
-def _row(key: RouterKey) -> dict[str, Any]:
+def row_of_key(key: RouterKey) -> dict[str, Any]:
+    """How a key stands in the file."""
     providers = None if key.providers is None else sorted(key.providers)
     return {
         "id": key.id, "name": key.name, "digest": key.digest, "tail": key.tail, "providers": providers,
@@ -305,7 +316,7 @@ def _row(key: RouterKey) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _from_row(row: Any) -> RouterKey | None:
+def key_of_row(row: Any) -> RouterKey | None:
     """A key as written, None for what we did not write."""
     if not isinstance(row, dict):
         return None

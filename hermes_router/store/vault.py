@@ -28,6 +28,7 @@ __all__ = ["INDEX_FILE", "SECRETS_FILE", "CredentialStore", "Entry", "account_of
 
 INDEX_FILE: Final = "credentials.json"
 SECRETS_FILE: Final = "secrets.json"
+_NOBODY: Final = "provider/none/none"  # nothing is ever kept under this name
 
 
 def account_of(provider: ProviderName, label: str | None, ident: CredentialId) -> AccountId:
@@ -176,6 +177,16 @@ class CredentialStore:
             async with self._lock:
                 await self._sweep()
         return (self._held.secrets, self._held.unavailable) != before
+
+    async def ask_keyring(self, limit_s: float) -> KeyringFault | None:
+        """What is wrong with the keyring, asked for something that it does not hold; None where it answers."""
+        if self._keyring is None:
+            return KeyringFault("absent", "there is no keyring here")
+        try:
+            async with asyncio.timeout(limit_s):
+                return (await self._keyring.read([_NOBODY]))[1]
+        except TimeoutError:
+            return KeyringFault("hung", f"the keyring did not answer within {limit_s:g} s")
 
     # -- from a daemon to its successor ----------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_serve_becomes_the_daemon(tmp_path: Path) -> None:
             assert hr.wait(20) == 0
         finally:
             hr.kill()
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3])
+def test_ctrl_c_at_once_is_no_traceback(tmp_path: Path, delay_s: float) -> None:
+    """From the moment in which the daemon takes over it ends without a word, by the signal, or with 0 once it serves."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PORT": "0"}
+    with subprocess.Popen([HR, "serve"], env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as hr:
+        deadline = time.monotonic() + 20
+        while b"hermes_router.daemon" not in Path(f"/proc/{hr.pid}/cmdline").read_bytes():
+            assert time.monotonic() < deadline
+        try:
+            hr.wait(delay_s)
+        except subprocess.TimeoutExpired:
+            hr.send_signal(signal.SIGINT)
+        _, said = hr.communicate(timeout=20)
+    assert "Traceback" not in said
+    assert hr.returncode in {0, -signal.SIGINT}, said
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0"])

@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
@@ -225,6 +227,18 @@ class Desk:
     async def test_notify(self) -> n.NotifyTested:
         await self._note("test_notify")
         return n.NotifyTested(rows=[])
+
+    async def health_report(self) -> h.HealthReport:
+        await self._note("health_report")
+        return h.HealthReport(at=0.0, config_dir="", data_dir="", state_dir="", env_file="")
+
+    async def export_setup(self, asked: c.CarryOut) -> c.Bundle:
+        await self._note("export_setup", asked)
+        return c.Bundle()
+
+    async def import_setup(self, asked: c.CarryIn) -> c.Carried:
+        await self._note("import_setup", asked)
+        return c.Carried(rows=[])
 
 
 def make(desk: Desk, **options: Any) -> tuple[Any, NotingLog]:

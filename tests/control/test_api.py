@@ -12,6 +12,8 @@ import aiohttp
 import msgspec
 import pytest
 
+from hermes_router.control import carry_types as c
+from hermes_router.control import health_types as h
 from hermes_router.control import notify_types as n
 from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
@@ -73,6 +75,9 @@ CALLS: list[tuple[str, str, t.Type | None, tuple[Any, ...], Any]] = [
     ("POST", "/v1/keys", t.AddKey(name="n", rpm=3), ("add_key", t.AddKey(name="n", rpm=3)), t.AddedKey),
     ("DELETE", "/v1/keys/n", None, ("remove_key", "n"), t.Done),
     ("GET", "/v1/embed", None, ("embed_bindings",), t.EmbedBindings),
+    ("POST", "/v1/export", {"with_secrets": True}, ("export_setup", c.CarryOut(with_secrets=True)), c.Bundle),
+    ("GET", "/v1/health-report", None, ("health_report",), h.HealthReport),
+    ("POST", "/v1/import", {"bundle": {}}, ("import_setup", c.CarryIn(bundle=c.Bundle())), c.Carried),
     ("DELETE", "/v1/embed/k1", None, ("unbind", "k1", None), t.Done),
     ("DELETE", "/v1/embed/k1?profile=local", None, ("unbind", "k1", "local"), t.Done),
     ("GET", "/v1/logs", None, ("logs", LogWish()), LogTail),

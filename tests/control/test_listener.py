@@ -151,3 +151,23 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(path: Path) -> None:
     with pytest.raises(ControlError, match="cannot be made: ") as caught:
         bind_control(path / "s")
     assert caught.value.next_step
+
+
+@as_root
+def test_the_service_managers_directory_keeps_its_mode(path: Path) -> None:
+    """RuntimeDirectoryMode=0750 is no reason to refuse, whether its group is known here or not; one wider is."""
+    path.parent.chmod(0o750)
+    with bind_control(path, system=True):
+        assert (mode(path), mode(path.parent)) == (0o600, 0o750)
+    path.unlink()
+    refusal(path)
+    path.parent.chmod(0o755)
+    refusal(path, system=True)
+
+
+@as_root
+def test_a_missing_directory_lets_the_readers_in(path: Path) -> None:
+    """Made by root, who runs the service by hand: 0750 and the group's, whatever the umask."""
+    below = path.parent / "run"
+    with bind_control(below / "control.sock", readers_gid=OTHER):
+        assert (mode(below), below.stat().st_gid) == (0o750, OTHER)

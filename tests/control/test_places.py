@@ -8,6 +8,7 @@ import pytest
 from hermes_router.control.places import (
     check_socket,
     make_directories,
+    readers_group,
     socket_candidates,
     system_places,
     user_places,
@@ -57,6 +58,10 @@ def test_paths_of_the_system_service(home: Path) -> None:
     assert places.database == Path("/var/lib/hermes-router/state.db")
     assert places.socket == Path("/run/hermes-router/control.sock")
     assert home not in places.socket.parents
+    assert (places.system, user_places({}).system) == (True, False)
+    moved = system_places({}, root=home)
+    assert (moved.config_dir, moved.socket) == (home / "etc/hermes-router", home / "run/hermes-router/control.sock")
+    assert [readers_group(one) for one in (moved, user_places({}))] == ["hermes-router", None]
 
 
 def test_commands_try_the_system_service_last(home: Path) -> None:
@@ -76,6 +81,19 @@ def test_directories_are_made_for_the_owner_alone(home: Path) -> None:
     make_directories(places)
     assert [stat.S_IMODE(d.stat().st_mode) for d in (places.data_dir, places.state_dir, home / "run")] == [0o700] * 3
     assert stat.S_IMODE(places.config_dir.stat().st_mode) == 0o755
+    service = system_places({}, root=home / "service")
+    make_directories(service)
+    assert (service.state_dir.is_dir(), service.socket.parent.exists()) == (True, False)
+
+
+def test_one_directory_that_cannot_be_is_no_reason_to_lack_the_others(home: Path) -> None:
+    """A service's /etc belongs to root: its state is kept all the same, and the one that is missing is named."""
+    places = system_places({}, root=home)
+    (home / "etc").write_text("")
+    with pytest.raises(OSError) as caught:
+        make_directories(places)
+    assert caught.value.filename == str(places.config_dir)
+    assert places.state_dir.is_dir()
 
 
 def test_a_socket_path_that_is_too_long_is_said_before_the_bind() -> None:

@@ -1,5 +1,6 @@
 """Reading the whole configuration from real files."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -197,13 +198,26 @@ def test_a_units_credentials_are_keys(places: Places, handed_over: Path) -> None
     assert len(loaded.settings.proxy_api_keys) == 2
 
 
-def test_what_the_owner_wrote_goes_before_a_units_credential(places: Places, handed_over: Path) -> None:
-    """Environment and .env hide the credential of the same name."""
+def test_a_units_credential_is_weaker_than_the_environment_and_stronger_than_files(
+    places: Places, handed_over: Path
+) -> None:
+    """Of one name the environment's counts, then the credential's, then what .env says."""
     (handed_over / "groq_api_key").write_text("gsk_1")
     (handed_over / "gemini_api_key").write_text("g1")
-    places.env_file.write_text("GEMINI_API_KEY=g2\n")
+    places.env_file.write_text("GEMINI_API_KEY=g2\nGROQ_API_KEY=gsk_3\n")
     loaded = load(places, {"CREDENTIALS_DIRECTORY": str(handed_over), "GROQ_API_KEY": "gsk_2"})
-    assert _secrets(loaded) == {"groq": ["gsk_2"], "gemini": ["g2"]}
+    assert _secrets(loaded) == {"groq": ["gsk_2"], "gemini": ["g1"]}
+
+
+def test_credentials_that_vanish_are_a_fault_that_no_reload_follows(places: Places, handed_over: Path) -> None:
+    """The keys in force stay: what was read before knew no such fault."""
+    environ = {"CREDENTIALS_DIRECTORY": str(handed_over)}
+    (handed_over / "groq_api_key").write_text("gsk_1")
+    before = load(places, environ)
+    shutil.rmtree(handed_over)
+    after = load(places, environ)
+    assert [str(fault) for fault in after.faults_since(before)] == [str(after.problems[0])]
+    assert "cannot be read" in str(after.problems[0])
 
 
 def test_faults_in_a_units_credentials_are_named_without_their_content(places: Places, handed_over: Path) -> None:

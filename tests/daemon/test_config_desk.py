@@ -1,6 +1,7 @@
 """hermes_router/daemon/config_desk.py: settings change while the daemon serves, all or nothing."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,19 @@ async def test_names_that_are_no_settings(office, name: str, hint: str) -> None:
         await change(here, **{name: "1"})
     assert caught.value.exit_code == 2
     assert hint in caught.value.next_step
+
+
+async def test_what_the_units_credentials_say_is_not_ours_to_change(office, tmp_path: Path) -> None:
+    """It is shown with its source; a change is refused with where it stands, and no file is written."""
+    (tmp_path / "STALL_SECONDS").write_text("17\n")
+    here = await office(groq(), CREDENTIALS_DIRECTORY=str(tmp_path))
+    [row] = [row for row in (await here.backend.config()).rows if row.name == "STALL_SECONDS"]
+    assert (row.value, row.source) == ("17", "systemd credential")
+    with pytest.raises(ControlError, match="credential of the service's unit") as caught:
+        await change(here, STALL_SECONDS="20")
+    assert caught.value.exit_code == 3
+    assert "LoadCredential=STALL_SECONDS" in caught.value.next_step
+    assert not here.places.config_file.exists()
 
 
 async def test_what_a_running_daemon_cannot_take_up_says_so(office) -> None:

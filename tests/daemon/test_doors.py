@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from aiohttp import web
 from hermes_router.control.listener import bind_control
 from hermes_router.core.errors import ConfigError
 from hermes_router.core.settings import Settings
-from hermes_router.daemon.doors import Door, public_sockets
+from hermes_router.daemon.doors import Door, public_sockets, unused_sentence
 from hermes_router.daemon.doors_control import ControlDoor
 
 
@@ -93,6 +94,22 @@ def test_a_changed_port_is_bound_anew(sockets: list[socket.socket]) -> None:
     assert all(sock.fileno() == -1 for sock in sockets)
     for sock in made:
         sock.close()
+
+
+def test_the_managers_sockets_are_used_where_they_fit_and_never_closed(sockets: list[socket.socket]) -> None:
+    """Before any is bound; after a predecessor's that fit; where they do not, what is to be done is in one sentence."""
+    (port,) = _ports(sockets)
+    assert public_sockets(Settings(port=port), (), sockets) == sockets
+    assert public_sockets(Settings(port=port), sockets, sockets) == sockets
+    made = public_sockets(Settings(port=0, host="127.0.0.2"), sockets, sockets)
+    assert {sock.getsockname()[0] for sock in made} == {"127.0.0.2"}
+    assert all(sock.fileno() >= 0 for sock in sockets)
+    assert public_sockets(Settings(port=port), made, sockets) == sockets
+    assert all(sock.fileno() == -1 for sock in made)
+    with pytest.raises(ConfigError, match=rf"\.socket unit holds 127\.0\.0\.1:{port}.*ListenStream=") as caught:
+        public_sockets(Settings(port=port, host="0.0.0.0"), (), sockets)
+    assert caught.value.fatal
+    assert "[::1]:1" in unused_sentence(Settings(port=2), [SimpleNamespace(getsockname=lambda: ("::1", 1, 0, 0))])  # type: ignore[list-item]
 
 
 def test_a_taken_port_says_what_to_do(sockets: list[socket.socket]) -> None:

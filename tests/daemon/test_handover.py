@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -44,7 +45,9 @@ class Process:
         self.killed = True
         self.result = -9
 
-    def wait(self, _timeout: float | None = None) -> int | None:
+    def wait(self, timeout: float | None = None) -> int | None:
+        if self.result is None:
+            raise subprocess.TimeoutExpired("successor", timeout or 0.0)
         return self.result
 
     def poll(self) -> int | None:

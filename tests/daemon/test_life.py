@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +20,10 @@ from typing import Any
 
 import pytest
 
+import hermes_router
 from bench.restarts import Load, Trial
 from hermes_router.control import types as t
+from hermes_router.control.account_types import BeginLogin, Login
 from hermes_router.control.client import Client
 from hermes_router.core.errors import ControlError
 
@@ -298,6 +301,42 @@ def test_a_stream_outlives_restarts_and_its_record_is_kept(home: Home, provider:
     assert trail.outcome == "answered"
 
 
+def test_an_upgrade_under_it_disturbs_neither_who_drains_nor_who_serves(home: Home, provider: Provider) -> None:
+    """All files of the program replaced by torn ones: nothing is imported any more, and a restart is refused whole."""
+    package = Path(hermes_router.__file__).parent
+    copy = home.path / "site" / package.name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    home.env |= {"PYTHONPATH": str(copy.parent), "GROQ_BASE_URL": provider.base, "GROQ_API_KEY": "gsk_0123456789abcdef"}
+    home.start()
+    draining = home.restart()
+    response = home.stream()
+    serving = home.restart()
+    for path in copy.rglob("*.py"):
+        path.write_text("raise RuntimeError('torn')\n")
+    for path in [*copy.rglob("*.pyc"), *copy.rglob("*.toml")]:
+        path.unlink()
+    provider.go.set()
+    assert response.read().decode().rstrip().endswith("[DONE]")
+    response.close()
+    home.hang_up()
+    _until(lambda: _gone(draining.pid))
+    client = home.client()
+    assert client.call("PATCH", "/v1/config", t.ChangeConfig(changes={"MIN_TIER": "2"}), t.Changed).rows
+    client.call("POST", "/v1/reload", None, t.Reloaded)
+    client.call("GET", "/v1/status", None, t.Status)
+    asked = BeginLogin(provider="codex", way="browser")
+    assert client.call("POST", "/v1/accounts/login", asked, Login).state == "waiting"
+    with pytest.raises(ControlError, match="torn") as caught:
+        home.restart()
+    assert "serves on as before" in caught.value.next_step
+    assert home.ping() == serving
+    assert home.health() == 200
+    log = home.log()
+    assert "Traceback" not in log
+    assert "ImportError" not in log
+    assert log.count("torn") == 1  # what the restart was refused with
+
+
 def test_a_stop_reaches_what_a_predecessor_still_serves(home: Home, provider: Provider) -> None:
     """`hr stop --now` after a restart leaves no process behind, whatever was under way."""
     home.env |= {"GROQ_BASE_URL": provider.base, "GROQ_API_KEY": "gsk_0123456789abcdefghij"}
@@ -454,6 +493,11 @@ def test_without_a_place_for_its_lock_it_serves_all_the_same(home: Home) -> None
             seen += line
         assert b"runs without control socket" in seen
         assert home.health() == 200
+        daemon.send_signal(signal.SIGHUP)
+        while b"config.not_reloaded" not in seen:  # it says so, rather than do nothing
+            line = daemon.stderr.readline()
+            assert line, seen
+            seen += line
         daemon.send_signal(signal.SIGTERM)
         daemon.stderr.read()
         assert daemon.wait(LIMIT_S) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
 from hermes_router.daemon import start
+from hermes_router.daemon.managed import take
 from hermes_router.daemon.start import Options, Refused, Teller, parse, run_of
 
 
@@ -19,6 +20,8 @@ def test_a_successor_gets_the_same_flags(monkeypatch: pytest.MonkeyPatch, tmp_pa
     options = parse(["--env-file", "own.env", "--detached", "--tell", "7"])
     assert options == Options(tmp_path / "own.env", detached=True, tell=7)
     assert parse(options.for_successor()) == Options(tmp_path / "own.env", detached=True)
+    service = parse(["--system", "--root", str(tmp_path)])
+    assert parse(service.for_successor()) == service
 
 
 def test_detached_and_control_only_exclude_each_other() -> None:
@@ -75,6 +78,8 @@ def test_a_person_reads_sentences(capfd: pytest.CaptureFixture[str]) -> None:
         (Options(detached=True), {}, None, "detached"),
         (Options(control_only=True), {"SYSTEMD_EXEC_PID": "me", "INVOCATION_ID": "x"}, None, "control-only"),
         (Options(), {"SYSTEMD_EXEC_PID": "me", "INVOCATION_ID": "x"}, None, "systemd"),
+        (Options(), {"WATCHDOG_PID": "me", "INVOCATION_ID": "x"}, None, "systemd"),
+        (Options(), {"LISTEN_PID": "me", "INVOCATION_ID": "x"}, None, "systemd"),
         (Options(), {"SYSTEMD_EXEC_PID": "1", "INVOCATION_ID": "x"}, None, "foreground"),
         (Options(detached=True), {}, "detached", "detached"),
         (Options(), {"SYSTEMD_EXEC_PID": "1", "INVOCATION_ID": "x"}, "systemd", "systemd"),
@@ -86,7 +91,8 @@ def test_a_managers_variables_count_for_its_own_child_only(
     """A terminal inherits INVOCATION_ID of its session's unit; a successor is looked after as its predecessor was."""
     environ = {name: str(os.getpid()) if value == "me" else value for name, value in environ.items()}
     inheritance: Any = None if predecessor is None else SimpleNamespace(run=predecessor)
-    assert run_of(options, environ, inheritance) == run
+    managed = take(environ, heir=inheritance is not None, on_its_own=options.detached or options.control_only)
+    assert run_of(options, environ, inheritance, managed) == run
 
 
 def test_the_readers_are_a_group_of_the_system_service_only(monkeypatch: pytest.MonkeyPatch) -> None:

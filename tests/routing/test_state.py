@@ -476,7 +476,7 @@ def test_a_target_stands_as_its_status_says(grid) -> None:
     grid.blame(grid.roster.facts[0], err.CredentialRejected())
     grid.blame(grid.roster.facts[-1], err.RateLimited(retry_at=grid.now + 60, told=True))
     for facts in grid.roster.facts:
-        assert grid.state.stands(facts, grid.now) == grid.status(facts)[:3]
+        assert grid.state.stance(facts, grid.now) == grid.status(facts)[:3]
 
 
 def test_what_makes_no_sense_is_noted_once_and_binds_nobody(world, make) -> None:

@@ -323,3 +323,23 @@ def test_what_is_no_digest_or_limit_is_not_kept(path: Path, digest: str, tail: s
         store(path).adopt("team", digest, tail, **more)
     assert caught.value.exit_code == 2
     assert not path.exists()
+
+
+def test_keys_of_another_installation_come_in_as_they_are(tmp_path: Path, path: Path) -> None:
+    """By their rows, limits included: who showed the key there is let in here. One of the same name gives way."""
+    there = store(tmp_path / "there" / "router-keys.json")
+    made, text = there.add("agent", rpm=7, budget_microusd=5)
+    row = json.loads(json.dumps(router_keys.row_of_key(made)))
+    assert text not in str(row)
+    key = router_keys.key_of_row(row)
+    assert key == made
+    here = store(path)
+    here.add("agent")
+    here.add("other")
+    here.bring_in([key])
+    assert names(path) == ["other", "agent"]
+    caller = Admission(Settings(), store(path).keys).admit({"x-api-key": text})
+    assert (caller.key, caller.rpm, caller.budget_microusd) == (made.id, 7, 5)
+    here.bring_in([key])
+    assert names(path) == ["other", "agent"]
+    assert router_keys.key_of_row({**row, "rpm": "many"}) is None

@@ -678,3 +678,26 @@ async def test_nothing_of_a_secret_is_said(data: Path) -> None:
     await store.remove([entry(1).id])
     said = repr((log.events, store.note, store.problems, store.entries, caught.value, vars(store)))
     assert "gsk_secret" not in said
+
+
+async def test_a_keyring_is_asked_how_it_is_and_nothing_comes_of_it(data: Path) -> None:
+    """Well, locked, hung, absent: told within the limit asked for, while what it holds serves on."""
+    ring = Ring()
+    store = store_in(data, thread_of(ring, limit_s=5.0), choice="keyring")
+    await store.put(entry(1), secret(1))
+    held = dict(ring.held)
+    assert await store.ask_keyring(5.0) is None
+    ring.fails = KeyringLocked("secret stuff")
+    fault = await store.ask_keyring(5.0)
+    assert fault is not None
+    assert (fault.kind, "secret stuff" in str(fault)) == ("locked", False)
+    ring.fails = None
+    ring.gate.clear()
+    fault = await store.ask_keyring(0.02)
+    assert fault is not None
+    assert fault.kind == "hung"
+    ring.gate.set()
+    assert (ring.held, texts(store)) == (held, {entry(1).id: secret(1).reveal()})
+    absent = await store_in(data.parent / "none").ask_keyring(1.0)
+    assert absent is not None
+    assert absent.kind == "absent"
