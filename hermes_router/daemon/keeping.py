@@ -76,10 +76,6 @@ class Keeping:
         self._tee.open(self.ring.publish, loop)
         return self.ring
 
-    def clean(self, text: str) -> str:
-        """The text without any secret that is known by now."""
-        return self._redactor.clean(text)
-
 
 def _shown(name: str) -> str:
     """What changed, in words: a setting by its name, a key that was stored by its provider's."""
