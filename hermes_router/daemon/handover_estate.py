@@ -116,6 +116,7 @@ class Household:
         if daemon.usage is not None:
             daemon.usage.start()
         daemon.recent.behind = daemon.usage
+        await daemon.load_bindings()  # the successor may have let callers in before it failed
         daemon.engine.embed_bindings.resting = False
         for record in self.outpost.withdrawn():
             if daemon.usage is not None:

@@ -281,6 +281,9 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
 
     async def nothing() -> None: ...
 
+    async def looked() -> None:
+        bindings.append("read again")
+
     def household(usage: Queue) -> Household:
         async def written(_limit_s: float) -> None:
             flushed.append(usage)
@@ -295,11 +298,13 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
             supervisor=SimpleNamespace(stop=nothing),
             engine=SimpleNamespace(state=told, limits=told, embed_bindings=SimpleNamespace(resting=False)),
             start_tasks=lambda: None,
+            load_bindings=looked,
         )
         return Household(daemon, Door([]), None, open_doors=nothing, ring=ring)  # type: ignore[arg-type]
 
     ring = EventRing(lambda: 1.0)
     flushed: list[Any] = []
+    bindings: list[str] = []
     failed = Queue([RECORD])
     home = household(failed)
     await home.give_up()
@@ -311,6 +316,7 @@ async def test_records_that_a_full_disk_did_not_take_go_to_the_successor() -> No
     await home.take_back()
     assert len(ring.tail(LogWish()).events) == 1
     assert not home._daemon.engine.embed_bindings.resting
+    assert bindings == ["read again"]  # what the successor had bound before it failed
     assert (failed.left, failed.started) == ([RECORD], True)
     given = household(Queue([RECORD]))
     await given.give_up()

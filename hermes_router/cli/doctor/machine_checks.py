@@ -252,7 +252,7 @@ def completion(scene: Scene) -> Finding:
     home = Path(scene.environ.get("HOME") or Path.home())
     data = Path(scene.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(scene.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    tops = (home, data.parent, data, config, Path("/usr"), Path("/usr/local"), Path(sys.prefix))
+    tops = (home, data.parent, data, config, Path("/usr"), Path("/usr/local"))
     if (
         any((top / name).is_file() for top in tops for name in wanted)
         or (data / wanted[0].removeprefix("share/")).is_file()
