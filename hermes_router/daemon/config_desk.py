@@ -47,6 +47,7 @@ class ConfigDesk:
 
     def __init__(self, generations: Generations) -> None:
         self._generations = generations
+        self._began = generations.loaded
         self.reloading: Callable[[], AbstractContextManager[None]] = nullcontext
         """Entered for the time of a reload: the service manager is told."""
 
@@ -73,7 +74,7 @@ class ConfigDesk:
         return t.Reloaded(
             generation=self._generations.number,
             changed=changed,
-            needs_restart=[name for name in changed if name in COLD],
+            needs_restart=[name for name in differences(self._began, loaded) if name in COLD],
             problems=[str(problem) for problem in loaded.problems],
             targets=self._generations.targets,
         )

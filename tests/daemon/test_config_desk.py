@@ -113,6 +113,9 @@ async def test_what_a_running_daemon_cannot_take_up_says_so(office) -> None:
     changed = await change(here, PORT="9001")
     assert changed.needs_restart == ["PORT"]
     assert b"9001" in here.places.config_file.read_bytes()
+    assert (await here.backend.reload()).needs_restart == ["PORT"]  # until the daemon is another one
+    await here.backend.change_config(t.ChangeConfig({"PORT": None}))
+    assert (await here.backend.reload()).needs_restart == []
 
 
 async def test_models_of_a_provider(office) -> None:
