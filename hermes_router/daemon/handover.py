@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, NamedTuple, Protocol
 
@@ -81,9 +82,13 @@ class Successor:
     link: Link
 
     async def end(self) -> None:
-        """Kill it, and return when it is gone: two daemons must not hold one lock."""
+        """Kill it, and return when it is gone: two daemons must not hold one lock.
+
+        One that a dead disk still holds after some seconds runs nothing of ours any more.
+        """
         self.process.kill()
-        await asyncio.to_thread(self.process.wait, _GONE_S)
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self.process.wait, _GONE_S)
         self.link.close()
         self.let_go()
 

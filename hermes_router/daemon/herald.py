@@ -85,8 +85,12 @@ class Herald:
             self._notifier.say("READY=1", self._status(self._line()))
 
     async def hand_over(self, pid: int) -> None:
-        """This process is the main one from now on; it speaks, and we are silent. Returns once the manager knows."""
-        await self._notifier.insist(f"MAINPID={pid}", "READY=1", "WATCHDOG=1")
+        """This process is the main one from now on; it speaks, and we are silent. Returns once the manager knows.
+
+        Until it does, our end would be the service's.
+        """
+        while self.is_heard and not await self._notifier.insist(f"MAINPID={pid}", "READY=1", "WATCHDOG=1"):
+            pass
         await self._notifier.part()
 
     def stopping(self, answers: int, limit_s: float) -> None:

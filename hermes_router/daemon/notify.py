@@ -16,7 +16,7 @@ __all__ = ["Notifier"]
 _INT_BYTES: Final = 4
 _AGAIN_S: Final = 0.02
 _LIMIT_S: Final = 2.0
-_LONGEST: Final = 2_000  # characters of a line; the manager reads 4 KiB
+_LONGEST: Final = 1_200  # bytes of a line; the manager drops a message of more than 4 KiB, and there are three at most
 
 
 class Notifier:
@@ -39,9 +39,8 @@ class Notifier:
         """One message, each line `NAME=value`; False where it did not go out: its queue is full, or it is gone."""
         if self._socket is None:
             return False
-        text = "\n".join(" ".join(line.split("\n"))[:_LONGEST] for line in lines)
         try:
-            self._socket.sendto(text.encode(), self._address)
+            self._socket.sendto(b"\n".join(map(_packed, lines)), self._address)
         except OSError:
             return False
         return True
@@ -86,3 +85,8 @@ class Notifier:
             loop.remove_reader(reader)
             os.close(reader)
         return True
+
+
+def _packed(line: str) -> bytes:
+    """One line of UTF-8, whatever a path or a provider had in it."""
+    return " ".join(line.split("\n")).encode("utf-8", "replace")[:_LONGEST].decode("utf-8", "ignore").encode()

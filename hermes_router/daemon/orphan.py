@@ -72,7 +72,7 @@ class Orphan:
 def bear(argv: Sequence[str], *, pass_fds: Sequence[int], environ: Mapping[str, str]) -> Orphan:
     """Start it; it inherits these descriptors, by their numbers, and our standard output and error. Raises OSError.
 
-    Blocks for the time that an interpreter takes to start.
+    Blocks for the time that an interpreter takes to start, ten seconds at most.
     """
     reader, writer = os.pipe()
     try:
@@ -88,8 +88,10 @@ def bear(argv: Sequence[str], *, pass_fds: Sequence[int], environ: Mapping[str, 
     finally:
         os.close(writer)
     try:
-        said = os.read(reader, 32)
+        heard, _, _ = select.select([reader], [], [], _LIMIT_S)
+        said = os.read(reader, 32) if heard else b""
         if not said.isdigit():
+            between.kill()
             raise OSError(0, "no process could be made")
         return Orphan(int(said))
     finally:

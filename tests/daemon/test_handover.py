@@ -143,6 +143,23 @@ async def _sleeps(_link: Link) -> None:
     await asyncio.sleep(60)
 
 
+async def test_one_that_cannot_be_killed_does_not_keep_the_doors_shut() -> None:
+    """A dead disk may hold a process after SIGKILL: it runs nothing any more, and this daemon serves on."""
+
+    async def silent(link: Link) -> None:
+        link.post("ready", version="9.9", kept_public=True)
+        await asyncio.sleep(60)
+
+    def stays(timeout: float | None = None) -> int:
+        raise subprocess.TimeoutExpired("successor", timeout or 0.0)
+
+    scene = Scene(silent)
+    scene.process.wait = stays  # type: ignore[method-assign]
+    with pytest.raises(ControlError, match="not serving within"):
+        await scene.run(serving_s=0.05)
+    assert scene.estate.did[-1] == "take_back"
+
+
 @pytest.mark.parametrize(
     ("play", "said"),
     [(_refuses, "PORT must be a number"), (_dies, "went silent"), (_sleeps, "not ready within")],

@@ -102,3 +102,21 @@ def test_the_end_says_what_it_waits_for_and_asks_for_time(manager: Manager, noti
     herald.draining(1, inherited=False)
     herald.draining(0, inherited=True)
     assert manager.lines() == ["STATUS=draining 1 answer", "STATUS=draining those of its predecessor"]
+
+
+async def test_who_serves_now_is_said_until_it_is_heard(manager: Manager, notifier: Notifier) -> None:
+    """A manager that is busy for long would take the predecessor's end for the service's."""
+    herald, tries = Herald(notifier), 0
+
+    async def busy(*lines: str) -> bool:
+        nonlocal tries
+        tries += 1
+        return tries > 3 and notifier.say(*lines)
+
+    notifier.insist = busy  # type: ignore[method-assign]
+    handing = asyncio.ensure_future(herald.hand_over(7))
+    while tries < 4:
+        await asyncio.sleep(0)
+    assert manager.lines()[0] == "MAINPID=7"
+    handing.cancel()
+    await asyncio.gather(handing, return_exceptions=True)

@@ -34,6 +34,15 @@ def test_a_word_is_one_datagram(manager: Manager, notifier: Notifier) -> None:
     assert manager.heard() == [["READY=1", "STATUS=one two"]]
 
 
+@pytest.mark.parametrize("odd", ["\udcff in a path", "щ" * 5_000, "字" * 5_000])
+def test_whatever_a_text_holds_the_announcement_goes_out(manager: Manager, notifier: Notifier, odd: str) -> None:
+    """A path may be no UTF-8, and the manager drops a message of more than 4 KiB, whole."""
+    assert notifier.say("READY=1", f"STATUS={odd}", "WATCHDOG=1")
+    [lines] = manager.heard()
+    assert (lines[0], lines[2]) == ("READY=1", "WATCHDOG=1")
+    assert len("\n".join(lines).encode()) < 4_096
+
+
 def test_an_abstract_address(tmp_path: Path) -> None:
     """`@` is a NUL."""
     manager = Manager(f"@hr-test-{os.getpid()}")

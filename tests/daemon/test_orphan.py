@@ -50,3 +50,11 @@ def test_a_fork_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hermes_router.daemon.orphan._BETWEEN", "raise SystemExit(1)")
     with pytest.raises(OSError, match="no process could be made"):
         bear(["/bin/true"], pass_fds=[], environ={})
+
+
+def test_a_start_that_hangs_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that does not answer: whoever waits for it goes on, and the fork between is gone."""
+    monkeypatch.setattr("hermes_router.daemon.orphan._BETWEEN", "import signal; signal.pause()")
+    monkeypatch.setattr("hermes_router.daemon.orphan._LIMIT_S", 0.2)
+    with pytest.raises(OSError, match="no process could be made"):
+        bear(["/bin/true"], pass_fds=[], environ={})

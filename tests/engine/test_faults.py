@@ -211,8 +211,8 @@ def test_a_big_pool_is_looked_at_in_little_time() -> None:
     world = World(*pool)
     world.engine.snapshot = Generation(2, world.engine.snapshot.settings, Roster(pool), "round-robin")
     asked: list[object] = []
-    real = world.engine.state.stands
-    world.engine.state.stands = lambda facts, now: (asked.append(facts), real(facts, now))[1]  # type: ignore[method-assign]
+    real = world.engine.state.stance
+    world.engine.state.stance = lambda facts, now: (asked.append(facts), real(facts, now))[1]  # type: ignore[method-assign]
     assert not wrong(world)
     assert len(asked) == len(pool)
 
