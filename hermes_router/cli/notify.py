@@ -20,8 +20,8 @@ __all__ = ["notify"]
 _TEST_S: Final = 30.0
 _NAMES: Final = {"url": "NOTIFY_URL", "command": "NOTIFY_COMMAND"}
 _HOW: Final = (
-    "`hr config set NOTIFY_URL -` with an address such as https://ntfy.sh/your-topic, or `hr config set "
-    "NOTIFY_COMMAND -` with a program"
+    "`hr config set NOTIFY_URL -` asks for an address such as https://ntfy.sh/your-topic, `hr config set "
+    "NOTIFY_COMMAND -` for a program"
 )
 
 
@@ -61,7 +61,7 @@ def test(as_json: bool) -> None:
             line = words.clean(f"{_NAMES.get(row.way, row.way)} ({row.shown}): {said}")
             click.echo(f"{render.paint(sign.text, sign.style)} {line}")
     if not done.rows:
-        raise Trouble("nobody is told: neither NOTIFY_URL nor NOTIFY_COMMAND is set", f"set {_HOW}", code=REFUSED)
+        raise Trouble("nobody is told: neither NOTIFY_URL nor NOTIFY_COMMAND is set", _HOW, code=REFUSED)
     failed = [row.way for row in done.rows if not row.ok]
     if failed:
         names = words.listing([_NAMES.get(way, way) for way in failed])
@@ -78,7 +78,7 @@ def _show(*, as_json: bool) -> None:
 
 def screen(found: n.Notify, now: float, width: int | None) -> list[str]:
     """Ways, then kinds."""
-    lines = _ways(found.ways, width) if found.ways else [f"Nobody is told. Set {_HOW}."]
+    lines = _ways(found.ways, width) if found.ways else [f"Nobody is told: {_HOW}."]
     columns = (Column("KIND"), Column("NOW", least=12, wrap=True), Column("TOLD", drop=1), Column("OVER", drop=2))
     rows = [
         (

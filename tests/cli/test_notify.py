@@ -49,7 +49,7 @@ def test_nobody_is_told_yet(serve, hr) -> None:
     """It says how that is changed, and every kind that there is."""
     serve({"GET /v1/notify": NOTHING})
     text = hr("notify").output
-    assert "Nobody is told. Set `hr config set NOTIFY_URL -`" in text
+    assert "Nobody is told: `hr config set NOTIFY_URL -` asks" in text
     assert all(kind in text for kind in KINDS)
 
 

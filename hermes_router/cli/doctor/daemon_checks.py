@@ -215,7 +215,7 @@ def default_key(scene: Scene) -> Finding:
         return skipped(scene.unread)
     if not report.default_key:
         return ok("callers need a key of yours")
-    cure = "`hr key add NAME` makes one, `hr config set PROXY_API_KEYS -` ends the default"
+    cure = "`hr config set PROXY_API_KEYS -` asks for one of your own, and ends the default"
     if report.is_open:
         return fault(
             f"HOST is {', '.join(report.addresses)}, and the default router key is good: it cannot start", cure

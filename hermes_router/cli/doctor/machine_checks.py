@@ -250,6 +250,8 @@ def completion(scene: Scene) -> Finding:
     if wanted is None:
         return skipped("the shell is none of bash, zsh and fish")
     home = Path(scene.environ.get("HOME") or Path.home())
+    if shell == "zsh":
+        home = Path(scene.environ.get("ZDOTDIR") or home)  # as `hr completions install` has it
     data = Path(scene.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(scene.environ.get("XDG_CONFIG_HOME") or home / ".config")
     tops = (home, data.parent, data, config, Path("/usr"), Path("/usr/local"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hermes_router.cli import init_system, render, unit
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
+from hermes_router.cli.managed import journal
 from hermes_router.cli.unit import Unit
 
 __all__ = ["judge_linger", "judge_unit", "linger", "service", "two_services"]
@@ -41,7 +42,7 @@ def judge_unit(one: Unit, last: Sequence[str]) -> Finding:
         said = f"; it said: {last[-1][:_LINE]}" if last else ""
         return fault(
             f"{what} failed ({one.result or 'no reason is known'}){said}",
-            "`hr logs` or journalctl shows more; once that is mended, `hr start`",
+            f"`{journal(one.scope)}` shows more; once that is mended, `hr start`",
             subject=one.scope,
         )
     match one.standing:
