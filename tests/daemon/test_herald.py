@@ -106,17 +106,18 @@ def test_the_end_says_what_it_waits_for_and_asks_for_time(manager: Manager, noti
 
 async def test_who_serves_now_is_said_until_it_is_heard(manager: Manager, notifier: Notifier) -> None:
     """A manager that is busy for long would take the predecessor's end for the service's."""
-    herald, tries = Herald(notifier), 0
+    herald, tries, heard = Herald(notifier), 0, asyncio.Event()
 
     async def busy(*lines: str) -> bool:
         nonlocal tries
         tries += 1
+        if tries > 3:
+            heard.set()
         return tries > 3 and notifier.say(*lines)
 
     notifier.insist = busy  # type: ignore[method-assign]
     handing = asyncio.ensure_future(herald.hand_over(7))
-    while tries < 4:
-        await asyncio.sleep(0)
+    await heard.wait()
     assert manager.lines()[0] == "MAINPID=7"
     handing.cancel()
     await asyncio.gather(handing, return_exceptions=True)
