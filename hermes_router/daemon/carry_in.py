@@ -6,10 +6,13 @@ key unless the owner wants that, and secrets go where this installation keeps it
 """
 
 import asyncio
+import shlex
 import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from hermes_router.control import carry_types as c
 from hermes_router.control import types as t
@@ -17,9 +20,10 @@ from hermes_router.core import setting_values
 from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.errors import ControlError, VaultError
 from hermes_router.core.ids import RouterKeyId, Secret
+from hermes_router.core.notify_ways import NotifyCommand
 from hermes_router.core.records import EmbedBinding
 from hermes_router.core.router_keys import RouterKey
-from hermes_router.core.variables import COLD, CONFIDENTIAL
+from hermes_router.core.variables import COLD, CONFIDENTIAL, GLOBALS
 from hermes_router.daemon.carry_out import is_setting
 from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.config_desk import ConfigDesk
@@ -43,14 +47,14 @@ _ONE_HOME: Final = (
 
 @dataclass(slots=True)
 class _Plan:
-    """What is to be done, and what is said of each thing."""
+    """What is to be done, and what is said of each thing. A key is told by the number of its row."""
 
     rows: list[c.CarriedRow] = field(default_factory=list)
     providers: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     router_keys: list[RouterKey] = field(default_factory=list)
     bindings: list[EmbedBinding] = field(default_factory=list)
-    keys: list[c.Given] = field(default_factory=list)
+    keys: dict[int, c.Given] = field(default_factory=dict)
     accounts: list[CodexAccount] = field(default_factory=list)
 
     def say(self, kind: str, name: str, outcome: str, said: str = "") -> bool:
@@ -162,6 +166,8 @@ class CarryIn:
             outcome, said = "kept", f"the daemon's {source} says otherwise, and is stronger than any file"
         else:
             outcome, said = _outcome(asked, differs=True), f"{source} says otherwise"
+        if outcome in {"new", "replaced", "conflict"}:
+            said = "; ".join(one for one in (said, _runs(name, value)) if one)
         if plan.say("setting", name, outcome, said):
             plan.settings[name] = value
 
@@ -217,8 +223,10 @@ class CarryIn:
             return
         ident = secret.digest(loaded.digest_key, spec.name)
         known = ident in {*(one.id for one in loaded.credentials), *(one.id for one in self._generations.store.entries)}
-        if plan.say("key", name, "same" if known else "new"):
-            plan.keys.append(given)
+        # Whoever says yes has seen what will be run.
+        said = f"runs here: {shlex.join(given.command)}" if given.command and not known else ""
+        if plan.say("key", name, "same" if known else "new", said):
+            plan.keys[len(plan.rows) - 1] = given
 
     def _compare_account(self, plan: _Plan, asked: c.CarryIn, account: CodexAccount | None) -> None:
         if account is None:
@@ -254,15 +262,18 @@ class CarryIn:
                 await self._take_in(account, "carried")
             except VaultError as error:
                 raise ControlError(error.message, code="vault", next_step=error.next_step) from None
-        return [failed.get(row.name, row) if row.kind == "key" else row for row in plan.rows]
+        return [
+            msgspec.structs.replace(row, outcome="failed", said=failed[number]) if number in failed else row
+            for number, row in enumerate(plan.rows)
+        ]
 
-    async def _add_keys(self, keys: Iterable[c.Given], *, test: bool) -> dict[str, c.CarriedRow]:
-        """Hand the keys to the vault; rows, by name, of those that it did not take."""
-        groups: dict[tuple[str, str], list[str]] = {}
-        failed: dict[str, c.CarriedRow] = {}
-        for given in keys:
+    async def _add_keys(self, keys: Mapping[int, c.Given], *, test: bool) -> dict[int, str]:
+        """Hand the keys to the vault; of those that it did not take, by the number of the row, why."""
+        groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        failed: dict[int, str] = {}
+        for number, given in keys.items():
             if not given.command:
-                groups.setdefault((given.provider, given.account), []).append(given.key)
+                groups.setdefault((given.provider, given.account), []).append((number, given.key))
                 continue
             try:
                 await self._credentials.add(
@@ -271,18 +282,18 @@ class CarryIn:
                     )
                 )
             except ControlError as error:  # the program may not be here yet
-                name = f"{given.provider} (a command)"
-                failed[name] = c.CarriedRow(kind="key", name=name, outcome="failed", said=error.message)
+                failed[number] = error.message
         for (provider, account), lines in groups.items():
             for start in range(0, len(lines), _MOST_LINES):
                 part = lines[start : start + _MOST_LINES]
                 added = await self._credentials.add(
-                    t.AddCredentials(provider=provider, lines=part, account=account or None, test=test)
+                    t.AddCredentials(
+                        provider=provider, lines=[key for _, key in part], account=account or None, test=test
+                    )
                 )
                 for row in added.rows:
                     if row.outcome in {"refused", "faulty"}:
-                        name = f"{provider} …{row.tail}"
-                        failed[name] = c.CarriedRow(kind="key", name=name, outcome="failed", said=row.said)
+                        failed[part[row.line - 1][0]] = row.said
         return failed
 
 
@@ -297,14 +308,32 @@ def _notes(asked: c.CarryIn) -> list[str]:
 
 
 def _is_in_force(loaded: Loaded, name: str, value: str) -> bool:
-    if name not in CONFIDENTIAL:
-        return loaded.settings.texts.get(name) == value
-    if name == "PROXY_API_KEYS":
-        try:
-            return setting_values.router_keys(value) == loaded.settings.proxy_api_keys
-        except ValueError:
-            return False
-    return bool(getattr(loaded.settings, name.lower(), None) == value)
+    """Whether the value says what is in force, however it is written; the text of a confidential one is not kept."""
+    if name not in CONFIDENTIAL and loaded.settings.texts.get(name) == value:
+        return True
+    found = _read(name, value)
+    return found is not None and bool(getattr(loaded.settings, found[0]) == found[1])
+
+
+def _runs(name: str, value: str) -> str:
+    """What a setting lets this machine run; its arguments may hold a token."""
+    match _read(name, value):
+        case (_, NotifyCommand() as command):
+            more = ", with arguments that are not shown" if len(command.argv) > 1 else ""
+            return f"runs here: {shlex.quote(command.argv[0])}{more}"
+        case _:
+            return ""
+
+
+def _read(name: str, value: str) -> tuple[str, object] | None:
+    """The field that a global setting fills, and what it would hold; None for a provider's, or what cannot be read."""
+    variable = next((one for one in GLOBALS if one.name == name), None)
+    if variable is None:
+        return None
+    try:
+        return variable.field, variable.read(value)
+    except ValueError:
+        return None
 
 
 def _tables(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
@@ -23,6 +23,8 @@ from hermes_router.daemon.secret_store import open_store
 from hermes_router.store.router_keys import RouterKeyStore
 
 __all__ = ["Keeping"]
+
+_MOST_LEFT: Final = 200  # each line of the log is searched for each; commands and logins mint secrets by the hour
 
 
 class Keeping:
@@ -59,9 +61,11 @@ class Keeping:
         return self._redactor.clean(text)
 
     def follow(self, loaded: Loaded) -> None:
-        """A generation is in force. Secrets that left it are still hidden: what is under way may name them."""
+        """A generation is in force. The last secrets that left are still hidden: what is under way may name them."""
         before, self._loaded = self._loaded, loaded
-        self._known.update(dict.fromkeys(secrets_of(loaded)))
+        in_force = dict.fromkeys(secrets_of(loaded))
+        left = [secret for secret in self._known if secret not in in_force]
+        self._known = {**dict.fromkeys(left[-_MOST_LEFT:]), **in_force}  # in the order in which they leave
         self._redactor.know(self._known)
         self._level.set(loaded.settings.log_level)
         if self._form is not None:

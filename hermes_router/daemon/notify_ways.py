@@ -25,11 +25,8 @@ __all__ = ["TRY_S", "NotTold", "Ways"]
 TRY_S: Final = 10.0
 _MOST_BYTES: Final = 3_500  # ntfy makes a file of more than 4,096
 _NETWORK: Final = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"})  # a program may need them as we do
-# What the service manager gives to this very process.
-_OURS_ALONE: Final = frozenset(
-    {"CREDENTIALS_DIRECTORY", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_PID",
-     "WATCHDOG_USEC"}
-)  # fmt: skip
+# What the service manager gives to this very process; the rest of it was taken out at the start (daemon/managed.py).
+_OURS_ALONE: Final = "CREDENTIALS_DIRECTORY"
 
 
 class NotTold(Exception):
@@ -136,7 +133,7 @@ class Ways:
         return {
             name: value
             for name, value in self._environ.items()
-            if name not in _OURS_ALONE and (name in _NETWORK or not ours(name)) and scrub(value) == value
+            if name != _OURS_ALONE and (name in _NETWORK or not ours(name)) and scrub(value) == value
         }
 
 

@@ -145,7 +145,7 @@ class RouterKeyStore:
         name = _free_name(name.strip(), {key.name for key in file.keys})
         limits: dict[str, Any] = {"rpm": rpm, "budget_microusd": budget_microusd}
         fault = _name_fault(name) or _providers_fault(providers) or _limits_fault(limits)
-        if _DIGEST.fullmatch(digest) is None or len(tail) > _MOST_TAIL or not tail.isprintable():
+        if not _is_mark(digest, tail):
             fault = "a router key is taken over by its SHA-256 in hexadecimal digits, and a few characters of its end"
         if fault is not None:
             raise ControlError(fault, code="usage", next_step="see 'hr key add --help'", exit_code=2)
@@ -283,6 +283,11 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     return found
 
 
+def _is_mark(digest: str, tail: str) -> bool:
+    """Whether these are what is kept of a key: its digest, and too little of its end to guess it by."""
+    return _DIGEST.fullmatch(digest) is not None and len(tail) <= _MOST_TAIL and tail.isprintable()
+
+
 def _name_fault(name: str) -> str | None:
     if not 1 <= len(name) <= _MOST_NAME or not name.isprintable():
         return f"the name of a router key has 1 to {_MOST_NAME} printable characters"
@@ -326,7 +331,7 @@ def key_of_row(row: Any) -> RouterKey | None:
     created_at = row.get("created_at")
     sound = (
         all(isinstance(text, str) for text in texts)
-        and len(row["digest"]) == 64
+        and _is_mark(row["digest"], row["tail"])
         and row["id"] == row["digest"][:12]
         and _name_fault(row["name"]) is None
         and (providers is None or isinstance(providers, list))

@@ -1,5 +1,6 @@
 """hermes_router/daemon/carry_out.py and carry_in.py: a set-up goes from one daemon to another."""
 
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,63 @@ async def test_commands_go_along_with_secrets(two: Two, tmp_path: Path) -> None:
     program.unlink()
     assert (await two.into(bundle))["key groq (a command)"] == "failed"
     assert (await two.into(bundle))["key groq …1111"] == "same"
+
+
+async def test_a_set_up_twice_is_once_however_it_is_written(two: Two) -> None:
+    """Addresses and command lines are compared as they are read; the machine's own set-up differs in nothing from it."""
+    written = two.old.places.env_file.read_text()
+    two.old.places.env_file.write_text(
+        f"{written}NOTIFY_URL=https://me:pass-canary@ntfy.example/topic\nHTTPS_PROXY=me:pass-canary@127.0.0.1:9\n"
+        "NOTIFY_COMMAND=/usr/bin/tell 'token canary'\nHTTP_PROXY=127.0.0.1:9\nLOG_LEVEL=warn\n"
+    )
+    await two.old.backend.reload()
+    bundle = await two.out(with_secrets=True)
+    names = {"NOTIFY_URL", "NOTIFY_COMMAND", "HTTPS_PROXY", "HTTP_PROXY", "LOG_LEVEL"}
+    assert names <= {*bundle.settings, *bundle.secret_settings}
+    own = await two.old.backend.import_setup(c.CarryIn(bundle=bundle, apply=True))
+    assert {row.outcome for row in own.rows} == {"same"}
+    said = await two.into(bundle)
+    assert {said[f"setting {name}"] for name in names} == {"new"}
+    again = await two.into(bundle)
+    assert {again[f"setting {name}"] for name in names} == {"same"}
+    loud = msgspec.structs.replace(bundle, secret_settings={"NOTIFY_URL": "https://ntfy.example/another"})
+    assert (await two.into(loud))["setting NOTIFY_URL"] == "conflict"
+
+
+async def test_what_will_be_run_is_shown_before_it_is(two: Two, tmp_path: Path) -> None:
+    """A key command in full, quoted as for a shell; of NOTIFY_COMMAND the program, since its arguments may be a token."""
+    ran = tmp_path / "ran"
+    command = ["/bin/sh", "-c", f"touch '{ran}'; echo gsk_printed_0123456789"]
+    bundle = c.Bundle(
+        keys=[c.Given(provider="groq", command=command)],
+        secret_settings={"NOTIFY_COMMAND": "/opt/x/tell --token canary"},
+    )
+    assert await two.into(bundle, apply=False) == {"setting NOTIFY_COMMAND": "new", "key groq (a command)": "new"}
+    setting, key = two.done.rows
+    assert key.said == f"runs here: {shlex.join(command)}"
+    assert setting.said == "runs here: /opt/x/tell, with arguments that are not shown"
+    assert not ran.exists()
+    await two.into(bundle)
+    assert ran.exists()
+    assert await two.into(bundle) == {"setting NOTIFY_COMMAND": "same", "key groq (a command)": "same"}
+    other = c.Bundle(secret_settings={"NOTIFY_COMMAND": "/opt/y/tell"})
+    await two.into(other)
+    assert two.done.rows[0].outcome == "conflict"
+    assert two.done.rows[0].said.endswith(" says otherwise; runs here: /opt/y/tell")
+
+
+async def test_a_key_that_failed_is_named_and_no_other(two: Two, tmp_path: Path) -> None:
+    """Of two commands of one provider, and of two keys that end alike, each has an outcome of its own."""
+    program = tmp_path / "print-a-key"
+    program.write_text(f"#!/bin/sh\necho {KEYS['groq']}\n")
+    program.chmod(0o700)
+    bundle = c.Bundle(
+        keys=[
+            c.Given(provider="groq", command=["/no/such/program"]),
+            c.Given(provider="groq", command=[str(program)]),
+            c.Given(provider="mistral", key="m-rejected-0123456789-2222"),
+            c.Given(provider="mistral", key=KEYS["mistral"]),
+        ]
+    )
+    await two.into(bundle, test=True)
+    assert [row.outcome for row in two.done.rows] == ["failed", "new", "failed", "new"]

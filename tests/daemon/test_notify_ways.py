@@ -180,10 +180,10 @@ async def test_a_program_gets_message_arguments_and_words(script: Any, tmp_path:
 
 
 async def test_a_program_sees_no_secret_of_ours(script: Any, tmp_path: Path) -> None:
-    """Neither our variables, nor whatever holds a key, nor what the service manager gave to this process alone."""
+    """Neither our variables, nor whatever holds a key, nor where the service manager put our credentials."""
     environ = {
         "PATH": os.environ["PATH"], "HOME": "/home/ada", "NO_PROXY": "x.example", "GROQ_API_KEY_2": "gsk_other_9876543210",
-        "PROXY_API_KEYS": "sk-x", "NOTIFY_URL": "https://ntfy.sh/t", "MY_COPY": f"x{KEY}", "NOTIFY_SOCKET": "/run/n",
+        "PROXY_API_KEYS": "sk-x", "NOTIFY_URL": "https://ntfy.sh/t", "MY_COPY": f"x{KEY}",
         "CREDENTIALS_DIRECTORY": "/run/c", "PORT": "1",
     }  # fmt: skip
     await made(environ=environ, notify_command=read_command(script("env >env"))).tell("command", MESSAGE)

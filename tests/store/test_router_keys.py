@@ -326,7 +326,10 @@ def test_what_is_no_digest_or_limit_is_not_kept(path: Path, digest: str, tail: s
 
 
 def test_keys_of_another_installation_come_in_as_they_are(tmp_path: Path, path: Path) -> None:
-    """By their rows, limits included: who showed the key there is let in here. One of the same name gives way."""
+    """By their rows, limits included: who showed the key there is let in here. One of the same name gives way.
+
+    A row whose limit, digest or end is none of ours is no key.
+    """
     there = store(tmp_path / "there" / "router-keys.json")
     made, text = there.add("agent", rpm=7, budget_microusd=5)
     row = json.loads(json.dumps(router_keys.row_of_key(made)))
@@ -342,4 +345,5 @@ def test_keys_of_another_installation_come_in_as_they_are(tmp_path: Path, path: 
     assert (caller.key, caller.rpm, caller.budget_microusd) == (made.id, 7, 5)
     here.bring_in([key])
     assert names(path) == ["other", "agent"]
-    assert router_keys.key_of_row({**row, "rpm": "many"}) is None
+    odd = {"rpm": "many"}, {"digest": f"{made.id}{'Z' * 52}"}, {"tail": text}, {"tail": "\x1b[2J"}
+    assert [router_keys.key_of_row({**row, **wrong}) for wrong in odd] == [None] * 4

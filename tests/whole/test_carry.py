@@ -27,20 +27,25 @@ KEYS = [f"gsk_canary_0123456789_{number:04}" for number in range(30)]
 async def test_a_set_up_goes_from_home_to_home(home, tmp_path: Path) -> None:
     """Exported with a daemon, imported without one: the new router serves under the old router key at once.
 
-    No secret is shown on the way, and the file is the owner's alone.
+    No secret is shown on the way, and the file is the owner's alone. Imported where it came from, or twice, it changes
+    nothing.
     """
     old = await home(FakeProvider("groq", keys=set(KEYS)))
     await old.hr("start", code=0)
     await old.hr("auth", "add", "groq", "--no-test", stdin="\n".join(KEYS[:3]), code=0)
     await old.hr("config", "set", "MIN_TIER", "2", code=0)
     await old.hr("mode", "sequential", code=0)
+    await old.hr("config", "set", "HTTPS_PROXY", "me:pass-canary@127.0.0.1:9", code=0)
+    await old.hr("config", "set", "NOTIFY_COMMAND", "/bin/true 'token canary'", code=0)
     made = (await old.hr("key", "add", "agent", "--rpm", "9", code=0)).out.strip()
     path = tmp_path / "set-up.json"
     said = await old.hr("export", str(path), "--with-secrets", code=0)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "canary" not in said.out + said.err
+    assert "nothing to change" in (await old.hr("import", str(path), code=0)).out
     new = await home(FakeProvider("groq", keys=set(KEYS)))
     looked = await new.hr("import", str(path), "--dry-run", code=0)
+    assert "runs here: /bin/true" in " ".join(looked.out.split())
     done = await new.hr("import", str(path), "--yes", code=0)
     assert "canary" not in looked.out + looked.err + done.out + done.err
     await new.hr("start", code=0)
