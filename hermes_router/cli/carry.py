@@ -51,6 +51,8 @@ def export(file: Path, with_secrets: bool, force: bool) -> None:
         raise Trouble("secrets are not shown on a terminal", "name a file: `hr export --with-secrets FILE`", code=USAGE)
     if str(file) != "-" and os.path.lexists(file) and not force:
         raise Trouble(f"{file} is there already", "name another file, or --force", code=REFUSED)
+    if with_secrets and str(file) == "-":
+        _close_output()
     bundle = connect(needs_daemon=False).call("POST", "/v1/export", c.CarryOut(with_secrets=with_secrets), c.Bundle)
     data = msgspec.json.format(msgspec.json.encode(bundle), indent=1) + b"\n"
     if str(file) == "-":
@@ -77,6 +79,23 @@ def _content(bundle: c.Bundle) -> str:
     )
     parts = [words.some(number, one, more) for number, one, more in counted if number]
     return words.listing([*parts, *(["providers.toml"] if bundle.providers else [])], 10) or "nothing was set here"
+
+
+def _close_output() -> None:
+    """A file that a shell opened for our output is the owner's alone before secrets go there. Raises Trouble."""
+    try:
+        handle = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file at all
+        return
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        return
+    with suppress(OSError):  # another's file, or a file system without modes
+        os.fchmod(handle, 0o600)
+    if os.fstat(handle).st_mode & 0o077:
+        raise Trouble(
+            "standard output is a file that others can read", "name a file: `hr export --with-secrets FILE`",
+            code=REFUSED,
+        )  # fmt: skip
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ Owns the reading of its files, which stay as they are, and how the outcomes are 
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ import click
 from hermes_router.cli import render, words
 from hermes_router.cli.link import connect
 from hermes_router.cli.login import official_file
-from hermes_router.cli.original import MOST_BYTES, Original, at, find, runs
+from hermes_router.cli.original import MOST_BYTES, Original, at, beside, find, runs
 from hermes_router.cli.original_files import Holdings, Left, Unreadable, holdings
 from hermes_router.cli.screen import resting_place
 from hermes_router.cli.takeover import Outcome, Takeover
@@ -22,11 +23,11 @@ from hermes_router.control import setup_types as s
 from hermes_router.control import types as t
 from hermes_router.control.places import user_places
 
-__all__ = ["ImportReport", "originals", "read_holdings", "say_left", "say_outcome", "take_over"]
+__all__ = ["ImportReport", "originals", "passed_over", "read_holdings", "say_left", "say_outcome", "take_over"]
 
 _STYLES: Final = {
     "stored": "good", "replaced": "good", "set": "good", "known": "good", "same": "dim", "found": "",
-    "kept": "warn", "refused": "bad", "faulty": "bad",
+    "kept": "warn", "left": "warn", "refused": "bad", "faulty": "bad",
 }  # fmt: skip
 _TITLES: Final = {"key": "Keys", "router_key": "Router keys", "setting": "Settings", "login": "Accounts"}
 
@@ -45,13 +46,22 @@ class ImportReport(t.Type, frozen=True):
 def take_over(paths: Sequence[Path], *, codex: bool, dry_run: bool, force: bool, as_json: bool) -> bool:
     """All of it, shown as it is done; whether nobody said no. Raises Trouble."""
     found = originals(paths)
+    if not paths:
+        for said in passed_over(found):
+            warn(said)
     if codex:
         _refuse_while_running(found)
     link = connect(needs_daemon=False)
     rows = link.get("/v1/catalog", s.Catalog).rows
     shown = _Shown(quiet=as_json)
     takeover = Takeover(
-        link, {row.name: row.title for row in rows}, shown.begun, shown.outcome, force=force, dry=dry_run
+        link,
+        {row.name: row.title for row in rows},
+        shown.begun,
+        shown.outcome,
+        lambda question: not as_json and _can_ask() and click.confirm(words.clean(question), default=False, err=True),
+        force=force,
+        dry=dry_run,
     )
     left: list[Left] = []
     logins, files = 0, []
@@ -85,11 +95,11 @@ def take_over(paths: Sequence[Path], *, codex: bool, dry_run: bool, force: bool,
 def originals(paths: Sequence[Path]) -> list[Original]:
     """Those that were named, else all that are found. Raises Trouble."""
     if not paths:
-        places = user_places(os.environ)
-        found = find(os.environ, home=Path.home(), cwd=_current(), ours=places.env_file)
+        found = find(os.environ, home=Path.home(), ours=user_places(os.environ).env_file)
         if not found:
+            here = "".join(f"; {said}" for said in passed_over(found))
             raise Trouble(
-                "no original hermes-router was found: not here, not in ~/hermes-router, no unit and no process of it",
+                f"no original hermes-router was found: not in ~/hermes-router, no unit and no process of it{here}",
                 "name its directory: `hr auth import DIRECTORY`",
             )
         return found
@@ -105,11 +115,17 @@ def originals(paths: Sequence[Path]) -> list[Original]:
     return named
 
 
-def _current() -> Path:
+def passed_over(found: Sequence[Original]) -> list[str]:
+    """A sentence on the original's files in the current directory, where they are not among those that were found."""
     try:
-        return Path.cwd()
-    except OSError:  # it was removed under us
-        return Path.home()
+        place = beside(Path.cwd(), found, user_places(os.environ).env_file)
+    except OSError:  # the directory was removed under us
+        return []
+    return [] if place is None else ["the original's files in this directory were not read: `hr auth import .` does"]
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def read_holdings(original: Original, rows: Sequence[s.CatalogRow]) -> Holdings:
@@ -191,7 +207,7 @@ class _Shown:
 
 def say_outcome(one: Outcome, *, indent: int = 2) -> None:
     """One line: what it is, what became of it, and why."""
-    outcome = {"faulty": "left out", "refused": "not stored"}.get(one.outcome, one.outcome)
+    outcome = {"faulty": "left out", "left": "left out", "refused": "not stored"}.get(one.outcome, one.outcome)
     if one.kind == "setting" and one.outcome == "set":
         text = f"set to {words.clean(one.said)}"
     else:

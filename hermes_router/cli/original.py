@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["MOST_BYTES", "Original", "Process", "at", "find", "look", "runs"]
+__all__ = ["MOST_BYTES", "Original", "Process", "at", "beside", "find", "home_of", "look", "processes", "runs"]
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 _PORT: Final = 8319
@@ -73,11 +73,12 @@ def _file(path: Path) -> Path | None:
 # --- finding it -----------------------------------------------------------------------------------------
 
 
-def find(environ: Mapping[str, str], *, home: Path, cwd: Path, ours: Path) -> list[Original]:
+def find(environ: Mapping[str, str], *, home: Path, ours: Path) -> list[Original]:
     """All that are on this machine, as far as we can see; `ours` is our own `.env`, which is none of its files.
 
     A directory counts only where it has the original's name and a key, or something in it is the original's own: a
-    project's `.env` is none of our business.
+    project's `.env` is none of our business. What is neither ours nor root's is passed over, and so is the current
+    directory: whoever filled it, as with a cloned repository, must not say where keys go.
     """
     found: list[Original] = []
     for name in ("ROUTER_AUTH_FILE", "HR_ENV_FILE"):
@@ -89,12 +90,30 @@ def find(environ: Mapping[str, str], *, home: Path, cwd: Path, ours: Path) -> li
         named.append(Path(environ["HERMES_ROUTER_DIR"]).expanduser())
     named.append(home / ".local/share/hermes-router")
     found += [_in(place) for place in named if _KEY.search(look(place / ".env")) is not None]
-    places = [cwd, *named]
+    places = [*named]
     places += _of_units(environ.get("HERMES_ROUTER_SERVICE") or "hermes-router", home)
     ours_too = (process for process in processes() if process.uid == os.geteuid())  # root is not asked for others' keys
-    places += [directory for process in ours_too if (directory := _home_of(process)) is not None]
+    places += [directory for process in ours_too if (directory := home_of(process)) is not None]
     found += [_in(place) for place in places if looks_original(place)]
-    return _each_once(found, ours)
+    return [one for one in _each_once(found, ours) if _is_trusted(one)]
+
+
+def beside(cwd: Path, found: Iterable[Original], ours: Path) -> Path | None:
+    """The current directory where an original's files lie there that were not found: to be pointed out, not read."""
+    with suppress(OSError):
+        place = cwd.resolve()
+        if looks_original(place) and place not in {one.directory for one in found} and _each_once([_in(place)], ours):
+            return place
+    return None
+
+
+def _is_trusted(one: Original) -> bool:
+    """Whether its directory and its files are ours or root's: another's could say where our keys go."""
+    try:
+        owners = {path.stat().st_uid for path in (one.directory, one.env, one.auth) if path is not None}
+    except OSError:
+        return False
+    return owners <= {os.geteuid(), 0}
 
 
 def _each_once(found: Iterable[Original], ours: Path) -> list[Original]:
@@ -156,7 +175,7 @@ def runs(places: Iterable[Original]) -> str:
     """
     places = list(places)
     for process in processes():
-        if _home_of(process) is not None:
+        if home_of(process) is not None:
             return f"process {process.pid} runs it"
     for one in places:
         pid = _noted(one.directory / "router.pid")
@@ -169,11 +188,12 @@ def runs(places: Iterable[Original]) -> str:
 
 def processes(proc: Path = Path("/proc")) -> Iterator[Process]:
     """All processes with a script of that name on their command line; those of others as far as they can be seen."""
-    if not (proc / "self").exists():
+    entries = [entry for entry in proc.iterdir() if entry.name.isdecimal()] if proc.is_dir() else []
+    if not entries:
         yield from _by_ps()
         return
-    for entry in proc.iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+    for entry in entries:
+        if int(entry.name) != os.getpid():
             with suppress(OSError):
                 argv = [os.fsdecode(one) for one in (entry / "cmdline").read_bytes().split(b"\0") if one]
                 if any(Path(one).name == _SCRIPT for one in argv[:4]):
@@ -195,9 +215,11 @@ def _by_ps() -> Iterator[Process]:
                 yield Process(int(numbers[0]), argv, None, int(numbers[1]))
 
 
-def _home_of(process: Process) -> Path | None:
+def home_of(process: Process) -> Path | None:
     """The installation that a process runs; None for a script of the same name that is another program's."""
-    script = next(Path(one) for one in process.argv if Path(one).name == _SCRIPT)
+    script = next((Path(one) for one in process.argv if Path(one).name == _SCRIPT), None)
+    if script is None:
+        return None
     if not script.is_absolute():
         if process.cwd is None:
             return None

@@ -12,6 +12,7 @@ import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.first_answer import Answered, Flow, stream
+from hermes_router.cli.init_system import absence
 from hermes_router.cli.link import Link, find
 from hermes_router.cli.original import runs
 from hermes_router.cli.pool_advice import best_free, points
@@ -101,11 +102,13 @@ class Ending:
         self._find_again()
 
     def _offer_service(self) -> bool:
-        return (
-            not self.talk.yes
-            and _has_service()
-            and self.talk.sure("Keep it running as a service, also after a reboot?")
-        )
+        if self.talk.yes:
+            return False
+        why = absence("system")  # a user's own manager is started where it is missing
+        if why:
+            self.talk.say(f"It cannot be a service here: {why}.", "dim")
+            return False
+        return self.talk.sure("Keep it running as a service, also after a reboot?")
 
     def _install(self) -> None:
         """A service; where that cannot be, the router is started all the same."""
@@ -216,9 +219,3 @@ class Ending:
         for name, lines in snippets(url, self.key or _PLACEHOLDER):
             self.talk.say(name)
             self.talk.lines(lines)
-
-
-def _has_service() -> bool:
-    from hermes_router.cli.main import COMMANDS  # noqa: PLC0415 - it loads us
-
-    return _SERVICE in COMMANDS

@@ -11,7 +11,7 @@ import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.auth import ask_keys
-from hermes_router.cli.importing import originals, read_holdings, say_left, say_outcome
+from hermes_router.cli.importing import originals, passed_over, read_holdings, say_left, say_outcome
 from hermes_router.cli.link import Link
 from hermes_router.cli.login import import_codex, official_file
 from hermes_router.cli.original import Original
@@ -127,7 +127,9 @@ class Gathering:
         try:
             places = originals(())
         except Trouble:  # there is none
-            return []
+            places = []
+        for said in passed_over(places):
+            self.talk.say(f"{said[0].upper()}{said[1:]}.", "warn")
         found = []
         for one in places:
             try:
@@ -147,7 +149,7 @@ class Gathering:
                 )
                 self.talk.say(said)
             elif self.talk.sure(f"Use {one.program} at {one.url}?"):
-                self._takeover().settings({f"{one.provider.upper()}_BASE_URL": one.url})
+                self._takeover().settings({f"{one.provider.upper()}_BASE_URL": one.url}, agreed=True)
                 done.add(one.provider)
 
     def _wants(self, row: s.CatalogRow, keys: Sequence[KeyHeld]) -> bool:
@@ -194,7 +196,10 @@ class Gathering:
 
     def _takeover(self) -> Takeover:
         titles = {row.name: row.title for row in self._rows}
-        return Takeover(self.link, titles, self._begun, self._done)
+        return Takeover(self.link, titles, self._begun, self._done, self._agrees)
+
+    def _agrees(self, question: str) -> bool:
+        return self.talk.sure(question, usual=False)
 
     def _begun(self, said: str) -> None:
         click.echo(f"  {words.clean(said)} {render.glyphs().more}", err=True)

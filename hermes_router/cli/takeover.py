@@ -4,6 +4,7 @@ Owns the order (keys, router keys, settings, logins) and the outcome of each. Ev
 already is left as it is. Keys go to the daemon over its socket; it must never print one, nor write a file.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,6 +23,7 @@ __all__ = ["Outcome", "Takeover"]
 
 ASKING_S: Final = 180.0
 _MOST_LINES: Final = 50  # keys in one request
+_STEERING: Final = re.compile(r"(?:\w+_BASE_URL|(?:HTTPS?|NO|ALL)_PROXY)", re.IGNORECASE)  # where keys are sent
 CHANGED: Final = frozenset({"stored", "replaced", "set"})
 REFUSED: Final = frozenset({"refused"})
 
@@ -29,8 +31,8 @@ REFUSED: Final = frozenset({"refused"})
 class Outcome(t.Type, frozen=True):
     """What became of one thing. `kind`: `key`, `router_key`, `setting` or `login`; `name` its provider, or its own.
 
-    `outcome`: `stored`, `replaced`, `known`, `refused`, `faulty`, `set`, `same`, `kept` (another value stands here), or
-    `found` (nothing was done).
+    `outcome`: `stored`, `replaced`, `known`, `refused`, `faulty`, `set`, `same`, `kept` (another value stands here),
+    `left` (nobody agreed to it), or `found` (nothing was done).
     """
 
     kind: str
@@ -46,14 +48,16 @@ class Outcome(t.Type, frozen=True):
 class Takeover:
     """One taking-over. `force` stores rejected keys and sets what is set otherwise here; `dry` = only look.
 
-    `begun` is told what is about to take its time, `done` each outcome. `notes` gathers what providers say of several
-    accounts.
+    `begun` is told what is about to take its time, `done` each outcome; `agree` answers a question about one setting
+    that says where requests, and with them keys, go: an original's is never taken without. `notes` gathers what
+    providers say of several accounts.
     """
 
     link: Link
     titles: Mapping[str, str]
     begun: Callable[[str], None]
     done: Callable[[Outcome], None]
+    agree: Callable[[str], bool]
     force: bool = False
     dry: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
@@ -75,7 +79,7 @@ class Takeover:
         self.keys(held.keys)
         for one in held.router_keys:
             self.router_key(one)
-        self.settings(held.settings)
+        self.settings(held.settings, agreed=False)
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -151,8 +155,8 @@ class Takeover:
 
     # --- settings -------------------------------------------------------------------------------------
 
-    def settings(self, wanted: Mapping[str, str]) -> None:
-        """Each by itself: one that cannot be costs no other."""
+    def settings(self, wanted: Mapping[str, str], *, agreed: bool) -> None:
+        """Each by itself: one that cannot be costs no other. `agreed` = the person named these values already."""
         if not wanted:
             return
         here = {row.name: row for row in self.link.get("/v1/config", t.Config).rows}
@@ -166,8 +170,11 @@ class Takeover:
                 self._note(Outcome(kind="setting", name=name, outcome="kept", said=said))
             elif self.dry:
                 self._note(Outcome(kind="setting", name=name, outcome="found", said=shown))
-            else:
+            elif agreed or _STEERING.fullmatch(name) is None or self.agree(_question(name, value)):
                 self._set(name, value)
+            else:
+                said = f"it says where your keys are sent; if it is yours: `hr config set {name} VALUE`"
+                self._note(Outcome(kind="setting", name=name, outcome="left", said=said))
 
     def _set(self, name: str, value: str) -> None:
         try:
@@ -199,6 +206,11 @@ class Takeover:
                     said=f"{row.said}{shared}".removeprefix(", "),
                 )
             )
+
+
+def _question(name: str, value: str) -> str:
+    """About a setting by its name; a user and a password before the host are not shown."""
+    return f"Take {name} ({value.rpartition('@')[2]})? Requests with your keys go there."
 
 
 def _limits(held: RouterKeyHeld) -> str:

@@ -2,12 +2,14 @@
 
 import json
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from hermes_router.cli.main import main
 from hermes_router.control import carry_types as c
 
 from .conftest import Hr, Script
@@ -58,6 +60,29 @@ def test_a_set_up_goes_to_a_private_file(hr: Hr, old: Script, home: Path) -> Non
     assert [one.name for one in home.iterdir() if one.name.startswith(".")] == []
     assert "Left out: 2 provider keys" in done.stderr
     assert "canary" not in done.output
+
+
+def test_a_redirected_output_with_secrets_is_closed_to_others(
+    old: Script, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`> file` makes it with the umask's mode: it is 0600 before the daemon is asked; without secrets it stays."""
+    path, modes = home / "out.json", []
+    monkeypatch.setenv("HERMES_ROUTER_SOCKET", str(old.path))
+
+    def given(asked: Any) -> c.Bundle:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        return SECRET if asked.body["with_secrets"] else BUNDLE
+
+    old.answers["POST /v1/export"] = given
+    for option in ([], ["--with-secrets"]):
+        with path.open("w") as out:
+            path.chmod(0o644)
+            monkeypatch.setattr(sys, "stdout", out)
+            main(["export", *option], standalone_mode=False)
+            monkeypatch.undo()
+            monkeypatch.setenv("HERMES_ROUTER_SOCKET", str(old.path))
+    assert modes == [0o644, 0o600]
+    assert "gsk-canary" in path.read_text()
 
 
 def test_a_file_that_is_there_is_not_overwritten(hr: Hr, old: Script, home: Path) -> None:

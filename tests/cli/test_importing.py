@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from hermes_router.cli import importing, original, takeover
@@ -98,8 +99,13 @@ def test_what_is_set_here_stays_unless_forced(hr: Hr, daemon: Script, home: Path
     assert [one.body["changes"] for one in daemon.asks("PATCH")] == [{"LOG_LEVEL": "warning"}]
 
 
-def test_the_password_of_a_proxy_is_not_shown(hr: Hr, daemon: Script, home: Path) -> None:
-    """Neither where it is only found, nor where another one stands here; it is handed on all the same."""
+def test_the_password_of_a_proxy_is_not_shown(
+    hr: Hr, daemon: Script, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where it is only found or asked about, nor where another one stands here; agreed to, it is handed on."""
+    questions: list[str] = []
+    monkeypatch.setattr(importing, "_can_ask", lambda: True)
+    monkeypatch.setattr(click, "confirm", lambda question, **_: questions.append(question) or True)
     put(home, "ROTATION_MODE=round-robin\nHTTPS_PROXY=http://ada:canary-word@proxy.test:3128\n")
     assert "canary-word" not in hr("auth", "import", "--dry-run").output
     assert "canary-word" not in hr("auth", "import", "--dry-run", "--json").output
@@ -108,8 +114,52 @@ def test_the_password_of_a_proxy_is_not_shown(hr: Hr, daemon: Script, home: Path
     )
     assert "canary-word" not in hr("auth", "import").output
     assert daemon.asks("PATCH")[0].body["changes"]["HTTPS_PROXY"].endswith("proxy.test:3128")
+    assert questions == ["Take HTTPS_PROXY (proxy.test:3128)? Requests with your keys go there."]
     daemon.answers["GET /v1/config"] = t.Config(rows=[t.ConfigRow(name="HTTPS_PROXY", value="***", source="/c/.env:1")])
     assert "HTTPS_PROXY  kept: it is *** here; --force sets it to ***" in hr("auth", "import").stdout
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_where_keys_go_is_never_taken_unasked(
+    hr: Hr, daemon: Script, home: Path, monkeypatch: pytest.MonkeyPatch, *, asked: bool, force: tuple[str, ...]
+) -> None:
+    """Base URLs and proxies, each by its name: a no, or nobody to ask, leaves them out and says so; the rest is taken."""
+    questions: list[str] = []
+    monkeypatch.setattr(importing, "_can_ask", lambda: asked)
+    monkeypatch.setattr(click, "confirm", lambda question, **_: bool(questions.append(question)))
+    put(
+        home, "GROQ_BASE_URL=https://evil.test/v1\nHTTPS_PROXY=evil.test:1\nNO_PROXY=a.test\nROTATION_MODE=sequential\n"
+    )
+    done = hr("auth", "import", *force)
+    assert [one.body["changes"] for one in daemon.asks("PATCH")] == [{"ROTATION_MODE": "sequential"}]
+    for name in ("GROQ_BASE_URL", "HTTPS_PROXY", "NO_PROXY"):
+        assert f"{name}  left out: it says where your keys are sent" in done.stdout
+        assert any(name in one for one in questions) is asked
+    found = json.loads(hr("auth", "import", "--json", *force).stdout)
+    assert [one["name"] for one in found["outcomes"] if one["outcome"] == "left"] == [
+        "GROQ_BASE_URL",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ]
+
+
+def test_the_current_directory_must_be_named(
+    hr: Hr, daemon: Script, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cloned repository's `.env` is pointed out, and nothing of it is asked or stored; `.` reads it."""
+    here = put(home, f"PROXY_API_KEYS=sk-known-to-all-0001\nGROQ_API_KEY={KEY}\n", name="cloned")
+    monkeypatch.chdir(here)
+    done = hr("auth", "import")
+    assert done.exit_code == 1
+    assert "`hr auth import .`" in " ".join(done.stderr.split())
+    put(home, "ROTATION_MODE=sequential\n")
+    done = hr("auth", "import")
+    assert "`hr auth import .`" in " ".join(done.stderr.split())
+    assert daemon.asks("POST") == []
+    done = hr("auth", "import", ".")
+    assert "`hr auth import .`" not in done.stderr
+    assert len(daemon.asks("POST")) == 2
 
 
 def test_one_thing_that_cannot_be_costs_no_other(hr: Hr, daemon: Script, home: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hermes_router.cli import original
-from hermes_router.cli.original import Original, Process, at, find, looks_original, processes, runs
+from hermes_router.cli.original import Original, Process, at, beside, find, looks_original, processes, runs
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +25,8 @@ def _nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(tmp_path: Path, **environ: str) -> list[Original]:
-    here = tmp_path / "here"
-    here.mkdir(exist_ok=True)
-    return [
-        one
-        for one in find(environ, home=tmp_path / "home", cwd=here, ours=tmp_path / "ours/.env")
-        if tmp_path in one.directory.parents
-    ]
+    found = find(environ, home=tmp_path / "home", ours=tmp_path / "ours/.env")
+    return [one for one in found if tmp_path in one.directory.parents]
 
 
 def make(directory: Path, env: str | None = "CACHE_TTL_SECONDS=1\n", auth: Any = None) -> Path:
@@ -46,19 +41,39 @@ def make(directory: Path, env: str | None = "CACHE_TTL_SECONDS=1\n", auth: Any =
 # --- where ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "place", ["here", "home/hermes-router", "home/.hermes-router", "home/.local/share/hermes-router"]
-)
+@pytest.mark.parametrize("place", ["home/hermes-router", "home/.hermes-router", "home/.local/share/hermes-router"])
 def test_it_is_found_in_the_usual_places(tmp_path: Path, place: str) -> None:
-    """The current directory, the home directory's usual names, and where its installer puts it."""
+    """The home directory's usual names, and where its installer puts it."""
     directory = make(tmp_path / place, auth={"providers": {}})
     assert look(tmp_path) == [Original(directory, directory / ".env", directory / "auth.json")]
+
+
+def test_the_current_directory_is_pointed_out_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever filled it may be a stranger: it is no find; what was found anyway, and a project, are not pointed out."""
+    here = make(tmp_path / "cloned", "CACHE_TTL_SECONDS=1\nGROQ_BASE_URL=http://evil.test/v1\n")
+    monkeypatch.chdir(here)
+    assert look(tmp_path) == []
+    assert beside(here, [], tmp_path / "ours/.env") == here
+    assert beside(here, [at(here)], tmp_path / "ours/.env") is None
+    assert beside(make(tmp_path / "project", "OPENAI_API_KEY=sk-1\n"), [], tmp_path / "ours/.env") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("what", [".", ".env", "auth.json"])
+def test_what_belongs_to_another_user_is_passed_over(tmp_path: Path, what: str) -> None:
+    """A directory or a file of a stranger's could say where our keys go; named, it is taken all the same."""
+    directory = make(tmp_path / "home/hermes-router", auth={"providers": {}})
+    assert len(look(tmp_path)) == 1
+    os.chown(directory / what, 1500, 1500)
+    assert look(tmp_path) == []
+    assert at(directory).env is not None
 
 
 def test_in_a_place_of_its_name_a_key_is_enough(tmp_path: Path) -> None:
     """Whoever keeps only keys there is found; the same file anywhere else is a project's."""
     directory = make(tmp_path / "home/hermes-router", "GROQ_API_KEYS=a,b\n")
-    make(tmp_path / "here", "GROQ_API_KEYS=a,b\n")
+    other = make(tmp_path / "other", "GROQ_API_KEYS=a,b\n")
+    assert not looks_original(other)
     assert look(tmp_path) == [Original(directory, directory / ".env", None)]
 
 
@@ -105,9 +120,10 @@ def test_a_damaged_auth_json_is_still_its_own(tmp_path: Path) -> None:
 
 
 def test_our_own_env_is_no_file_of_its(tmp_path: Path) -> None:
-    """Also where the configuration directory is the current one."""
+    """Also where the configuration directory is the current one, or is named like the original's."""
     ours = make(tmp_path / "ours", "ROTATION_MODE=rr\n")
-    assert find({}, home=tmp_path / "home", cwd=ours, ours=ours / ".env") == []
+    assert look(tmp_path, HERMES_ROUTER_DIR=str(ours)) == []
+    assert beside(ours, [], ours / ".env") is None
 
 
 def test_a_named_file_is_taken_as_it_is(tmp_path: Path) -> None:

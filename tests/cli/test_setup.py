@@ -142,6 +142,41 @@ def test_no_answer_is_an_exit_code(hr: Hr, daemon: Script, monkeypatch: pytest.M
     assert "Not yet: what was done is kept" in done.stderr
 
 
+def test_yes_takes_nothing_that_says_where_keys_go(
+    hr: Hr, daemon: Script, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An original's base URL is left out and named, its other settings are taken; the current directory is pointed out."""
+    for name, mode in (("hermes-router", "sequential"), ("cloned", "fast")):
+        (home / name).mkdir()
+        (home / name / ".env").write_text(
+            f"CACHE_TTL_SECONDS=1\nGROQ_BASE_URL=http://evil.test\nROTATION_MODE={mode}\n"
+        )
+    monkeypatch.chdir(home / "cloned")
+    daemon.answers["PATCH /v1/config"] = t.Changed(
+        rows=[t.ChangedRow(name="ROTATION_MODE", before="", after="sequential", file="/c")]
+    )
+    said = " ".join(run(hr).stdout.split())
+    assert [one.body["changes"] for one in daemon.asks("PATCH")] == [{"ROTATION_MODE": "sequential"}]
+    assert "GROQ_BASE_URL left out: it says where your keys are sent" in said
+    assert "The original's files in this directory were not read: `hr auth import .` does." in said
+
+
+@pytest.mark.parametrize("why", ["", "systemd does not run in this container"])
+def test_a_service_is_offered_only_where_one_can_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], why: str
+) -> None:
+    """Without a service manager nobody is asked, and one sentence says why."""
+    asked: list[str] = []
+    monkeypatch.setattr(setup_end, "absence", lambda _scope: why)
+    monkeypatch.setattr(setup_keys.Talk, "sure", lambda _self, question: bool(asked.append(question)))
+    ending = setup_end.Ending(setup_keys.Talk(yes=False), _Link())  # type: ignore[arg-type]
+    ending.run()
+    assert len(asked) == (0 if why else 1)
+    assert ("It cannot be a service here: systemd does not run in this container." in capsys.readouterr().out) is bool(
+        why
+    )
+
+
 def test_the_service_is_installed_by_its_own_command(hr: Hr, daemon: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by --service, with --yes handed on."""
     called: list[bool] = []

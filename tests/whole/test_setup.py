@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from hermes_router.cli.init_system import absence
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 
@@ -26,6 +27,7 @@ from .terminal import Terminal
 Open = Callable[..., Any]
 
 GROQ, MISTRAL, GEMINI = "gsk_canary_groq_0001", "canarymistralkey0002", "AIzaCanaryGemini0003"
+NO_SERVICE = () if absence("system") else ("--no-service",)  # no test leaves a service behind on this machine
 REJECTED = "gsk_canary_rejected_0004"
 ROUTER_KEY = "sk-canary-team-key-0005"
 ENV = f"""PROXY_API_KEYS=sk-my-router-key-1,{ROUTER_KEY}
@@ -83,7 +85,7 @@ async def test_the_wizard_from_nothing_to_an_answer(begin: Open) -> None:
     """Found keys are offered, typed ones tested and never shown; it ends with an answer, and a key that works."""
     here = await begin(GROQ_API_KEY=GROQ)
     before = original_files(here)
-    async with Terminal(here, "setup") as screen:
+    async with Terminal(here, "setup", *NO_SERVICE) as screen:
         await screen.answer("Take GROQ_API_KEY (…0001) for Groq? [Y/n]")
         await screen.until("groq …0001  stored, ok")
         await screen.answer("Take over 2 keys, 1 router key and 1 setting from ~/hermes-router? [Y/n]", "y")
@@ -150,14 +152,14 @@ async def test_every_line_fits_and_no_colour_is_forced(begin: Open) -> None:
 async def test_ctrl_c_keeps_what_was_done(begin: Open) -> None:
     """Exit 130 and a word of comfort; the next run does not ask for what is there."""
     here = await begin(GROQ_API_KEY=GROQ)
-    async with Terminal(here, "setup") as screen:
+    async with Terminal(here, "setup", *NO_SERVICE) as screen:
         await screen.answer("Take GROQ_API_KEY")
         await screen.until("Take over 2 keys")
         screen.type("\x03", end="")
         assert await screen.end() == 130
     assert "What was done is kept; `hr setup` goes on from here." in screen.shown
     assert "Traceback" not in screen.shown
-    async with Terminal(here, "setup") as again:
+    async with Terminal(here, "setup", *NO_SERVICE) as again:
         passed = await again.until("Take over 2 keys")
         assert "Take GROQ_API_KEY" not in passed
         assert "GROQ_API_KEY in the environment (…0001), kept here already." in passed

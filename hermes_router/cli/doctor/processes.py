@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Holder", "Process", "daemons", "listeners", "originals"]
+from hermes_router.cli import original
+
+__all__ = ["Holder", "Process", "daemons", "is_original", "listeners", "originals"]
 
 _LISTENS: Final = "0A"  # the state of a socket in /proc/net/tcp
 _LSOF_S: Final = 4.0
@@ -162,24 +164,16 @@ def _home(entry: Path) -> str:
 
 
 def originals(proc: Path = Path("/proc")) -> list[Process]:
-    """Processes that look like the original hermes-router: a `router.py` beside its `auth.json` or its `hr`."""
-    found: list[Process] = []
-    for entry in _processes(proc):
-        with suppress(OSError):
-            one = _process(entry)
-            if is_original(one):
-                found.append(one)
+    """Processes that run the original hermes-router, as `hr auth import` sees them."""
+    found = []
+    for one in original.processes(proc):
+        if original.home_of(one) is not None:
+            program = _program(b"\0".join(map(os.fsencode, one.argv)))
+            found.append(Process(one.pid, one.uid, program, str(one.cwd or "")))
     return found
 
 
 def is_original(one: Process) -> bool:
-    """Whether this is the original router: by its script's name, in a directory that is its own."""
-    script = one.program.partition(" ")[2]
-    if script.rpartition("/")[2] != "router.py":
-        return False
-    folder = (Path(one.cwd) / script).parent
-    if "hermes" in str(folder).lower():
-        return True
-    with suppress(OSError):
-        return any((folder / name).exists() for name in ("auth.json", "scripts/hr", "hr", "providers.py"))
-    return False
+    """Whether this process runs the original router."""
+    cwd = Path(one.cwd) if one.cwd else None
+    return original.home_of(original.Process(one.pid, one.program.split(" ", 1), cwd, one.uid)) is not None

@@ -9,7 +9,8 @@ from typing import Self
 
 import pytest
 
-from hermes_router.cli.doctor.processes import daemons, listeners, originals
+from hermes_router.cli.doctor.processes import daemons, is_original, listeners, originals
+from hermes_router.cli.original import runs
 
 _LISTEN = (
     "import socket, sys\n"
@@ -72,11 +73,16 @@ def test_no_argument_of_a_program_is_told(tmp_path: Path) -> None:
 
 
 def test_the_original_is_known_by_its_directory(tmp_path: Path) -> None:
-    """A router.py that lies beside other things is somebody else's."""
+    """A router.py that lies beside other things is somebody else's; the doctor and the import see the same."""
     with OldRouter(tmp_path / "network-lab") as other:
         assert other.pid not in {one.pid for one in originals()}
-        (tmp_path / "network-lab" / "auth.json").write_text("{}")
+        (tmp_path / "network-lab" / "auth.json").write_text('{"providers": {}}')
         assert other.pid in {one.pid for one in originals()}
+        assert runs([]) != ""
+        (found,) = listeners(other.port)
+        assert found.process is not None
+        assert is_original(found.process)
+        assert "canary" not in str(originals())
 
 
 def test_a_process_that_is_not_seen_into_is_known_by_its_user(tmp_path: Path) -> None:
