@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from hermes_router.cli import init_system, install_files, install_system, managed, render, unit, words
+from hermes_router.cli import init_system, install_files, install_system, managed, render, unit, unit_file, words
 from hermes_router.cli.init_system import Scope
 from hermes_router.cli.install_checks import check_program, check_rights, settle_manager, would_lose
 from hermes_router.cli.life import await_end
@@ -24,6 +24,7 @@ from hermes_router.cli.service_files import (
     SOCKET,
     Wanted,
     compose,
+    installed_text,
     moved_places,
     program,
     stored_credentials,
@@ -67,7 +68,7 @@ def install_service(
     install_files.refuse_foreign(found, force=force)
     check_program(scope, force=force)
     link = _running(scope, force=force)
-    where = _listening(scope, link, found)
+    where = _guessed(scope) if dry_run and link is None else _listening(scope, link, found)
     wanted = Wanted(
         scope,
         program(scope),
@@ -133,6 +134,17 @@ def _listening(scope: Scope, link: Link | None, found: Unit) -> Listening:
     own = {row.name: row.value for row in (host, port) if row is not None and row.source == "environment"}
     number = int(port.value) if port is not None and port.value.isdigit() else PORT
     return Listening(addresses(host.value if host is not None and host.source != "default" else None, number), own)
+
+
+def _guessed(scope: Scope) -> Listening:
+    """The same without a word from a daemon: one that is started to be asked would make directories and a key."""
+    if sys.platform == "darwin":
+        return Listening((), {})
+    found = unit_file.listening_of(installed_text(scope, SOCKET))
+    told = unit_file.environment_of(installed_text(scope, SERVICE))
+    source = "as in the installed unit" if found else f"the default, {PORT}"
+    click.echo(f"No router runs that could be asked for HOST and PORT: the ports shown are {source}.")
+    return Listening(found or addresses(None, PORT), {name: told[name] for name in ("HOST", "PORT") if name in told})
 
 
 def addresses(host: str | None, port: int) -> tuple[str, ...]:

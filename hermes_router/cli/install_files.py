@@ -57,31 +57,51 @@ def show(path: Path, text: str) -> bool:
 
 
 def put(files: Mapping[Path, str], *, keep_old: bool) -> None:
-    """Write them, each whole or not at all; `keep_old`: what stood there stays beside it. Raises Trouble."""
+    """Write them, each whole or not at all; `keep_old`: what stood there stays beside it. Raises Trouble.
+
+    What stood there is never away: it gets its second name only once the new file is on the disk.
+    """
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if keep_old and path.exists():
-                path.replace(path.with_name(path.name + _OLD))
-            _write(path, text)
+            _write(path, text.encode(), keep_old=keep_old)
         except OSError as error:
             raise Trouble(
                 f"{path} cannot be written: {error.strerror}", "mend that, then try again", code=FAILED
             ) from None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes, *, keep_old: bool, mode: int = _MODE) -> None:
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
             file.flush()
-            os.fchmod(fd, _MODE)
+            os.fchmod(fd, mode)
             os.fsync(fd)
+        if keep_old and (path.exists() or path.is_symlink()):
+            click.echo(f"The old one is kept as {render.tilde(str(_kept(path)))}.")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _kept(path: Path) -> Path:
+    """Give what stands there a second name that is free, and return that."""
+    number = 0
+    while True:
+        old = path.with_name(f"{path.name}{_OLD}{f'.{number}' if number else ''}")
+        number += 1
+        try:
+            os.link(path, old, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except PermissionError:  # another user's file, or a file system without hard links
+            if old.exists() or old.is_symlink():
+                continue
+            _write(old, path.read_bytes(), keep_old=False, mode=path.stat().st_mode & _MODE)
+        return old
 
 
 def remove(path: Path) -> bool:

@@ -5,10 +5,12 @@ dynamic group does not allow, and /etc/hermes-router, where the daemon writes wh
 to the same user after every start. Owns the commands that need root; it must never keep a key anywhere but encrypted.
 """
 
+import errno
 import os
 import pwd
 import re
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,15 +20,16 @@ import click
 from hermes_router.cli import init_system
 from hermes_router.cli.init_system import Scope
 from hermes_router.cli.service_files import CREDENTIAL_PREFIX, CREDENTIALS
-from hermes_router.cli.trouble import FAILED, REFUSED, USAGE, Trouble
+from hermes_router.cli.trouble import FAILED, REFUSED, USAGE, Trouble, warn
 from hermes_router.control.places import system_places
 
 __all__ = ["USER", "checked", "credential_files", "encrypt", "make_places", "make_user"]
 
 USER: Final = "hermes-router"
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
-_MINE_AND_GROUPS: Final = 0o750
-_ROOT_ONLY: Final = 0o700
+_OWNERS_ONLY: Final = 0o700
+_PRIVATE: Final = 0o600
+_SETTINGS: Final = ("config.toml", ".env", "providers.toml")
 _ENCRYPT_S: Final = 30.0
 
 
@@ -72,13 +75,47 @@ def make_places() -> None:
     """/etc/hermes-router is the daemon's to write: systemd never gives that one away itself. Raises Trouble."""
     place, owner = system_places({}).config_dir, pwd.getpwnam(USER)
     try:
-        place.mkdir(mode=_MINE_AND_GROUPS, exist_ok=True)
-        for path in (place, *(place / name for name in ("config.toml", ".env", "providers.toml"))):
-            if path.exists() and not path.is_symlink() and path.stat().st_uid == 0:
-                os.chown(path, owner.pw_uid, owner.pw_gid)
-        place.chmod(_MINE_AND_GROUPS)
+        place.mkdir(mode=_OWNERS_ONLY, exist_ok=True)
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchmod(folder, _OWNERS_ONLY)
+            for name in _SETTINGS:
+                if not _take_over(folder, name, owner):
+                    warn(f"{place / name} is left as it is, being a link or no plain file; the service may not read it")
+            if os.fstat(folder).st_uid == 0:
+                os.fchown(folder, owner.pw_uid, owner.pw_gid)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise Trouble(f"{place} cannot be made: {error.strerror}", "mend that, then try again", code=FAILED) from None
+
+
+def _take_over(folder: int, name: str, owner: pwd.struct_passwd) -> bool:
+    """Give a file that root wrote to the service's user, closed to others; False where it is left as it is.
+
+    The directory is that user's, who could swap the file for a link at any moment: what is looked at is what is
+    opened, and changed by its descriptor alone. Another name of it (a hard link) may be a file of the system's.
+    """
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a symbolic link, a socket
+            return False
+        raise
+    try:
+        found = os.fstat(fd)
+        if found.st_uid not in {0, owner.pw_uid}:
+            return True
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            return False
+        os.fchmod(fd, _PRIVATE)
+        if found.st_uid == 0:
+            os.fchown(fd, owner.pw_uid, owner.pw_gid)
+    finally:
+        os.close(fd)
+    return True
 
 
 def encrypt(names: tuple[str, ...]) -> None:
@@ -86,7 +123,7 @@ def encrypt(names: tuple[str, ...]) -> None:
     if not names:
         return
     keys = _asked(names)
-    CREDENTIALS.mkdir(mode=_ROOT_ONLY, parents=True, exist_ok=True)
+    CREDENTIALS.mkdir(mode=_OWNERS_ONLY, parents=True, exist_ok=True)
     for name, key in zip(names, keys, strict=True):
         path = CREDENTIALS / f"{CREDENTIAL_PREFIX}{name}"
         fresh = path.with_name(f".{path.name}.new")
@@ -97,7 +134,7 @@ def encrypt(names: tuple[str, ...]) -> None:
             raise Trouble(
                 f"{name} could not be encrypted: {done.said}", "`systemd-creds` of systemd 250 is needed", code=FAILED
             )
-        fresh.chmod(0o600)
+        fresh.chmod(_PRIVATE)
         fresh.replace(path)
         click.echo(f"{name} is encrypted in {path}.")
 

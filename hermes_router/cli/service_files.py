@@ -15,7 +15,7 @@ from hermes_router import __version__
 from hermes_router.cli import unit_file
 from hermes_router.cli.init_system import Scope
 from hermes_router.cli.shipped import shipped
-from hermes_router.control.places import APP, SOCKET_VARIABLE, system_places, user_places
+from hermes_router.control.places import APP, SOCKET_VARIABLE, user_places
 
 __all__ = ["LABEL", "SERVICE", "SOCKET", "Wanted", "compose", "environment_file", "program", "unit_paths"]
 
@@ -24,6 +24,7 @@ SOCKET: Final = "hermes-router.socket"
 LABEL: Final = "dev.hermes-router"
 CREDENTIALS: Final = Path("/etc/credstore.encrypted")
 CREDENTIAL_PREFIX: Final = "hermes-router."
+_SYSTEM_VARIABLES: Final = Path("/etc/default/hermes-router")
 
 # What decides where our own files lie: the service must look where `hr` does.
 _OF_PLACES: Final = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", SOCKET_VARIABLE)
@@ -51,6 +52,14 @@ def unit_paths(scope: Scope) -> dict[str, Path]:
     return {SERVICE: folder / SERVICE, SOCKET: folder / SOCKET}
 
 
+def installed_text(scope: Scope, name: str) -> str:
+    """What stands in a unit of ours; empty where there is none that can be read."""
+    try:
+        return unit_paths(scope)[name].read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def program(scope: Scope) -> tuple[str, ...]:
     """What the service runs: the interpreter of this installation, which no upgrade moves, and the daemon."""
     argv = (sys.executable, "-P", "-m", "hermes_router.daemon")
@@ -60,10 +69,11 @@ def program(scope: Scope) -> tuple[str, ...]:
 def environment_file(scope: Scope, environment: Mapping[str, str] | None = None) -> Path:
     """Variables for the service alone, such as a proxy's address: no shell's reach it.
 
+    systemd reads the system's as root, so it lies where nobody else can put a link to a file that only root may read.
     `environment`: what the service is told of its places; None = what this shell is told.
     """
     if scope == "system":
-        return system_places({}).config_dir / "service.env"
+        return _SYSTEM_VARIABLES
     if environment is None:
         return user_places(os.environ).config_dir / "service.env"
     told = environment.get("XDG_CONFIG_HOME")
@@ -81,9 +91,14 @@ def moved_places() -> dict[str, str]:
 
 
 def stored_credentials() -> tuple[str, ...]:
-    """The names of the encrypted credentials that there are for the system service."""
+    """The names of the encrypted credentials that there are for the system service.
+
+    To whom that directory is closed: those that the installed unit names.
+    """
     try:
         names = [path.name for path in CREDENTIALS.iterdir()]
+    except PermissionError:
+        return unit_file.credentials_of(installed_text("system", SERVICE))
     except OSError:
         return ()
     return tuple(sorted(n.removeprefix(CREDENTIAL_PREFIX) for n in names if n.startswith(CREDENTIAL_PREFIX)))

@@ -34,8 +34,15 @@ def uninstall_service(*, system: bool, force: bool, yes: bool) -> None:
         click.echo("No service is installed" + (f"; {hint}." if other and sys.platform != "darwin" else "."))
         return
     check_rights(scope, "uninstall-service", dry_run=False, force=True)
-    install_files.refuse_foreign(found, force=force)
     paths = unit_paths(scope)
+    if found.path not in paths.values():
+        by_hand = "systemctl --user" if scope == "user" else "sudo systemctl"
+        raise Trouble(
+            f"nothing was removed: {found.why}",
+            f"`{by_hand} disable --now {SERVICE}` stops and disables it; remove the file with what installed it",
+            code=REFUSED,
+        )
+    install_files.refuse_foreign(found, force=force)
     if not yes and sys.stdin.isatty() and not click.confirm("Stop and remove the service?", default=True, err=True):
         raise Trouble("nothing was removed", "", code=REFUSED)
     link = managed.daemon_of(scope)

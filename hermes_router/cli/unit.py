@@ -156,9 +156,9 @@ def _as_installed(scope: Scope, text: str, socket_text: str | None) -> Wanted:
     return Wanted(
         scope=scope,
         program=program(scope),
-        listen=tuple(re.findall(r"^ListenStream=(.*)$", socket_text or "", re.MULTILINE)),
+        listen=unit_file.listening_of(socket_text or ""),
         environment=unit_file.environment_of(text),
-        credentials=tuple(re.findall(r"^LoadCredentialEncrypted=([^:\n]*):", text, re.MULTILINE)),
+        credentials=unit_file.credentials_of(text),
     )
 
 

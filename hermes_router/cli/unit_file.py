@@ -15,11 +15,13 @@ __all__ = [
     "Header",
     "Unquotable",
     "body_of",
+    "credentials_of",
     "environment_lines",
     "environment_of",
     "exec_line",
     "fill",
     "header_of",
+    "listening_of",
     "plain_path",
     "program_of",
     "sign_plist",
@@ -103,6 +105,16 @@ def environment_of(text: str) -> dict[str, str]:
         name, _, value = _unquoted(line).partition("=")
         found[name] = value
     return found
+
+
+def credentials_of(text: str) -> tuple[str, ...]:
+    """The names of the encrypted credentials that a .service unit loads."""
+    return tuple(re.findall(r"^LoadCredentialEncrypted=([^:\n]*):", text, re.MULTILINE))
+
+
+def listening_of(text: str) -> tuple[str, ...]:
+    """The addresses of a .socket unit."""
+    return tuple(re.findall(r"^ListenStream=(.*)$", text, re.MULTILINE))
 
 
 def _unquoted(word: str) -> str:

@@ -16,7 +16,8 @@ def installed(box: Box) -> Iterator[str]:
     """`hr install-service --system` by root, with two keys on standard input; what it said."""
     box.check("mkdir", "-p", "/etc/hermes-router")
     lines = [line for line in settings().splitlines() if not line.startswith(("PROXY_API_KEYS", "GROQ_API_KEY"))]
-    box.put("/etc/hermes-router/.env", "\n".join(lines) + "\n", mode=0o600)
+    box.put("/etc/hermes-router/.env", "\n".join(lines) + "\n", mode=0o644)
+    box.put("/etc/default/hermes-router", "HTTPS_PROXY=http://proxy.invalid:1\n", mode=0o600)
     words = ["install-service", "--system", "--credential", "GROQ_API_KEY", "--credential", "PROXY_API_KEYS"]
     done = box.hr(*words, user="root", given=f"{GROQ}\n{KEY}\n")
     assert done.code == 0, (done, box.journal("-u", UNIT))
@@ -45,13 +46,22 @@ def test_no_key_lies_about_in_clear(box: Box, installed: str) -> None:
 
 def test_places_have_the_modes_that_are_promised(box: Box, installed: str) -> None:
     """The group may reach the socket and nothing else; the daemon's state is its own."""
-    shown = box.check("stat", "-c", "%n %a %U %G", "/run/hermes-router", "/run/hermes-router/control.sock", "/var/lib/hermes-router", "/etc/hermes-router")  # fmt: skip
+    shown = box.check("stat", "-c", "%n %a %U %G", "/run/hermes-router", "/run/hermes-router/control.sock", "/var/lib/hermes-router", "/etc/hermes-router", "/etc/hermes-router/.env")  # fmt: skip
     assert shown.splitlines() == [
         "/run/hermes-router 750 hermes-router hermes-router",
         "/run/hermes-router/control.sock 660 hermes-router hermes-router",
         "/var/lib/hermes-router 700 hermes-router hermes-router",
-        "/etc/hermes-router 750 hermes-router hermes-router",
+        "/etc/hermes-router 700 hermes-router hermes-router",
+        "/etc/hermes-router/.env 600 hermes-router hermes-router",
     ]
+
+
+def test_its_variables_come_from_a_file_of_roots(box: Box, installed: str) -> None:
+    """systemd reads them as root, so none lies where the service's user could put a link."""
+    pid = box.check("systemctl", "show", UNIT, "-p", "MainPID", "--value").strip()
+    assert b"HTTPS_PROXY=http://proxy.invalid:1" in box.path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    shown = box.check("systemctl", "show", UNIT, "-p", "EnvironmentFiles", "--value")
+    assert shown.split()[0] == "/etc/default/hermes-router"
 
 
 def test_strangers_are_kept_out_the_group_looks_and_root_changes(box: Box, installed: str) -> None:
@@ -84,6 +94,14 @@ def test_systemd_finds_it_sound_and_well_closed(box: Box, installed: str) -> Non
     assert exposure <= 2.0, last
 
 
+def test_a_dry_run_by_a_reader_shows_the_credentials_as_they_are(box: Box, installed: str) -> None:
+    """Only root can list them: they are read from the unit, and it is said that nothing changes."""
+    done = box.hr("install-service", "--system", "--dry-run", user="reader")
+    assert done.code == 0, done
+    assert "/etc/systemd/system/hermes-router.service stays as it is." in done.out
+    assert "LoadCredentialEncrypted" not in done.out
+
+
 def test_a_second_service_beside_it_is_refused(box: Box, installed: str) -> None:
     """Both would want the port: a person is told, and nothing is written."""
     done = box.hr("install-service", user="reader")
@@ -114,3 +132,21 @@ def test_uninstalling_leaves_the_places_and_says_so(box: Box, installed: str) ->
     assert box.run("find", "/etc/systemd/system", "-name", "hermes-router*").out == ""
     assert ":8319" not in box.run("ss", "-ltn").out
     assert box.hr("uninstall-service", "--system", user="root").out.startswith("No service is installed")
+
+
+def test_a_unit_of_a_package_is_left_to_it(box: Box) -> None:
+    """Also with --force: exit 3, where it lies and how to disable it; it stays enabled."""
+    packaged = f"/usr/lib/systemd/system/{UNIT}"
+    box.put(packaged, "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n")
+    try:
+        box.check("systemctl", "daemon-reload")
+        box.check("systemctl", "enable", UNIT)
+        done = box.hr("uninstall-service", "--system", "--force", user="root")
+        assert (done.code, done.out) == (3, "")
+        assert packaged.removeprefix("/usr") in done.err
+        assert f"sudo systemctl disable --now {UNIT}" in done.err
+        assert box.check("systemctl", "is-enabled", UNIT) == "enabled\n"
+    finally:
+        box.check("systemctl", "disable", UNIT)
+        box.path(packaged).unlink()
+        box.check("systemctl", "daemon-reload")

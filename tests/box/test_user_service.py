@@ -40,7 +40,7 @@ def test_systemd_and_the_journal_know_what_goes_on(hermes: Person) -> None:
     ours = [line for line in lines if line.get("_PID") == str(hermes.pid())]
     assert {line["SYSLOG_IDENTIFIER"] for line in ours} == {"hermes-router"}
     assert {line["PRIORITY"] for line in ours} <= {"6", "4"}
-    assert any("daemon.ready" in line["MESSAGE"] for line in ours)
+    assert any("ready on port" in line["MESSAGE"] for line in ours)
 
 
 def test_the_unit_is_free_of_complaints(box: Box, hermes: Person) -> None:

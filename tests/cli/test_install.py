@@ -1,5 +1,6 @@
 """hermes_router/cli/install.py and what it stands on, with fake managers on PATH; tests/box has the real systemd."""
 
+import errno
 import os
 import plistlib
 import sys
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from hermes_router.cli import init_system, install, life, reach
+from hermes_router.cli import init_system, install, install_files, life, reach, service_files
+from hermes_router.cli.service_files import Wanted, compose
+from hermes_router.cli.trouble import Trouble
 from hermes_router.control import types as t
 
 from . import samples
@@ -179,6 +182,120 @@ def test_a_dry_run_writes_nothing(linux: Any, home: Path, serve: Callable[..., S
     assert f"Environment=HERMES_ROUTER_SOCKET={home}/s" in done.output
     assert "ListenStream=127.0.0.1:8319" in done.output
     assert not (home / ".config").exists()
+    assert all("show" in line.split() for line in log.read_text().splitlines())
+
+
+def test_a_dry_run_starts_no_daemon(linux: Any, home: Path) -> None:
+    """Nobody can be asked where the router listens: the usual port is shown, it says so, and nothing is made."""
+    hr, _ = linux
+    before = sorted(home.rglob("*"))
+    done = hr("install-service", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "No router runs" in done.output
+    assert "the default, 8319" in done.output
+    assert "ListenStream=127.0.0.1:8319" in done.output
+    assert [one for one in sorted(home.rglob("*")) if one.name != "systemctl.log"] == before
+
+
+def test_a_dry_run_without_a_daemon_keeps_what_is_installed(
+    linux: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses of the installed .socket unit, and the variables that go with them."""
+    hr, _ = linux
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HERMES_ROUTER_SOCKET", str(home / "s"))
+    told = {**service_files.moved_places(), "PORT": "9000"}
+    made = compose(Wanted("user", service_files.program("user"), ("127.0.0.1:9000",), told))
+    install_files.put({service_files.unit_paths("user")[name]: text for name, text in made.items()}, keep_old=False)
+    done = hr("install-service", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "as in the installed unit" in done.output
+    assert done.output.count("stays as it is.") == 2
+
+
+def test_a_forced_unit_leaves_each_old_one(tmp_path: Path) -> None:
+    """Nothing that was kept before is written over, and a link stays a link."""
+    path = tmp_path / "hermes-router.service"
+    for text in ("first", "second"):
+        path.write_text(text)
+        install_files.put({path: "ours"}, keep_old=True)
+    path.unlink()
+    path.symlink_to("elsewhere")
+    install_files.put({path: "ours"}, keep_old=True)
+    assert path.read_text() == "ours"
+    assert (tmp_path / "hermes-router.service.old").read_text() == "first"
+    assert (tmp_path / "hermes-router.service.old.1").read_text() == "second"
+    assert (tmp_path / "hermes-router.service.old.2").readlink() == Path("elsewhere")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_full_disk_leaves_the_old_unit_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is on the disk before the old one is touched."""
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "hermes-router.service"
+    path.write_text("mine")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Trouble, match="No space left"):
+        install_files.put({path: "ours"}, keep_old=True)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(path.name, "mine")]
+
+
+def test_an_old_unit_that_may_not_be_linked_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's file, or no hard links: its bytes are kept all the same."""
+
+    def refuse(*_words: object, **_more: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    path = tmp_path / "hermes-router.service"
+    path.write_bytes(b"mine \xff\r\n")
+    path.chmod(0o600)
+    monkeypatch.setattr(os, "link", refuse)
+    install_files.put({path: "ours"}, keep_old=True)
+    assert path.read_text() == "ours"
+    old = path.with_name(f"{path.name}.old")
+    assert old.read_bytes() == b"mine \xff\r\n"
+    assert old.stat().st_mode & 0o777 == 0o600
+
+
+def test_who_may_not_list_the_credentials_reads_them_from_the_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run by anybody must not show them as removed."""
+
+    class Closed:
+        def iterdir(self) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        def __truediv__(self, name: str) -> Path:
+            return Path("/etc/credstore.encrypted") / name
+
+    monkeypatch.setattr(service_files, "CREDENTIALS", Closed())
+    monkeypatch.setattr(service_files, "unit_paths", lambda _scope: {service_files.SERVICE: tmp_path / "unit"})
+    assert service_files.stored_credentials() == ()
+    names = ("GROQ_API_KEY", "PROXY_API_KEYS")
+    made = compose(Wanted("system", ("/bin/true",), credentials=names))
+    (tmp_path / "unit").write_text(made[service_files.SERVICE])
+    assert service_files.stored_credentials() == names
+
+
+@pytest.mark.parametrize("words", [(), ("--force",)])
+def test_a_packaged_unit_is_not_said_to_be_removed(linux: Any, home: Path, words: tuple[str, ...]) -> None:
+    """Refused with where it lies and how it is disabled; systemd is told nothing."""
+    hr, log = linux
+    packaged = home / "usr/hermes-router.service"
+    packaged.parent.mkdir()
+    packaged.write_text("[Service]\nExecStart=/bin/true\n")
+    systemctl = home / "bin/systemctl"
+    systemctl.write_text(systemctl.read_text().replace("FragmentPath=", f"FragmentPath={packaged}"))
+    done = hr("uninstall-service", *words)
+    assert done.exit_code == 3, done.output
+    assert "Removed" not in done.output
+    assert str(packaged) in done.output
+    assert "systemctl --user disable --now hermes-router.service" in done.output
+    assert packaged.exists()
     assert all("show" in line.split() for line in log.read_text().splitlines())
 
 

@@ -131,7 +131,8 @@ async def test_a_keyring_that_is_shut_is_told(home, shut: str) -> None:
         assert [found[name][0]["state"] for name in ("vault", "secrets", "keys")] == ["ok", "ok", "ok"]
         await here.hr("start", code=0)
         for _ in range(50):  # it reads the keyring beside the loop
-            if (await here.hr("auth", "list", "--json", code=0)).json["rows"][0]["state"] == "ready":
+            rows = (await here.hr("auth", "list", "--json", code=0)).json["rows"]
+            if rows and rows[0]["state"] == "ready":
                 break
         if shut == "hung":
             os.kill(session.keyring_pid, signal.SIGSTOP)

@@ -14,6 +14,7 @@ from typing import Final
 from hermes_router.cli import render, words
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
+from hermes_router.cli.service_files import environment_file
 from hermes_router.control import health_types as h
 from hermes_router.core.variables import DERIVED, GLOBALS
 
@@ -78,7 +79,7 @@ def stray_env(scene: Scene) -> Finding:
     """A `.env` in the current directory that looks like ours, and is not read."""
     path = scene.cwd / ".env"
     try:
-        if not path.is_file() or (scene.places.env_file.exists() and path.samefile(scene.places.env_file)):
+        if not path.is_file() or _is_in_force(path, scene):
             return ok("no .env lies here that could be taken for ours")
         with path.open("rb") as file:
             data = file.read(_LARGEST)
@@ -92,6 +93,13 @@ def stray_env(scene: Scene) -> Finding:
         f"{path} has {words.listing(ours, 3)}, and is not read",
         f"move what is meant for the router to {render.tilde(str(scene.places.env_file))}",
     )
+
+
+def _is_in_force(path: Path, scene: Scene) -> bool:
+    """Whether it is the `.env` that is read; one whose directory is closed to us is another."""
+    with suppress(OSError):
+        return path.samefile(scene.places.env_file)
+    return False
 
 
 def _is_ours(name: str, scene: Scene) -> bool:
@@ -146,11 +154,7 @@ def permissions(scene: Scene) -> Finding | Sequence[Finding]:
                     subject=shown,
                 )
             )
-        elif (
-            mode & 0o077
-            and not scene.is_system
-            and not (is_directory and path == places.config_dir and mode & 0o022 == 0)
-        ):
+        elif mode & 0o077 and not (is_directory and path == places.config_dir and mode & 0o022 == 0):
             others = "changed" if mode & 0o022 else "read"
             wanted = "700" if is_directory else "600"
             found.append(
@@ -163,7 +167,7 @@ def _private(scene: Scene) -> Iterator[Path]:
     places = scene.places
     yield from dict.fromkeys((places.config_dir, places.data_dir, places.state_dir))
     yield places.env_file
-    yield places.config_dir / "service.env"
+    yield environment_file("system") if scene.is_system else places.config_dir / "service.env"
     for folder in dict.fromkeys((places.data_dir, places.state_dir)):
         with suppress(OSError):
             yield from sorted(one for one in folder.iterdir() if one.is_file() and not one.name.startswith("."))

@@ -7,6 +7,7 @@ import pytest
 
 from hermes_router.cli.doctor import settings_checks as checks
 from hermes_router.control import health_types as h
+from hermes_router.control.places import SYSTEM_SOCKET
 
 from ..samples import ping
 from .scenes import absent, looked, scene, states
@@ -91,6 +92,22 @@ def test_files_that_others_can_read_are_named(tmp_path: Path) -> None:
     at.places.env_file.write_text("")
     at.places.env_file.chmod(0o660)
     assert looked(checks.permissions, at).subject.endswith(".env")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="anybody else is not shown the system's")
+def test_the_system_services_files_are_closed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings may hold keys, and its variables, which lie elsewhere, a proxy's password."""
+    variables = tmp_path / "default"
+    monkeypatch.setattr(checks, "environment_file", lambda _scope: variables)
+    at = absent(tmp_path, socket=SYSTEM_SOCKET)
+    at.places.env_file.write_text("")
+    at.places.env_file.chmod(0o640)
+    assert looked(checks.permissions, at).subject.endswith(".env")
+    at.places.env_file.chmod(0o600)
+    assert looked(checks.permissions, at).state == "ok"
+    variables.write_text("")
+    variables.chmod(0o644)
+    assert looked(checks.permissions, at).subject == str(variables)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
