@@ -89,6 +89,18 @@ class Terminal:
         self.type(text)
         return passed
 
+    async def interrupt(self) -> int:
+        """Press Ctrl-C, and once more where it fell into the moment before the prompt listens, as a person would.
+
+        readline hears of a signal only while it waits for a key. The exit code.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            while self.process.returncode is None and not self._ended:
+                self.type("\x03", end="")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.process.wait(), 3.0)
+        return await self.end()
+
     async def end(self) -> int:
         """Wait for its end; its exit code."""
         async with asyncio.timeout(PATIENCE_S):

@@ -155,8 +155,7 @@ async def test_ctrl_c_keeps_what_was_done(begin: Open) -> None:
     async with Terminal(here, "setup", *NO_SERVICE) as screen:
         await screen.answer("Take GROQ_API_KEY")
         await screen.until("Take over 2 keys")
-        screen.type("\x03", end="")
-        assert await screen.end() == 130
+        assert await screen.interrupt() == 130
     assert "What was done is kept; `hr setup` goes on from here." in screen.shown
     assert "Traceback" not in screen.shown
     async with Terminal(here, "setup", *NO_SERVICE) as again:
