@@ -7,14 +7,9 @@ names are dotted constants, fields carry the rest; bodies and prompts are never 
 import asyncio
 import logging
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, cast
-
-# structlog imports rich where it is installed: 60 ms at start, for tracebacks that print local variables. Never ours.
-if "rich" not in sys.modules:
-    sys.modules["rich"] = None  # type: ignore[assignment]
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
