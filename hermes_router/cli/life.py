@@ -5,7 +5,6 @@ somewhere: the daemon is asked, over its socket.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -21,6 +20,7 @@ import click
 from hermes_router import __version__
 from hermes_router.cli import render, words
 from hermes_router.cli.link import Link, find
+from hermes_router.cli.lock import is_held
 from hermes_router.cli.trouble import FAILED, REFUSED, Trouble, unstartable, warn
 from hermes_router.control import types as t
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
@@ -282,7 +282,7 @@ def await_end(link: Link, *, now: bool) -> None:
     lock = None if link.path == SYSTEM_SOCKET else user_places(os.environ).lock
     began = time.monotonic()
     said = False
-    while (lock is not None and _is_held(lock)) or _is_there(link):
+    while (lock is not None and is_held(lock)) or _is_there(link):
         waited = time.monotonic() - began
         if now and waited > _NOW_S:
             raise Trouble(
@@ -301,22 +301,6 @@ def _is_there(link: Link) -> bool:
     except Trouble:
         return False
     return other is not None and other.ping.instance == link.ping.instance
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
 
 
 def _await_other(link: Link, before: t.Ping) -> t.Ping:

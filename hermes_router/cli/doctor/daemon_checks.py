@@ -3,8 +3,6 @@
 Owns those looks and their judgement.
 """
 
-import fcntl
-import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +14,7 @@ from hermes_router.cli import unit
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.processes import Holder, daemons, is_original, listeners, originals
 from hermes_router.cli.doctor.scene import Scene
+from hermes_router.cli.lock import is_held
 from hermes_router.control.places import SYSTEM_SOCKET, check_socket
 from hermes_router.core.errors import ConfigError
 
@@ -84,7 +83,7 @@ def socket(scene: Scene) -> Finding:
 def lock(scene: Scene) -> Finding:
     """Is the installation's lock held by the daemon that answers, and by no other?"""
     path = scene.places.lock
-    held = _is_held(path)
+    held = is_held(path)
     if held is None:
         return skipped("there is none yet, or it cannot be seen")
     pid = _signed(path)
@@ -98,22 +97,6 @@ def lock(scene: Scene) -> Finding:
     if scene.daemon == "runs" and not scene.is_system:
         return warning(f"nobody holds {path}, though a daemon runs", "it lies on a disk without locks? `hr restart`")
     return ok("free")
-
-
-def _is_held(path: Path) -> bool | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return False
 
 
 def _signed(path: Path) -> str:
