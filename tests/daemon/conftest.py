@@ -1,13 +1,15 @@
-"""An office to open: a daemon with its desks, closed at the end."""
+"""What is opened and closed around a test: a daemon with its desks, and a service manager that listens."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_router.daemon.notify import Notifier
 from hermes_router.sandbox.providers import FakeProvider
 
+from .listening import Manager
 from .office import Office
 
 
@@ -24,3 +26,20 @@ async def office(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     yield start
     for each in opened:
         await each.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def notifier(manager: Manager) -> Iterator[Notifier]:
+    """The daemon's end, which speaks to `manager`."""
+    made = Notifier(manager.address)
+    yield made
+    if made._socket is not None:
+        made._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """The other end of NOTIFY_SOCKET."""
+    made = Manager(str(tmp_path / "n"))
+    yield made
+    made.socket.close()

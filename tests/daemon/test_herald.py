@@ -1,8 +1,6 @@
 """hermes_router/daemon/herald.py: what the service manager is told, and who is silent when."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +9,6 @@ from hermes_router.daemon.herald import Herald
 from hermes_router.daemon.notify import Notifier
 
 from .listening import Manager
-
-
-@pytest.fixture
-def notifier(manager: Manager) -> Iterator[Notifier]:
-    made = Notifier(manager.address)
-    yield made
-    if made._socket is not None:
-        made._socket.close()
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(str(tmp_path / "n"))
-    yield made
-    made.socket.close()
 
 
 async def test_a_status_is_renewed_when_it_changes(

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,6 @@ import pytest
 from hermes_router.daemon.notify import Notifier
 
 from .listening import Manager
-
-
-@pytest.fixture
-def notifier(manager: Manager) -> Iterator[Notifier]:
-    made = Notifier(manager.address)
-    yield made
-    if made._socket is not None:
-        made._socket.close()
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(str(tmp_path / "n"))
-    yield made
-    made.socket.close()
 
 
 def test_a_word_is_one_datagram(manager: Manager, notifier: Notifier) -> None:
