@@ -484,10 +484,6 @@ class Life:
 
     async def _stop(self) -> None:
         """Nobody new is let in; what is under way has its time."""
-        if self._handing is not None:
-            self._handing.cancel()
-            with suppress(asyncio.CancelledError, ControlError):
-                await self._handing
         self._log.info("daemon.stopping", drain_s=self._drain_s)
         self.herald.stopping(self._daemon.engine.state.in_flight(), self._drain_s)
         self._public.discard()
