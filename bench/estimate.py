@@ -20,7 +20,7 @@ from typing import Any
 
 from hermes_router.routing.demand import estimate_tokens
 from hermes_router.routing.learned import Learned
-from hermes_router.wire.openai_chat import parse_request
+from hermes_router.wire.chat.request import parse_request
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUESTS, WARM_UP = 120, 20

@@ -23,9 +23,10 @@ from hermes_router.routing.demand import Constraint, assess
 from hermes_router.routing.names import Pin
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
-from hermes_router.wire import ratelimit, rejection
-from hermes_router.wire.openai_chat import parse_request
+from hermes_router.wire import ratelimit
+from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.openai_errors import Rendered
+from hermes_router.wire.rejection import judge
 
 START = 1_790_000_000.0
 STEP_S = 0.25
@@ -383,8 +384,8 @@ class World:
             transport=self.transport,
             authorizer=self.authorizer,
             memory=Memory(self.clock),
-            border=Border(ratelimit.seen, rejection.classify),
-            in_band=rejection.in_band,
+            border=Border(ratelimit.seen, judge.classify),
+            in_band=judge.in_band,
             sweeper=Sweeper(self.clock, self._call_later),
             clock=self.clock,
             rng=Rng(),

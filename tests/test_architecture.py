@@ -32,7 +32,7 @@ MOST_LINES = 600
 # Modules without a test file of their own, and where they are proved instead (relative to tests/).
 PARENTS = {
     # because a row of the table is proved by the table's test
-    "wire/chat_dialect.py": "wire/test_dialects.py",
+    "wire/chat/dialect.py": "wire/test_dialects.py",
     # because a claim is proved on the windows that it claims, and the units are nothing but numbers
     "routing/claims.py": "routing/test_quota.py",
     "routing/units.py": "routing/test_quota.py",
@@ -52,9 +52,9 @@ PARENTS = {
     "store/token_rows.py": "store/test_tokens.py",
     "daemon/accounts.py": "codex/test_tokens_alive.py",
     # because it is what the lanes share, and all of them go through it
-    "wire/lane.py": "wire/test_passthrough.py",
+    "wire/lane.py": "wire/chat/test_passthrough.py",
     # because an outline of a request is proved by the parser that fills it
-    "core/chat.py": "wire/test_openai_chat.py",
+    "core/chat.py": "wire/chat/test_request.py",
     # because a scope is proved where evidence is turned into one
     "core/observations.py": "routing/test_slots.py",
 }
@@ -128,13 +128,15 @@ def _mirrored() -> Iterator[str]:
 
 
 def _homes(path: str) -> list[str]:
-    """Where a module's own test may be: its mirror, or that of the module it was split from."""
+    """Where a module's own test may be: its mirror, that of the module it was split from, or that of its folder."""
     folder, _, name = path.removesuffix(".py").rpartition("/")
     stems = [name]
     while "_" in stems[-1]:
         stems.append(stems[-1].rpartition("_")[0])  # quirks_tools.py is a part of quirks.py
     folders = [folder, "http"] if folder == "server" else [folder]  # http/ drives the real application
-    return [f"{f}/test_{stem}.py" for f in folders for stem in stems]
+    homes = [f"{f}/test_{stem}.py" for f in folders for stem in stems]
+    outer, _, inner = folder.rpartition("/")
+    return [*homes, f"{outer}/test_{inner}.py"] if outer else homes
 
 
 @pytest.mark.parametrize("path", list(_mirrored()))

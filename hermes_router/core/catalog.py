@@ -66,7 +66,7 @@ class PriceClass(enum.IntEnum):
 
 
 class Quirk(enum.StrEnum):
-    """One upstream oddity each; the function of the same name is in `wire/quirks.py`, rows name it."""
+    """One upstream oddity each; the function of the same name is in `wire/quirks/table.py`, rows name it."""
 
     # What a request's messages need.
     MERGE_SYSTEM = "merge_system"  # several leading system messages become one
@@ -235,7 +235,7 @@ class ProviderSpec:
         rename: caller's key to the provider's (`max_tokens` to `max_completion_tokens`, `seed` to `random_seed`).
         usage_option: whether `stream_options.include_usage` is understood.
         ratelimit: name of the header family in `wire/ratelimit.py`.
-        rejection: name of the error family in `wire/rejection.py`.
+        rejection: name of the error family in `wire/rejection/judge.py`.
         headers: fixed request headers, never secrets.
         trains: whether content is used for training (PRIVACY=no-training); None = unknown.
         retired: why it gets no traffic, None while it lives; an overridden base URL revives it.

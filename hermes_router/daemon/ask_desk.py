@@ -16,7 +16,7 @@ from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
 from hermes_router.routing.names import Pin
 from hermes_router.routing.scheduler import Choice, Plan, plan
-from hermes_router.wire.openai_chat import parse_request
+from hermes_router.wire.chat.request import parse_request
 
 __all__ = ["AskDesk"]
 

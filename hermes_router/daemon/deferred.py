@@ -16,7 +16,7 @@ __all__ = ["bring_in", "bring_in_now", "classify", "in_band"]
 
 AFTER_S: Final = 2.0  # a start has other work, and so has who waits for it
 _LATER: Final = (
-    "hermes_router.wire.rejection",  # forty regular expressions
+    "hermes_router.wire.rejection.judge",  # forty regular expressions
     "hermes_router.daemon.login_desk",
     "tomlkit",
 )
@@ -24,14 +24,14 @@ _LATER: Final = (
 
 def classify(family: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> UpstreamError:
     """`wire.rejection.classify`."""
-    from hermes_router.wire.rejection import classify as judge  # noqa: PLC0415 - what this module is about
+    from hermes_router.wire.rejection.judge import classify as judge  # noqa: PLC0415 - what this module is about
 
     return judge(family, status, headers, body, now)
 
 
 def in_band(family: str, error: object, now: float) -> UpstreamError:
     """`wire.rejection.in_band`."""
-    from hermes_router.wire.rejection import in_band as judge  # noqa: PLC0415 - as above
+    from hermes_router.wire.rejection.judge import in_band as judge  # noqa: PLC0415 - as above
 
     return judge(family, error, now)
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
 from hermes_router.core.errors import BadRequest, Inexpressible
+from hermes_router.wire.chat.outgoing import Options, Recall, Rendered
 from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.outgoing import Options, Recall, Rendered
 
 __all__ = ["Asked", "Asking"]
 

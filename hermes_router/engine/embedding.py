@@ -44,10 +44,10 @@ from hermes_router.engine.search import MOST_ATTEMPTS, Search
 from hermes_router.engine.settlement import Settlement
 from hermes_router.routing.names import Pin
 from hermes_router.routing.scheduler import Candidate
+from hermes_router.wire.chat.outgoing import Rendered as Outgoing
 from hermes_router.wire.embeddings import FIXED, EmbedRequest, Told, compose, read_answer, recoded, render
 from hermes_router.wire.lane import Lane
 from hermes_router.wire.openai_errors import Rendered
-from hermes_router.wire.outgoing import Rendered as Outgoing
 
 __all__ = ["Embedding"]
 

@@ -38,11 +38,11 @@ from hermes_router.engine.standby import Standby
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import Candidate
+from hermes_router.wire.chat.outgoing import Options
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.lane import Lane
 from hermes_router.wire.openai_errors import Rendered
-from hermes_router.wire.outgoing import Options
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.translated import FoldLane
 

@@ -13,8 +13,8 @@ import msgspec
 from hermes_router.core.catalog import Capability, Known
 from hermes_router.core.errors import RequestRejected
 from hermes_router.core.events import Answer, BlockKind, Finish
+from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.openai_chat import parse_request
 
 __all__ = ["PROBES", "Probe", "has_object"]
 

@@ -9,19 +9,19 @@ from hermes_router.core.events import CHARS_PER_TOKEN, Answer, Usage, fold
 from hermes_router.core.observations import QuotaSeen
 from hermes_router.engine.context import Engine
 from hermes_router.wire.broken_calls import drop_broken_calls
-from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.chat.decoder import ChatDecoder
+from hermes_router.wire.chat.passthrough import ManyLane, StreamLane
+from hermes_router.wire.chat.unary import Whole, cap, read_answer, usage_of
 from hermes_router.wire.dialect import Decoder, InBand
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.lane import Lane
-from hermes_router.wire.passthrough import ManyLane, StreamLane
-from hermes_router.wire.responses_compact import compacted, compactions_in, not_compacted, not_its_own
-from hermes_router.wire.responses_decoder import ResponsesDecoder
-from hermes_router.wire.responses_mend import with_output
-from hermes_router.wire.responses_turn import mend_body
+from hermes_router.wire.responses.compact import compacted, compactions_in, not_compacted, not_its_own
+from hermes_router.wire.responses.decoder import ResponsesDecoder
+from hermes_router.wire.responses.mend import with_output
+from hermes_router.wire.responses.turn import mend_body
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import FoldLane, RawLane, TranslatedLane
-from hermes_router.wire.unary import Whole, cap, read_answer, usage_of
 
 _REPLAY = frozenset(
     {Quirk.REPLAY_SIGNATURE, Quirk.REPLAY_REASONING, Quirk.REPLAY_REASONING_IF_KNOWN, Quirk.REPLAY_DETAILS}

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from hermes_router.core.errors import BadRequest
 from hermes_router.core.kept import KeptResponse
 from hermes_router.core.ports import Clock, ReplyStream, ResponseShelf
-from hermes_router.wire.responses_turn import Ended, Past, ended, ended_stream
+from hermes_router.wire.responses.turn import Ended, Past, ended, ended_stream
 
 __all__ = ["KEPT_S", "MOST_BYTES", "Behind", "Keeping", "RememberedResponses", "not_found"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from hermes_router.engine.context import Engine
 from hermes_router.routing.names import PROFILES
 from hermes_router.routing.window import advertised_context, advertised_output
-from hermes_router.wire.openai_models import ModelRow
+from hermes_router.wire.chat.models import ModelRow
 
 _CREATED = 1_767_225_600  # 2026-01-01: a model list is no news, and must be stable over restarts
 

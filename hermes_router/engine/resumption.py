@@ -21,9 +21,9 @@ from hermes_router.core.events import CHARS_PER_TOKEN
 from hermes_router.core.records import By
 from hermes_router.engine.asking import Asked, Asking
 from hermes_router.engine.context import Engine
+from hermes_router.wire.chat.outgoing import Options, Recall
 from hermes_router.wire.foldable import is_foldable
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.outgoing import Options, Recall
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.splice import Splice
 

@@ -18,7 +18,7 @@ from hermes_router.engine.attempt import Attempt
 from hermes_router.engine.context import Engine
 from hermes_router.engine.prober import Question
 from hermes_router.engine.reading import Reading
-from hermes_router.wire.outgoing import NO_RECALL, Options, render
+from hermes_router.wire.chat.outgoing import NO_RECALL, Options, render
 
 __all__ = ["Verdict", "ask"]
 

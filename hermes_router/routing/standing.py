@@ -97,7 +97,7 @@ def amounts(group: Group, demand: Demand) -> Amounts:
 
 
 def _charged(group: Group, demand: Demand, expected: int) -> int:
-    """The output tokens that admission counts where it counts the cap: the one that goes out (`wire/outgoing.py`)."""
+    """The output tokens that admission counts where it counts the cap: what goes out (`wire/chat/outgoing.py`)."""
     facts, asked = group.facts, demand.max_output
     sent = asked + facts.cap_reserve if asked else expected
     if Quirk.MODEST_OUTPUT in facts.quirks:

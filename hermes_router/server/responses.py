@@ -22,10 +22,10 @@ from hermes_router.server.boundary import Visit
 from hermes_router.wire.fields import boolean
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.openai_errors import Rendered
-from hermes_router.wire.responses_compact import parse_compact
-from hermes_router.wire.responses_listing import list_items
-from hermes_router.wire.responses_request import open_request, parse_fields, previous_of
-from hermes_router.wire.responses_turn import Turn, items_of
+from hermes_router.wire.responses.compact import parse_compact
+from hermes_router.wire.responses.listing import list_items
+from hermes_router.wire.responses.request import open_request, parse_fields, previous_of
+from hermes_router.wire.responses.turn import Turn, items_of
 
 __all__ = ["ResponsesRoutes"]
 

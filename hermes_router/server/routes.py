@@ -18,14 +18,15 @@ from hermes_router.engine.question import make_question
 from hermes_router.engine.report import is_ready, status_report
 from hermes_router.server.arrival import Arrival, Handler
 from hermes_router.server.boundary import VERSION_HEADER, Visit
-from hermes_router.wire import messages_models, openai_models
+from hermes_router.wire.chat import models as openai_models
+from hermes_router.wire.chat.models import ModelRow
+from hermes_router.wire.chat.request import parse_request as chat_request
 from hermes_router.wire.embeddings import parse_request as embed_request
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.messages_request import parse_count as messages_count
-from hermes_router.wire.messages_request import parse_request as messages_request
-from hermes_router.wire.openai_chat import parse_request as chat_request
+from hermes_router.wire.messages import models as messages_models
+from hermes_router.wire.messages.request import parse_count as messages_count
+from hermes_router.wire.messages.request import parse_request as messages_request
 from hermes_router.wire.openai_errors import Rendered, render_error
-from hermes_router.wire.openai_models import ModelRow
 
 _JSON = msgspec.json.Encoder()
 _NO_PATH = "No such path: {} {}"

@@ -5,7 +5,7 @@ finish. It must never know a dialect.
 """
 
 from hermes_router.core.events import Answer, BlockKind, ChatEvent, Closed, Delta, Finish, Opened
-from hermes_router.wire.messages_arguments import is_object
+from hermes_router.wire.messages.arguments import is_object
 
 __all__ = ["drop_broken_calls", "without_broken_calls"]
 

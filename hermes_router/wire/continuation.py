@@ -10,8 +10,8 @@ from typing import Final, Literal, NamedTuple
 from hermes_router.core.catalog import Capability, DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation, Text, Turn
 from hermes_router.core.events import CHARS_PER_TOKEN
-from hermes_router.wire.messages_rules import Notes, rules_of
-from hermes_router.wire.messages_thinking import fit_thinking
+from hermes_router.wire.messages.rules import Notes, rules_of
+from hermes_router.wire.messages.thinking import fit_thinking
 from hermes_router.wire.seam import Anchor, Seam, anchor_of
 
 __all__ = ["ANCHOR_BEGINS", "ANCHOR_ENDS", "Continuation", "go_on", "takes_prefill"]

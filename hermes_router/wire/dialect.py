@@ -11,10 +11,10 @@ from hermes_router.core.catalog import DialectName, TargetFacts
 from hermes_router.core.content import Conversation
 from hermes_router.core.errors import HermesError, UpstreamError
 from hermes_router.core.events import Answer, ChatEvent, Usage
+from hermes_router.wire.chat.outgoing import Options, Recall
+from hermes_router.wire.chat.outgoing import Rendered as Outgoing
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.openai_errors import Rendered
-from hermes_router.wire.outgoing import Options, Recall
-from hermes_router.wire.outgoing import Rendered as Outgoing
 from hermes_router.wire.plain_answers import ReadPlain
 from hermes_router.wire.sse import Frame
 

@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from typing import Final
 
 from hermes_router.core.catalog import DialectName
-from hermes_router.wire import messages_errors, openai_errors, responses_errors
-from hermes_router.wire.chat_dialect import CHAT
+from hermes_router.wire import openai_errors
+from hermes_router.wire.chat.dialect import CHAT
 from hermes_router.wire.dialect import Dialect
-from hermes_router.wire.messages_compose import compose as compose_messages
-from hermes_router.wire.messages_content import read as read_messages
-from hermes_router.wire.messages_decoder import make_decoder as messages_decoder
-from hermes_router.wire.messages_encoder import make_encoder as messages_encoder
-from hermes_router.wire.messages_encoder import render_answer as messages_answer
-from hermes_router.wire.messages_pass import pass_on as pass_messages
+from hermes_router.wire.messages import errors as messages_errors
+from hermes_router.wire.messages.compose import compose as compose_messages
+from hermes_router.wire.messages.content import read as read_messages
+from hermes_router.wire.messages.decoder import make_decoder as messages_decoder
+from hermes_router.wire.messages.encoder import make_encoder as messages_encoder
+from hermes_router.wire.messages.encoder import render_answer as messages_answer
+from hermes_router.wire.messages.passing import pass_on as pass_messages
 from hermes_router.wire.plain_answers import plain_message, plain_response
-from hermes_router.wire.responses_compose import compose as compose_responses
-from hermes_router.wire.responses_content import read as read_responses
-from hermes_router.wire.responses_decoder import make_decoder as responses_decoder
-from hermes_router.wire.responses_encoder import make_encoder as responses_encoder
-from hermes_router.wire.responses_encoder import render_answer as responses_answer
-from hermes_router.wire.responses_pass import pass_on as pass_responses
+from hermes_router.wire.responses import errors as responses_errors
+from hermes_router.wire.responses.compose import compose as compose_responses
+from hermes_router.wire.responses.content import read as read_responses
+from hermes_router.wire.responses.decoder import make_decoder as responses_decoder
+from hermes_router.wire.responses.encoder import make_encoder as responses_encoder
+from hermes_router.wire.responses.encoder import render_answer as responses_answer
+from hermes_router.wire.responses.passing import pass_on as pass_responses
 
 __all__ = ["DIALECTS"]
 

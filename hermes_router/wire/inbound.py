@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from hermes_router.core.catalog import DialectName
 from hermes_router.core.chat import ChatRequest
-from hermes_router.wire.responses_turn import Turn
-from hermes_router.wire.traits import EVERYTHING
+from hermes_router.wire.chat.traits import EVERYTHING
+from hermes_router.wire.responses.turn import Turn
 
 __all__ = ["Inbound"]
 

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from hermes_router.core.chat import Warning as Notice
 from hermes_router.core.content import Part, Text, ToolCall, ToolResult, Turn
-from hermes_router.wire.quirks_history import NO_NAME, NO_RESULT
+from hermes_router.wire.quirks.history import NO_NAME, NO_RESULT
 
 __all__ = ["pair"]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 from hermes_router.core.events import Usage
-from hermes_router.wire.chat_frames import FAILED_FINISH, finish_word
+from hermes_router.wire.chat.frames import FAILED_FINISH, finish_word
 
 __all__ = ["Plain", "ReadPlain", "plain_completion", "plain_message", "plain_response"]
 

@@ -11,7 +11,7 @@ from hermes_router.core.events import ChatEvent, Closed, Delta, Failed, Finish, 
 from hermes_router.wire.broken_calls import without_broken_calls
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.lane import FrameLane, SeenLane
-from hermes_router.wire.responses_turn import LIFECYCLE, Turn, mend_event
+from hermes_router.wire.responses.turn import LIFECYCLE, Turn, mend_event
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.sse import Frame
 

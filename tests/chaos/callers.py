@@ -8,8 +8,10 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from hermes_router.wire import messages_request, openai_chat, responses_request
+from hermes_router.wire.chat import request as openai_chat
 from hermes_router.wire.inbound import Inbound
+from hermes_router.wire.messages import request as messages_request
+from hermes_router.wire.responses import request as responses_request
 
 from .answers import TOOLS, ask
 

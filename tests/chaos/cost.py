@@ -110,7 +110,9 @@ async def _measure() -> tuple[float, dict[str, float]]:
     from hermes_router.engine.admission import Caller  # noqa: PLC0415
     from hermes_router.engine.exchange import Exchange  # noqa: PLC0415
     from hermes_router.engine.question import make_question  # noqa: PLC0415
-    from hermes_router.wire import messages_request, openai_chat, responses_request  # noqa: PLC0415
+    from hermes_router.wire.chat import request as openai_chat  # noqa: PLC0415
+    from hermes_router.wire.messages import request as messages_request  # noqa: PLC0415
+    from hermes_router.wire.responses import request as responses_request  # noqa: PLC0415
     from tests.fakes import Reply, World, target, turns  # noqa: PLC0415
 
     parsers = {

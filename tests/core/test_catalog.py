@@ -20,7 +20,7 @@ from hermes_router.core.catalog_rows import parse_rows
 from hermes_router.core.ids import ModelId
 from hermes_router.core.observations import Unit, Window
 from hermes_router.wire.ratelimit import HEADER_FAMILIES
-from hermes_router.wire.rejection_families import FAMILIES
+from hermes_router.wire.rejection.families import FAMILIES
 
 TABLE = Path(__file__).parents[2] / "hermes_router" / "data" / "providers.toml"
 ROWS, ERRORS = parse_rows(tomllib.loads(TABLE.read_text()), where="providers.toml")

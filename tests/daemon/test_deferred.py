@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 from hermes_router.daemon import deferred
-from hermes_router.wire import rejection
+from hermes_router.wire.rejection import judge
 
-LATER = ["hermes_router.wire.rejection", "hermes_router.daemon.login_desk", "hermes_router.core.sign_in"]
+LATER = ["hermes_router.wire.rejection.judge", "hermes_router.daemon.login_desk", "hermes_router.core.sign_in"]
 
 
 def _loaded(then: str) -> str:
@@ -29,7 +29,7 @@ def test_who_needs_one_sooner_gets_it() -> None:
     """Refusals are judged as ever."""
     head = {"retry-after": "7"}
     assert type(deferred.classify("generic", 429, head, b"{}", 0.0)) is type(
-        rejection.classify("generic", 429, head, b"{}", 0.0)
+        judge.classify("generic", 429, head, b"{}", 0.0)
     )
     found = deferred.in_band("generic", {"code": 429, "message": "slow down"}, 0.0)
-    assert type(found) is type(rejection.in_band("generic", {"code": 429, "message": "slow down"}, 0.0))
+    assert type(found) is type(judge.in_band("generic", {"code": 429, "message": "slow down"}, 0.0))

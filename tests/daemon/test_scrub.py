@@ -10,13 +10,13 @@ from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ids import Secret
 from hermes_router.daemon.config import load
 from hermes_router.daemon.scrub import Scrub, secrets_of
-from hermes_router.wire import rejection
+from hermes_router.wire.rejection import judge
 
 KEY = "canary-0123456789-abcdef"
 
 
 def _classified(body: bytes) -> UpstreamError:
-    return Scrub([Secret(KEY)]).classify(rejection.classify)("generic", 400, {}, body, 1.0)
+    return Scrub([Secret(KEY)]).classify(judge.classify)("generic", 400, {}, body, 1.0)
 
 
 @pytest.mark.parametrize("before", [0, 190, 280, 295, 299, 400])

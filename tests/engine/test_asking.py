@@ -14,9 +14,9 @@ from hermes_router.engine.admission import Caller
 from hermes_router.engine.asking import Asking
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
-from hermes_router.wire.messages_request import parse_request as messages_request
-from hermes_router.wire.openai_chat import parse_request as chat_request
-from hermes_router.wire.outgoing import NO_RECALL, Options
+from hermes_router.wire.chat.outgoing import NO_RECALL, Options
+from hermes_router.wire.chat.request import parse_request as chat_request
+from hermes_router.wire.messages.request import parse_request as messages_request
 from hermes_router.wire.seals import wrap
 
 from ..fakes import World, answers, target

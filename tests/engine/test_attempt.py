@@ -17,10 +17,11 @@ from hermes_router.core.errors import (
 from hermes_router.core.ports import Outbound
 from hermes_router.engine.attempt import Attempt, Border
 from hermes_router.engine.sweep import Sweeper
-from hermes_router.wire import ratelimit, rejection
-from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.chat_encoder import ChatEncoder
-from hermes_router.wire.passthrough import StreamLane
+from hermes_router.wire import ratelimit
+from hermes_router.wire.chat.decoder import ChatDecoder
+from hermes_router.wire.chat.encoder import ChatEncoder
+from hermes_router.wire.chat.passthrough import StreamLane
+from hermes_router.wire.rejection import judge
 from hermes_router.wire.splice import Splice
 
 from ..fakes import COMMENT, DONE, JSON, ROLE, SSE, STOP, Clock, Flight, Transport, chunk, completion, muse, say, target
@@ -64,13 +65,13 @@ class Try:
         self.sweeper = Sweeper(self.clock, lambda *_given: None)
         splice = Splice(ChatEncoder(include_usage=False))
         splice.begin(None)
-        decoder = ChatDecoder(lambda e: rejection.in_band(family, e, 0.0), new_id=lambda p: f"{p}1", now=1)
+        decoder = ChatDecoder(lambda e: judge.in_band(family, e, 0.0), new_id=lambda p: f"{p}1", now=1)
         self.attempt = Attempt(
             target("a/m", ratelimit="groq", rejection=family),
             self.owner,
             StreamLane(splice, decoder) if stream else None,
             clock=self.clock,
-            border=Border(ratelimit.seen, rejection.classify),
+            border=Border(ratelimit.seen, judge.classify),
             sweeper=self.sweeper,
             first_token_limit_s=45.0,
             stall_s=30.0,

@@ -15,7 +15,9 @@ from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Question
 from hermes_router.engine.question import make_question
-from hermes_router.wire import messages_request, openai_chat, responses_request
+from hermes_router.wire.chat import request as openai_chat
+from hermes_router.wire.messages import request as messages_request
+from hermes_router.wire.responses import request as responses_request
 
 from ..fakes import Reply, Run, World, target, turns
 from .bad_streams.caller import Heard, listen, read

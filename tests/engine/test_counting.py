@@ -9,8 +9,8 @@ from hermes_router.core.ids import RouterKeyId
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.counting import count_tokens
 from hermes_router.routing.demand import affinity_key, estimate_tokens
+from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.openai_chat import parse_request
 
 from ..fakes import World
 

@@ -12,7 +12,7 @@ from hermes_router.core.content import Reasoning, Seal
 from hermes_router.core.events import Answer, Block, BlockKind
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
 from hermes_router.engine.memory import Memory
-from hermes_router.wire.outgoing import Recall
+from hermes_router.wire.chat.outgoing import Recall
 
 
 class Clock:

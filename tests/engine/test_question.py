@@ -9,7 +9,7 @@ from hermes_router.core.errors import UnknownModel
 from hermes_router.core.ids import RouterKeyId
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.question import make_question
-from hermes_router.wire.openai_chat import parse_request
+from hermes_router.wire.chat.request import parse_request
 
 from ..fakes import World
 

@@ -10,9 +10,9 @@ from hermes_router.core.catalog import DialectName, Quirk
 from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import EmptyReply, UpstreamError
 from hermes_router.engine.reading import Reading
-from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.chat.encoder import ChatEncoder
+from hermes_router.wire.chat.passthrough import ManyLane, StreamLane
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.passthrough import ManyLane, StreamLane
 from hermes_router.wire.splice import Splice
 
 from ..fakes import World, chunk, completion, target

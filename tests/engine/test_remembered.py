@@ -10,7 +10,7 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.core.kept import KeptResponse
 from hermes_router.engine import remembered
 from hermes_router.engine.remembered import KEPT_S, Behind, Keeping, RememberedResponses
-from hermes_router.wire.responses_turn import Ended, ended
+from hermes_router.wire.responses.turn import Ended, ended
 
 from ..fakes import Clock, Reply
 

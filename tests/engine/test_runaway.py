@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hermes_router.core.errors import CallerLimited
 from hermes_router.engine import runaway
 from hermes_router.engine.runaway import LIMIT_AFTER, PACE_S, WARN_AFTER, WINDOW_S, RunawayGuard, fingerprint
+from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.openai_chat import parse_request
 from hermes_router.wire.openai_errors import render_error
 
 from ..fakes import SilentLog

@@ -22,7 +22,7 @@ from hermes_router.routing.roster import Roster
 from hermes_router.routing.standing import PROBING, holds, readiness
 from hermes_router.routing.state import RoutingState
 from hermes_router.wire import ratelimit
-from hermes_router.wire.rejection import classify
+from hermes_router.wire.rejection.judge import classify
 
 from .load import Job
 from .pool import sent_cap

@@ -14,19 +14,22 @@ from hermes_router.core.catalog import DialectName, ModelSpec, ProviderSpec, Qui
 from hermes_router.core.errors import BadRequest, HermesError, Inexpressible, UpstreamError
 from hermes_router.core.events import Usage, fold
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
-from hermes_router.wire import messages_request, openai_chat, rejection, responses_request
 from hermes_router.wire.broken_calls import drop_broken_calls
-from hermes_router.wire.chat_decoder import ChatDecoder
+from hermes_router.wire.chat import request as openai_chat
+from hermes_router.wire.chat.decoder import ChatDecoder
+from hermes_router.wire.chat.outgoing import NO_RECALL, Options
+from hermes_router.wire.chat.passthrough import ManyLane, StreamLane
+from hermes_router.wire.chat.unary import read_answer, usage_of
 from hermes_router.wire.dialect import Decoder
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.inbound import Inbound
 from hermes_router.wire.lane import Lane
+from hermes_router.wire.messages import request as messages_request
 from hermes_router.wire.openai_errors import Rendered
-from hermes_router.wire.outgoing import NO_RECALL, Options
-from hermes_router.wire.passthrough import ManyLane, StreamLane
+from hermes_router.wire.rejection import judge
+from hermes_router.wire.responses import request as responses_request
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import RawLane, TranslatedLane
-from hermes_router.wire.unary import read_answer, usage_of
 
 NAMES: Final[Mapping[str, DialectName]] = {
     CHAT: "openai_chat",
@@ -103,7 +106,7 @@ def _new_ids() -> Callable[[str], str]:
 
 
 def _in_band(error: object) -> UpstreamError:
-    return rejection.in_band("generic", error, NOW)
+    return judge.in_band("generic", error, NOW)
 
 
 def _decoder(upstream: str) -> Decoder:
@@ -174,7 +177,7 @@ def _passes(caller: str, upstream: str, inbound: Inbound) -> bool:
 
 def refusal(upstream: str, status: int, body: Mapping[str, Any]) -> UpstreamError:
     """What an upstream's refusal is taken for."""
-    return rejection.classify("generic", status, {}, json.dumps(body).encode(), NOW)
+    return judge.classify("generic", status, {}, json.dumps(body).encode(), NOW)
 
 
 def tell_error(caller: str, error: HermesError) -> Rendered:

@@ -15,7 +15,7 @@ from hermes_router.sandbox.server import Sandbox
 from hermes_router.upstream.auth import begins_with, key_headers
 from hermes_router.upstream.http import HttpTransport
 from hermes_router.upstream.probe import Checked, check_key, list_models
-from hermes_router.wire import rejection
+from hermes_router.wire.rejection import judge
 
 GOOD = "key-0123456789abcdef"
 
@@ -40,7 +40,7 @@ async def ask(tmp_path: Any) -> Any:
             spec,
             sandbox.base_url(name),
             key_headers(spec, Secret(key)),
-            lambda status, headers, body: rejection.classify(spec.rejection, status, headers, body, 1.0),
+            lambda status, headers, body: judge.classify(spec.rejection, status, headers, body, 1.0),
             own_address=True,
         )
 
@@ -93,9 +93,7 @@ async def test_nobody_there() -> None:
     transport = HttpTransport(asyncio.get_running_loop())
     rows = load(user_places({"HOME": "/nonexistent"}), {}).catalog
     for address in ("http://127.0.0.1:1/v1", "nonsense"):
-        found = await check_key(
-            transport, rows["groq"], address, {}, lambda *_: rejection.classify("", 500, {}, b"", 0)
-        )
+        found = await check_key(transport, rows["groq"], address, {}, lambda *_: judge.classify("", 500, {}, b"", 0))
         assert found.verdict == "inconclusive"
         assert found.said
     with pytest.raises(Exception, match="address"):

@@ -9,9 +9,9 @@ from hermes_router.core.catalog import ModelSpec, ProviderSpec, Quirk, TargetFac
 from hermes_router.core.catalog_rows import parse_rows
 from hermes_router.core.content import Reasoning
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
+from hermes_router.wire.chat.outgoing import Options
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.messages_request import parse_request
-from hermes_router.wire.outgoing import Options
+from hermes_router.wire.messages.request import parse_request
 
 FIXTURES = Path(__file__).parent / "fixtures" / "anthropic_messages_requests"
 CALLERS = sorted(path.name for path in FIXTURES.iterdir())

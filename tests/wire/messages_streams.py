@@ -14,8 +14,8 @@ from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import Malformed, UpstreamError
 from hermes_router.core.events import ChatEvent, Delta, Failed, Usage, UsageSeen
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.messages_decoder import MessagesDecoder, make_decoder
-from hermes_router.wire.messages_encoder import MessagesEncoder, make_encoder
+from hermes_router.wire.messages.decoder import MessagesDecoder, make_decoder
+from hermes_router.wire.messages.encoder import MessagesEncoder, make_encoder
 from hermes_router.wire.sse import SSEDecoder
 
 from .streams import NOW, in_band, new_ids

@@ -9,13 +9,13 @@ from typing import Any
 from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.content import Conversation, Reasoning
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ModelId, ProviderName, Target
+from hermes_router.wire.chat.outgoing import NO_RECALL, Options, Rendered
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.outgoing import NO_RECALL, Options, Rendered
-from hermes_router.wire.quirks_draft import NoRecall
-from hermes_router.wire.responses_compose import compose
-from hermes_router.wire.responses_content import read
-from hermes_router.wire.responses_pass import pass_on
-from hermes_router.wire.responses_request import parse_request
+from hermes_router.wire.quirks.draft import NoRecall
+from hermes_router.wire.responses.compose import compose
+from hermes_router.wire.responses.content import read
+from hermes_router.wire.responses.passing import pass_on
+from hermes_router.wire.responses.request import parse_request
 
 ROOT = Path(__file__).parent / "fixtures" / "openai_responses_requests"
 CALLERS: dict[str, dict[str, Any]] = {

@@ -13,8 +13,8 @@ from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.events import ChatEvent, Delta, Failed, Finished, Usage, UsageSeen
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.responses_decoder import ResponsesDecoder, make_decoder
-from hermes_router.wire.responses_encoder import ResponsesEncoder, make_encoder
+from hermes_router.wire.responses.decoder import ResponsesDecoder, make_decoder
+from hermes_router.wire.responses.encoder import ResponsesEncoder, make_encoder
 from hermes_router.wire.sse import SSEDecoder
 
 from .grammar import check_events

@@ -10,10 +10,10 @@ from typing import Any
 from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import ServerFailed, UpstreamError
 from hermes_router.core.events import ChatEvent, Usage
-from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.chat.decoder import ChatDecoder
+from hermes_router.wire.chat.encoder import ChatEncoder
+from hermes_router.wire.chat.passthrough import StreamLane
 from hermes_router.wire.lane import Lane
-from hermes_router.wire.passthrough import StreamLane
 from hermes_router.wire.splice import Splice
 
 DONE = b"data: [DONE]\n\n"

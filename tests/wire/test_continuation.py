@@ -8,9 +8,9 @@ import pytest
 
 from hermes_router.core.catalog import Capability, Claim, Known, Quirk, TargetFacts
 from hermes_router.core.content import Choice, Conversation, Text, Tool, ToolCall, ToolResult, Turn
+from hermes_router.wire.chat.outgoing import NO_RECALL
 from hermes_router.wire.continuation import ANCHOR_BEGINS, ANCHOR_ENDS, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
-from hermes_router.wire.outgoing import NO_RECALL
 from hermes_router.wire.seam import anchor_of
 
 from .messages_bodies import STREAM, facts, row

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from hermes_router.wire.chat.request import parse_request as chat_request
 from hermes_router.wire.foldable import is_foldable
-from hermes_router.wire.messages_request import parse_request as messages_request
-from hermes_router.wire.openai_chat import parse_request as chat_request
-from hermes_router.wire.responses_request import parse_request as responses_request
+from hermes_router.wire.messages.request import parse_request as messages_request
+from hermes_router.wire.responses.request import parse_request as responses_request
 
 HELLO = [{"role": "user", "content": "hi"}]
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

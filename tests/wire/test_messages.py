@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 from hermes_router.core.catalog import Capability, Claim, Known, Quirk
 from hermes_router.core.content import Conversation, Text, Turn
 from hermes_router.core.errors import BadRequest, HermesError
-from hermes_router.wire.messages_compose import compose
-from hermes_router.wire.messages_content import read
-from hermes_router.wire.messages_pass import pass_on
-from hermes_router.wire.messages_request import parse_request
-from hermes_router.wire.messages_turns import call_id_for
-from hermes_router.wire.outgoing import NO_RECALL, Options
+from hermes_router.wire.chat.outgoing import NO_RECALL, Options
+from hermes_router.wire.messages.compose import compose
+from hermes_router.wire.messages.content import read
+from hermes_router.wire.messages.passing import pass_on
+from hermes_router.wire.messages.request import parse_request
+from hermes_router.wire.messages.turns import call_id_for
 
 from .messages_bodies import (
     CALLERS,

@@ -11,9 +11,9 @@ import pytest
 from hermes_router.core.catalog import DialectName
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.events import Finish, Usage, fold
+from hermes_router.wire.chat.unary import read_answer
 from hermes_router.wire.dialects import DIALECTS
 from hermes_router.wire.plain_answers import Plain
-from hermes_router.wire.unary import read_answer
 
 from .streams import NOW, decoder
 

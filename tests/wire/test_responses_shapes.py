@@ -34,8 +34,8 @@ from hermes_router.core.events import (
     UsageSeen,
     fold,
 )
-from hermes_router.wire.responses_encoder import render_answer
-from hermes_router.wire.responses_errors import error_event
+from hermes_router.wire.responses.encoder import render_answer
+from hermes_router.wire.responses.errors import error_event
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import TranslatedLane
 

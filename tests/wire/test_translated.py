@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import EmptyReply, Malformed, ServerFailed, Truncated, UpstreamError
 from hermes_router.core.events import Usage
-from hermes_router.wire.chat_decoder import ChatDecoder
-from hermes_router.wire.chat_encoder import ChatEncoder
+from hermes_router.wire.chat.decoder import ChatDecoder
+from hermes_router.wire.chat.encoder import ChatEncoder
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.messages_decoder import make_decoder
-from hermes_router.wire.messages_encoder import make_encoder
-from hermes_router.wire.responses_decoder import make_decoder as responses_decoder
-from hermes_router.wire.responses_turn import Turn
+from hermes_router.wire.messages.decoder import make_decoder
+from hermes_router.wire.messages.encoder import make_encoder
+from hermes_router.wire.responses.decoder import make_decoder as responses_decoder
+from hermes_router.wire.responses.turn import Turn
 from hermes_router.wire.splice import Splice
 from hermes_router.wire.translated import RawLane, TranslatedLane
 

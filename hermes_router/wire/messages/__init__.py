@@ -1,0 +1,1 @@
+"""The Messages dialect: requests and answers, in both directions."""

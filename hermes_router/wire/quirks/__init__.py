@@ -1,0 +1,1 @@
+"""What single providers want changed in a Chat request before it leaves."""

@@ -1,0 +1,1 @@
+"""What a provider's refusal means: whom it blames, and when to come back."""

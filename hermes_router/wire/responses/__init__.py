@@ -1,0 +1,1 @@
+"""The Responses dialect: requests and answers, in both directions."""
