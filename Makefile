@@ -9,7 +9,7 @@ FAULTS ?=
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type fmt bench show sim chaos docs wheel proof conformance clean
+.PHONY: help setup run test lint type fmt bench show sim chaos fuzz docs wheel proof conformance clean
 
 help:
 	@echo "make run    the router on a sandbox of fake providers: nothing to configure, no key needed"
@@ -19,6 +19,7 @@ help:
 	@echo "make sim    a simulated week beside two other policies: how many 429s are drawn"
 	@echo "make chaos  10,000 faults against streams: how many answers are finished, and true (FAULTS=1000 SEED=7)"
 	@echo "make conformance  every feature asked of a real llama.cpp server, and of the router in front of it"
+	@echo "make fuzz   every property of the pure layers with thousands of new examples"
 	@echo "make fmt docs wheel proof setup clean: see CONTRIBUTING.md"
 
 # Once, and again when pyproject.toml changes. A stub such as pyenv's may exist and not run, so each is tried.
@@ -95,6 +96,10 @@ show: $(READY)
 sim: $(READY)
 	@$(BIN)/python -m tests.sim.seeds
 	@HYPOTHESIS_PROFILE=nightly SIM_STEPS=2000000 $(BIN)/python -m pytest tests/sim
+
+# Every property of the pure layers with fifty times the examples, and new ones every time; what it finds becomes a test.
+fuzz: $(READY)
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/core tests/wire tests/control tests/store tests/engine -m "not real_model"
 
 # Streams that are cut, stalled and poisoned, and the bars; at full length also what health costs beside an earlier commit.
 chaos: $(READY)

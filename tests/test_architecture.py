@@ -37,11 +37,9 @@ PARENTS = {
     "routing/claims.py": "routing/test_quota.py",
     "routing/units.py": "routing/test_quota.py",
     # because each of its methods is one line to a desk, and all desks are proved through it
-    "daemon/backend.py": "daemon/test_credential_desk.py",
+    "daemon/backend.py": "daemon/desks/test_credential.py",
     # because what it builds is what every desk's test runs on
-    "daemon/furnish.py": "daemon/test_report_desk.py",
-    # because a key is only ever checked when it is added or tested
-    "daemon/key_check.py": "daemon/test_credential_desk.py",
+    "daemon/furnish.py": "daemon/desks/test_report.py",
     # because the order at the start is proved by a start
     # because these are the two ways in, and each test of the front takes both
     "server/arrival.py": "server/test_front.py",

@@ -11,9 +11,9 @@ import click
 
 from hermes_router.cli import render, words
 from hermes_router.cli.accounts import account_lines, without_accounts
-from hermes_router.cli.auth_import import import_
 from hermes_router.cli.link import Link, connect
 from hermes_router.cli.login import import_codex, login, refresh
+from hermes_router.cli.original.command import import_
 from hermes_router.cli.provider_names import EXPOSED, find_provider, is_key
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.screen import account, resting_place, state_cell

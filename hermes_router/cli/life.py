@@ -26,8 +26,8 @@ from hermes_router.control import types as t
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
 
 if TYPE_CHECKING:
-    from hermes_router.cli.init_system import Scope
-    from hermes_router.cli.unit import Unit
+    from hermes_router.cli.service.init_system import Scope
+    from hermes_router.cli.service.unit import Unit
 
 START_S: Final = 30.0
 RESTART_S: Final = 60.0  # the daemon gives its successor 45
@@ -127,7 +127,7 @@ def restart() -> None:
     if needless:
         click.echo("It was not needed for a change: keys, models and settings are in use at once.")
     if before.run == "systemd":
-        from hermes_router.cli import managed  # noqa: PLC0415 - only where there is a service
+        from hermes_router.cli.service import managed  # noqa: PLC0415 - only where there is a service
 
         managed.say_stale("system" if link.path == SYSTEM_SOCKET else "user", after)
 
@@ -137,13 +137,13 @@ def restart() -> None:
 
 def _service() -> "Unit | None":
     """The service that start and restart mean; none where none is installed, or none can be asked."""
-    from hermes_router.cli import managed  # noqa: PLC0415
+    from hermes_router.cli.service import managed  # noqa: PLC0415
 
     return managed.startable()
 
 
 def _start_service(service: "Unit") -> None:
-    from hermes_router.cli import managed  # noqa: PLC0415
+    from hermes_router.cli.service import managed  # noqa: PLC0415
 
     ping = managed.bring_up(service)
     click.echo(f"The router's service is running: {words.clean(ping.url)} (pid {ping.pid})")
@@ -153,7 +153,7 @@ def _start_service(service: "Unit") -> None:
 
 def _stop_service(link: Link | None, *, now: bool) -> bool:
     """Stop what a manager runs, or tries to; False where it runs nothing."""
-    from hermes_router.cli import managed, unit  # noqa: PLC0415
+    from hermes_router.cli.service import managed, unit  # noqa: PLC0415 - most stops know of no manager
 
     found = managed.startable() if link is None else unit.look("system" if link.path == SYSTEM_SOCKET else "user")
     if found is None or found.manager_error:
@@ -170,7 +170,7 @@ def _stop_service(link: Link | None, *, now: bool) -> bool:
 
 def _revive(trouble: Trouble) -> bool:
     """Have the manager replace a daemon that does not answer; False where it is none of a manager's."""
-    from hermes_router.cli import managed  # noqa: PLC0415
+    from hermes_router.cli.service import managed  # noqa: PLC0415
 
     found = managed.startable()
     if found is None or found.active not in {"active", "activating", "reloading"}:
@@ -183,7 +183,7 @@ def _revive(trouble: Trouble) -> bool:
 
 
 def _restart_by_manager(link: Link) -> None:
-    from hermes_router.cli import managed  # noqa: PLC0415
+    from hermes_router.cli.service import managed  # noqa: PLC0415
 
     scope: Scope = "system" if link.path == SYSTEM_SOCKET else "user"
     managed.restart(scope, link.ping.unit or "hermes-router.service")

@@ -24,7 +24,7 @@ from hermes_router.control.api import make_control_app
 from hermes_router.daemon import deferred
 from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.furnish import Reading, furnish
-from hermes_router.daemon.handover_heir import inherit
+from hermes_router.daemon.handover.heir import inherit
 from hermes_router.daemon.life import Life
 from hermes_router.daemon.managed import take
 from hermes_router.daemon.notify import Notifier

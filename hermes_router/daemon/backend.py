@@ -17,25 +17,25 @@ from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.control.events import EventRing
 from hermes_router.control.log_types import LogTail, LogWish
-from hermes_router.daemon.account_desk import AccountDesk
-from hermes_router.daemon.ask_desk import AskDesk
-from hermes_router.daemon.carry_in import CarryIn
-from hermes_router.daemon.carry_out import CarryOut
-from hermes_router.daemon.config_desk import ConfigDesk, find_provider
-from hermes_router.daemon.credential_desk import CredentialDesk
-from hermes_router.daemon.embed_desk import EmbedDesk
+from hermes_router.daemon.desks.account import AccountDesk
+from hermes_router.daemon.desks.ask import AskDesk
+from hermes_router.daemon.desks.carry_in import CarryIn
+from hermes_router.daemon.desks.carry_out import CarryOut
+from hermes_router.daemon.desks.config import ConfigDesk, find_provider
+from hermes_router.daemon.desks.credential import CredentialDesk
+from hermes_router.daemon.desks.embed import EmbedDesk
+from hermes_router.daemon.desks.health import HealthDesk
+from hermes_router.daemon.desks.key import KeyDesk
+from hermes_router.daemon.desks.log import LogDesk
+from hermes_router.daemon.desks.notify import NotifyDesk
+from hermes_router.daemon.desks.quota import QuotaDesk
+from hermes_router.daemon.desks.report import ReportDesk
+from hermes_router.daemon.desks.setup import SetupDesk
 from hermes_router.daemon.generations import Generations
-from hermes_router.daemon.health_desk import HealthDesk
-from hermes_router.daemon.key_desk import KeyDesk
-from hermes_router.daemon.log_desk import LogDesk
-from hermes_router.daemon.notify_desk import NotifyDesk
 from hermes_router.daemon.probing import Probing
-from hermes_router.daemon.quota_desk import QuotaDesk
-from hermes_router.daemon.report_desk import ReportDesk
-from hermes_router.daemon.setup_desk import SetupDesk
 
 if TYPE_CHECKING:
-    from hermes_router.daemon.login_desk import LoginDesk
+    from hermes_router.daemon.desks.login import LoginDesk
 
 __all__ = ["DaemonBackend", "Life"]
 

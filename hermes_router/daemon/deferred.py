@@ -17,7 +17,7 @@ __all__ = ["bring_in", "bring_in_now", "classify", "in_band"]
 AFTER_S: Final = 2.0  # a start has other work, and so has who waits for it
 _LATER: Final = (
     "hermes_router.wire.rejection.judge",  # forty regular expressions
-    "hermes_router.daemon.login_desk",
+    "hermes_router.daemon.desks.login",
     "tomlkit",
 )
 

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
 from hermes_router.core.ids import CredentialId
-from hermes_router.daemon.account_desk import AccountDesk
 from hermes_router.daemon.alerting import Alerting
-from hermes_router.daemon.ask_desk import AskDesk
 from hermes_router.daemon.backend import DaemonBackend, Life
-from hermes_router.daemon.carry_in import CarryIn
-from hermes_router.daemon.carry_out import CarryOut
-from hermes_router.daemon.config_desk import ConfigDesk
-from hermes_router.daemon.credential_desk import CredentialDesk
-from hermes_router.daemon.embed_desk import EmbedDesk
+from hermes_router.daemon.desks.account import AccountDesk
+from hermes_router.daemon.desks.ask import AskDesk
+from hermes_router.daemon.desks.carry_in import CarryIn
+from hermes_router.daemon.desks.carry_out import CarryOut
+from hermes_router.daemon.desks.config import ConfigDesk
+from hermes_router.daemon.desks.credential import CredentialDesk
+from hermes_router.daemon.desks.embed import EmbedDesk
+from hermes_router.daemon.desks.health import HealthDesk
+from hermes_router.daemon.desks.key import KeyDesk
+from hermes_router.daemon.desks.key_check import KeyCheck
+from hermes_router.daemon.desks.log import LogDesk
+from hermes_router.daemon.desks.notify import NotifyDesk
+from hermes_router.daemon.desks.quota import QuotaDesk
+from hermes_router.daemon.desks.report import ReportDesk
+from hermes_router.daemon.desks.setup import SetupDesk
 from hermes_router.daemon.generations import Generations
-from hermes_router.daemon.health_desk import HealthDesk
-from hermes_router.daemon.key_check import KeyCheck
-from hermes_router.daemon.key_desk import KeyDesk
-from hermes_router.daemon.log_desk import LogDesk
-from hermes_router.daemon.notify_desk import NotifyDesk
 from hermes_router.daemon.probing import Probing
-from hermes_router.daemon.quota_desk import QuotaDesk
-from hermes_router.daemon.report_desk import ReportDesk
-from hermes_router.daemon.setup_desk import SetupDesk
 from hermes_router.daemon.wiring import Daemon, check_binding
 from hermes_router.engine.admission import keys_in_force
 from hermes_router.store.router_keys import RouterKeyStore
@@ -39,7 +39,7 @@ from hermes_router.store.usage import UsageStore
 from hermes_router.store.vault import CredentialStore
 
 if TYPE_CHECKING:
-    from hermes_router.daemon.login_desk import LoginDesk
+    from hermes_router.daemon.desks.login import LoginDesk
 
 __all__ = ["Reading", "furnish"]
 
@@ -121,7 +121,7 @@ def furnish(
 
     @cache
     def login_desk() -> "LoginDesk":
-        from hermes_router.daemon.login_desk import LoginDesk  # noqa: PLC0415 - 10 ms of a start, and few log in
+        from hermes_router.daemon.desks.login import LoginDesk  # noqa: PLC0415 - 10 ms of a start, and few log in
 
         return LoginDesk(
             generations,

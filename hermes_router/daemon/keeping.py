@@ -14,10 +14,10 @@ from hermes_router.control.events import EventRing
 from hermes_router.control.places import Places
 from hermes_router.core.ids import Secret
 from hermes_router.daemon.config import Loaded
-from hermes_router.daemon.config_desk import differences
-from hermes_router.daemon.log_form import Form
-from hermes_router.daemon.logging import LateLog, Level, Redactor, Tee, set_up
-from hermes_router.daemon.outlet import Outlet
+from hermes_router.daemon.desks.config import differences
+from hermes_router.daemon.logs.form import Form
+from hermes_router.daemon.logs.logging import LateLog, Level, Redactor, Tee, set_up
+from hermes_router.daemon.logs.outlet import Outlet
 from hermes_router.daemon.scrub import secrets_of
 from hermes_router.daemon.secret_store import open_store
 from hermes_router.store.router_keys import RouterKeyStore

@@ -23,10 +23,10 @@ from hermes_router.core.records import ExchangeRecord
 from hermes_router.daemon.doors import Door
 from hermes_router.daemon.doors_control import ControlDoor
 from hermes_router.daemon.generations import Changes, moved
-from hermes_router.daemon.handover import Given, HandedOver, Successor, hand_over, start_successor
-from hermes_router.daemon.handover_estate import Household, load_state
-from hermes_router.daemon.handover_heir import Forebear
-from hermes_router.daemon.handover_link import Link, Message
+from hermes_router.daemon.handover.estate import Household, load_state
+from hermes_router.daemon.handover.heir import Forebear
+from hermes_router.daemon.handover.link import Link, Message
+from hermes_router.daemon.handover.predecessor import Given, HandedOver, Successor, hand_over, start_successor
 from hermes_router.daemon.herald import Herald
 from hermes_router.daemon.notify import Notifier
 from hermes_router.daemon.sources import RandomIds

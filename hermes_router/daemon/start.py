@@ -29,15 +29,15 @@ from hermes_router.daemon import allocator
 from hermes_router.daemon.claim import Claim, Holder, claim
 from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.doors import public_sockets, unused_sentence
-from hermes_router.daemon.handover_heir import Inheritance
+from hermes_router.daemon.handover.heir import Inheritance
 from hermes_router.daemon.herald import Herald
 from hermes_router.daemon.keeping import Keeping
-from hermes_router.daemon.log_form import lost_line
-from hermes_router.daemon.logging import adopt_standard_logging
+from hermes_router.daemon.logs.form import lost_line
+from hermes_router.daemon.logs.logging import adopt_standard_logging
+from hermes_router.daemon.logs.outlet import Outlet
+from hermes_router.daemon.logs.outlet_rotating import RotatingOutlet
 from hermes_router.daemon.managed import Managed, unit_of
 from hermes_router.daemon.notify import Notifier
-from hermes_router.daemon.outlet import Outlet
-from hermes_router.daemon.outlet_rotating import RotatingOutlet
 from hermes_router.daemon.shield import raise_shield
 from hermes_router.daemon.wiring import check_binding
 

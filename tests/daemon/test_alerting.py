@@ -11,7 +11,7 @@ import pytest
 from hermes_router.control import types as t
 from hermes_router.daemon import alerting as module
 from hermes_router.daemon.alerting import Alerting
-from hermes_router.daemon.handover_estate import load_state
+from hermes_router.daemon.handover.estate import load_state
 from hermes_router.engine.alerts import KINDS, Alerts
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider

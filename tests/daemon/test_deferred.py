@@ -6,7 +6,7 @@ import sys
 from hermes_router.daemon import deferred
 from hermes_router.wire.rejection import judge
 
-LATER = ["hermes_router.wire.rejection.judge", "hermes_router.daemon.login_desk", "hermes_router.core.sign_in"]
+LATER = ["hermes_router.wire.rejection.judge", "hermes_router.daemon.desks.login", "hermes_router.core.sign_in"]
 
 
 def _loaded(then: str) -> str:

@@ -1,4 +1,4 @@
-"""hermes_router/daemon/handover*.py: the steps, and that whatever fails in any of them leaves one daemon that serves."""
+"""hermes_router/daemon/handover/: the steps, and that whatever fails in any of them leaves one daemon that serves."""
 
 import asyncio
 import os
@@ -17,10 +17,10 @@ from hermes_router.control.log_types import LogWish
 from hermes_router.core.errors import ControlError
 from hermes_router.core.records import AttemptRecord, ExchangeRecord
 from hermes_router.daemon.doors import Door
-from hermes_router.daemon.handover import Given, Successor, hand_over, start_successor
-from hermes_router.daemon.handover_estate import Household, Outpost
-from hermes_router.daemon.handover_heir import Forebear, inherit
-from hermes_router.daemon.handover_link import Link, V, post_blocking, receive_blocking
+from hermes_router.daemon.handover.estate import Household, Outpost
+from hermes_router.daemon.handover.heir import Forebear, inherit
+from hermes_router.daemon.handover.link import Link, V, post_blocking, receive_blocking
+from hermes_router.daemon.handover.predecessor import Given, Successor, hand_over, start_successor
 
 ATTEMPT = AttemptRecord("groq", "m", "cafe01", "wxyz", "ok", input_tokens=3, output_tokens=4, billed=True)
 RECORD = ExchangeRecord("req_1", 1.0, "k", "openai_chat", "m", "auto", True, "answered", 0.5, 2, 10, (ATTEMPT,))
@@ -372,8 +372,8 @@ def test_before_there_is_a_loop_the_pair_speaks_too() -> None:
 
 SUCCESSOR = """
 import json, os, sys
-from hermes_router.daemon.handover_heir import inherit
-from hermes_router.daemon.handover_link import post_blocking
+from hermes_router.daemon.handover.heir import inherit
+from hermes_router.daemon.handover.link import post_blocking
 found = inherit(int(sys.argv[-1]))
 fds = [found.lock, found.control.fileno(), *(s.fileno() for s in found.public), found.pair.fileno()]
 post_blocking(found.pair, "seen", flags=sys.argv[1:-2], run=found.run, port=found.public[0].getsockname()[1],

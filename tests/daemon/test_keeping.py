@@ -6,7 +6,7 @@ from pathlib import Path
 from hermes_router.control.places import Places
 from hermes_router.daemon.config import load
 from hermes_router.daemon.keeping import Keeping
-from hermes_router.daemon.outlet import Outlet
+from hermes_router.daemon.logs.outlet import Outlet
 
 
 def test_a_generation_changes_level_and_form_and_says_what_changed(tmp_path: Path) -> None:

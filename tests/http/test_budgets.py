@@ -12,7 +12,7 @@ import pytest
 
 from hermes_router.core.router_keys import RouterKey
 from hermes_router.daemon.doors import Door
-from hermes_router.daemon.handover_estate import Household, load_state
+from hermes_router.daemon.handover.estate import Household, load_state
 from hermes_router.daemon.life import Life
 from hermes_router.sandbox import faults
 from hermes_router.store.router_keys import RouterKeyStore

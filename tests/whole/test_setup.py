@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from hermes_router.cli.init_system import absence
+from hermes_router.cli.service.init_system import absence
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from hermes_router import __version__
-from hermes_router.cli import unit
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.processes import Holder, daemons, is_original, listeners, originals
 from hermes_router.cli.doctor.scene import Scene
 from hermes_router.cli.lock import is_held
+from hermes_router.cli.service import unit
 from hermes_router.control.places import SYSTEM_SOCKET, check_socket
 from hermes_router.core.errors import ConfigError
 

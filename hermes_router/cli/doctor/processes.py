@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hermes_router.cli import original
+from hermes_router.cli.original import install as original
 
 __all__ = ["Holder", "Process", "daemons", "is_original", "listeners", "originals"]
 

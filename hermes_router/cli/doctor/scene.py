@@ -148,7 +148,7 @@ def read_files(
     run: Callable[..., "subprocess.CompletedProcess[bytes]"] = subprocess.run,
 ) -> tuple[h.HealthReport | None, str]:
     """The report on the files alone, or why there is none. No daemon is started, and nothing is changed."""
-    command = [sys.executable, "-P", "-m", "hermes_router.daemon.health_look", *(["--system"] if system else [])]
+    command = [sys.executable, "-P", "-m", "hermes_router.daemon.desks.health_look", *(["--system"] if system else [])]
     try:
         done = run(command, capture_output=True, timeout=_LOOK_S, check=False, stdin=subprocess.DEVNULL, env=environ)
     except subprocess.TimeoutExpired:

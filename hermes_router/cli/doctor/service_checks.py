@@ -5,11 +5,12 @@ Owns the judgement of what `hr service status` sees.
 
 from collections.abc import Sequence
 
-from hermes_router.cli import init_system, render, unit
+from hermes_router.cli import render
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
-from hermes_router.cli.managed import journal
-from hermes_router.cli.unit import Unit
+from hermes_router.cli.service import init_system, unit
+from hermes_router.cli.service.managed import journal
+from hermes_router.cli.service.unit import Unit
 
 __all__ = ["judge_linger", "judge_unit", "linger", "service", "two_services"]
 

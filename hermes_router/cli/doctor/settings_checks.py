@@ -14,7 +14,7 @@ from typing import Final
 from hermes_router.cli import render, words
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
-from hermes_router.cli.service_files import environment_file
+from hermes_router.cli.service.files import environment_file
 from hermes_router.control import health_types as h
 from hermes_router.core.variables import DERIVED, GLOBALS
 

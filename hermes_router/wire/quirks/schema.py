@@ -263,6 +263,8 @@ def _known_required(node: Schema) -> None:
         return
     properties = node.get("properties")
     names = node.pop("required")
-    known = [name for name in names if name in properties] if isinstance(names, list) and properties else []
+    if not isinstance(names, list) or not isinstance(properties, dict):
+        return
+    known = [name for name in names if isinstance(name, str) and name in properties]
     if known:
         node["required"] = known

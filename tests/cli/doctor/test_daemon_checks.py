@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hermes_router.cli import unit
 from hermes_router.cli.doctor import daemon_checks as checks
 from hermes_router.cli.doctor.run import run
 from hermes_router.cli.doctor.table import CHECKS
-from hermes_router.cli.unit import Unit
+from hermes_router.cli.service import unit
+from hermes_router.cli.service.unit import Unit
 from hermes_router.core.errors import ControlError
 
 from ..samples import ping

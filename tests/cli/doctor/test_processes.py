@@ -10,7 +10,7 @@ from typing import Self
 import pytest
 
 from hermes_router.cli.doctor.processes import daemons, is_original, listeners, originals
-from hermes_router.cli.original import runs
+from hermes_router.cli.original.install import runs
 
 _LISTEN = (
     "import socket, sys\n"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from hermes_router.cli import init_system, unit
 from hermes_router.cli.doctor import service_checks as checks
-from hermes_router.cli.unit import Unit
+from hermes_router.cli.service import init_system, unit
+from hermes_router.cli.service.unit import Unit
 
 from .scenes import looked, scene, states
 

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermes_router.sandbox.rules import schema_nodes
@@ -167,6 +167,7 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS)
+@example({"properties": {"type": None}, "required": [[]]})
 def test_any_schema_is_cleaned_and_none_is_edited(schema):
     """Whatever a caller calls a schema: no crash, no keyword that Gemini refuses, and the original stays as it was."""
     before = copy.deepcopy(schema)

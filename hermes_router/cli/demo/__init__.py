@@ -1,0 +1,1 @@
+"""`hr demo`: the router on fake providers, shown at work."""

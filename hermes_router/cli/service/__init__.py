@@ -1,0 +1,1 @@
+"""The router as a service: installed, shown and removed, by systemd or launchd."""

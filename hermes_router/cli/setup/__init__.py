@@ -1,0 +1,1 @@
+"""`hr setup`: from nothing to a real answer."""

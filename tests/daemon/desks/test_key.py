@@ -1,0 +1,77 @@
+"""hermes_router/daemon/desks/key.py: router keys are good, limited and gone at once."""
+
+import pytest
+
+from hermes_router.control import types as t
+from hermes_router.core.errors import ControlError
+from hermes_router.sandbox.providers import FakeProvider
+
+ENV = {"GROQ_API_KEY": "k-groq-0123456789", "MISTRAL_API_KEY": "k-mistral-0123456789"}
+
+
+def pool() -> list[FakeProvider]:
+    return [FakeProvider("groq", keys={ENV["GROQ_API_KEY"]}), FakeProvider("mistral", keys={ENV["MISTRAL_API_KEY"]})]
+
+
+async def test_a_key_is_shown_once_and_works_at_once(office) -> None:
+    """What is listed and what is on the disk is no key; the old keys go on working."""
+    here = await office(*pool(), **ENV)
+    added = await here.backend.add_key(t.AddKey(name="ci"))
+    assert (await here.ask(key=added.key))[0] == 200
+    assert (await here.ask())[0] == 200
+    rows = (await here.backend.keys()).rows
+    assert [row.name for row in rows] == ["PROXY_API_KEYS 1", "ci"]
+    assert added.key not in str(rows)
+    assert added.key.encode() not in here.everything_written()
+
+
+async def test_a_removed_key_is_unknown_at_once(office) -> None:
+    """401 from the next request on; one of PROXY_API_KEYS is not ours to take."""
+    here = await office(*pool(), **ENV)
+    added = await here.backend.add_key(t.AddKey(name="ci"))
+    assert "'ci'" in (await here.backend.remove_key("ci")).said[0]
+    assert (await here.ask(key=added.key))[0] == 401
+    with pytest.raises(ControlError) as caught:
+        await here.backend.remove_key("PROXY_API_KEYS 1")
+    assert caught.value.exit_code == 3
+    with pytest.raises(ControlError) as caught:
+        await here.backend.remove_key("nobody")
+    assert caught.value.exit_code == 2
+
+
+async def test_the_default_key_is_shown_by_its_name(office) -> None:
+    """Everybody knows it, so its end tells nothing; what ends it is a key of the owner's, not a removal."""
+    here = await office(*pool(), PROXY_API_KEYS="")
+    del here.env["PROXY_API_KEYS"]
+    here.daemon.swap(await here.backend.generations.read())
+    config = {row.name: row.value for row in (await here.backend.config()).rows}
+    assert config["PROXY_API_KEYS"] == "the default key"
+    with pytest.raises(ControlError, match="default key") as caught:
+        await here.backend.remove_key("PROXY_API_KEYS 1")
+    assert (caught.value.exit_code, "hr config set PROXY_API_KEYS -" in caught.value.next_step) == (3, True)
+
+
+async def test_limits_and_scope_of_a_key_bind(office) -> None:
+    """Requests a minute, and providers; an unknown provider is refused with its near name."""
+    here = await office(*pool(), **ENV)
+    added = await here.backend.add_key(t.AddKey(name="ci", providers=["Groq"], rpm=2))
+    for _ in range(2):
+        status, _ = await here.ask(key=added.key)
+        assert (status, here.headers["x-hermes-target"].split("/")[0]) == (200, "groq")
+    status, body = await here.ask(key=added.key)
+    assert (status, int(here.headers["retry-after"]) > 0) == (429, True)
+    assert "error" in body
+    with pytest.raises(ControlError) as caught:
+        await here.backend.add_key(t.AddKey(name="x", providers=["groqq"]))
+    assert "groq" in caught.value.next_step
+
+
+async def test_a_budget_is_listed_with_what_is_spent_of_it(office) -> None:
+    """What `hr key add --usd-day` gave, and today's money; free models serve a key that may spend nothing."""
+    here = await office(*pool(), **ENV)
+    added = await here.backend.add_key(t.AddKey(name="ci", budget_microusd=0))
+    assert added.row.budget_microusd == 0
+    assert (await here.ask(key=added.key))[0] == 200
+    rows = {row.name: row for row in (await here.backend.keys()).rows}
+    assert (rows["ci"].budget_microusd, rows["ci"].spent_microusd) == (0, 0)
+    assert rows["PROXY_API_KEYS 1"].budget_microusd is None
