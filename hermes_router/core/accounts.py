@@ -8,8 +8,10 @@ never trusted with anything.
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from hermes_router.core.errors import HermesError
 from hermes_router.core.ids import AccountId, CredentialId, ProviderName, Secret
@@ -53,8 +55,7 @@ class Claims(NamedTuple):
     issued_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True):
     """What a login or a renewal brought. None = it was not given, and the old one stays (facts/codex.md 3).
 
     `expires_in_s` is the access token's life from now; `earliest_refresh_at` (epoch s) is the plan route's word.
@@ -90,8 +91,7 @@ class RefreshFailed(HermesError):
         return self.kind == "permanent"
 
 
-@dataclass(frozen=True, slots=True)
-class CodexAccount:
+class CodexAccount(msgspec.Struct, frozen=True):
     """One login. Times are epoch seconds of this machine's clock; 0.0 = unknown.
 
     `id` is the same for the same account, user and route, whatever the tokens. `label` is the owner's word, or empty.

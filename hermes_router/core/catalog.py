@@ -6,8 +6,9 @@ daemon's. It must never hold state or know how a fact is used: an `if` for one p
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from hermes_router.core.ids import Credential, ModelId, ProviderName, Target
 from hermes_router.core.observations import ScopeKind, Unit, Window
@@ -164,8 +165,7 @@ UNKNOWN_PRICE: Final = Price(15_000_000, 75_000_000, 15_000_000)
 """What a paid model is taken to cost while no row gives its price: as much as the dearest, so that budgets hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(msgspec.Struct, frozen=True):
     """What a model that embeds takes, None = not known.
 
     Attributes:
@@ -181,8 +181,7 @@ class Embedding:
     token_arrays: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class ModelSpec(msgspec.Struct, frozen=True):
     """One model of one provider, by its exact id. `context` and `max_output` are tokens, None = unknown.
 
     `tier` is 1 (weakest) to 5 (strongest). `first_token_s` overrides the first-token limit. `efforts` are the
@@ -197,7 +196,7 @@ class ModelSpec:
     tier: int = 3
     price_class: PriceClass = PriceClass.PAID
     price: Price = NO_PRICE
-    capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
+    capabilities: Mapping[Capability, Claim] = msgspec.field(default_factory=dict)
     quotas: tuple[QuotaRule, ...] = ()
     quirks: frozenset[Quirk] = frozenset()
     first_token_s: float | None = None
@@ -223,8 +222,7 @@ class Route(NamedTuple):
     quirks: frozenset[Quirk] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSpec:
+class ProviderSpec(msgspec.Struct, frozen=True):
     """One provider: a row. See docs/adding-a-provider.md for the meaning of every field.
 
     Attributes:
@@ -280,13 +278,13 @@ class ProviderSpec:
     retired: str | None = None
     open_catalogue: bool = False
     allow: frozenset[str] | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = msgspec.field(default_factory=dict)
     usage_option: bool = True
     quotas: tuple[QuotaRule, ...] = ()
     quirks: frozenset[Quirk] = frozenset()
     ratelimit: str = "generic"
     rejection: str = "generic"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     first_token_s: float | None = None
     concurrency: int | None = None
     keyless: bool = False
@@ -296,7 +294,7 @@ class ProviderSpec:
     checked: str = ""
     source: str = ""
     free_only: str | None = None
-    capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
+    capabilities: Mapping[Capability, Claim] = msgspec.field(default_factory=dict)
     own: bool = False
     key_prefixes: tuple[str, ...] = ()
     key_check: str = "/models"
@@ -310,18 +308,17 @@ class ProviderSpec:
     quota_url: str = ""
     auth_url: str = ""
     usage_url: str = ""
-    routes: Mapping[str, Route] = field(default_factory=dict)
+    routes: Mapping[str, Route] = msgspec.field(default_factory=dict)
     charges_cap: bool = False
-    worse: Mapping[DialectName, Worse] = field(default_factory=dict)
-    usual: Mapping[str, str] = field(default_factory=dict)
+    worse: Mapping[DialectName, Worse] = msgspec.field(default_factory=dict)
+    usual: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""
         return next((m for m in self.models if m.id == model_id), None)
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class TargetFacts:
+class TargetFacts(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """A target with all that it is scheduled by, overrides of the owner applied. Built once per snapshot.
 
     `quotas` carry their origin. `output_cap` is the clamp in tokens. `position` is the model's place in its
@@ -347,7 +344,7 @@ class TargetFacts:
     effort_levels: tuple[str, ...] = ()
     own_base_url: bool = False
     cap_reserve: int = 0
-    endpoints: Mapping[DialectName, str] = field(default_factory=dict)
+    endpoints: Mapping[DialectName, str] = msgspec.field(default_factory=dict)
 
     @property
     def maker_model(self) -> str:

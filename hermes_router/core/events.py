@@ -8,8 +8,9 @@ decreasing. It must never know a wire format.
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import UpstreamError
@@ -67,8 +68,7 @@ class Citation(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """A block begins. Tool calls carry their id and name, whole; `extras` what only the Chat dialect understands.
 
     The call of a `custom` tool takes free text: its deltas are that text, not JSON. A text that is a `refusal` is told
@@ -78,7 +78,7 @@ class Opened:
     kind: BlockKind
     call_id: str = ""
     name: str = ""
-    extras: dict[str, object] = field(default_factory=dict)
+    extras: dict[str, object] = msgspec.field(default_factory=dict)
     custom: bool = False
     refusal: bool = False
 
@@ -119,29 +119,27 @@ class Failed(NamedTuple):
 ChatEvent = Started | Opened | Delta | Closed | UsageSeen | Finished | Failed
 
 
-@dataclass(slots=True)
-class Block:
+class Block(msgspec.Struct):
     """One folded block."""
 
     kind: BlockKind
     text: str = ""
     call_id: str = ""
     name: str = ""
-    extras: dict[str, object] = field(default_factory=dict)
+    extras: dict[str, object] = msgspec.field(default_factory=dict)
     seal: Seal | None = None
     custom: bool = False
     refusal: bool = False
     citations: tuple[Citation, ...] = ()
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A whole answer, folded from its events. Exactly one of `finish` and `error` is set at the end."""
 
     id: str = ""
     model: str = ""
     created: int = 0
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[Block] = msgspec.field(default_factory=list)
     usage: Usage | None = None
     finish: Finish | None = None
     error: UpstreamError | None = None

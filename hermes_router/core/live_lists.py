@@ -5,7 +5,8 @@ list is written, nor what follows from a model that is missing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from hermes_router.core.catalog import Capability, Known, Price
 from hermes_router.core.ids import ModelId
@@ -13,8 +14,7 @@ from hermes_router.core.ids import ModelId
 __all__ = ["Listed", "LiveList"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """One model as its provider lists it. Windows in tokens; None and absent = the list does not say.
 
     `chats` False = the list says that it is for something else (embeddings, speech). `aliases` are further ids of it.
@@ -25,7 +25,7 @@ class Listed:
     context: int | None = None
     max_output: int | None = None
     price: Price | None = None
-    capabilities: Mapping[Capability, Known] = field(default_factory=dict)
+    capabilities: Mapping[Capability, Known] = msgspec.field(default_factory=dict)
     chats: bool = True
     aliases: tuple[str, ...] = ()
     lite: bool | None = None

@@ -4,8 +4,9 @@ Owns interfaces only. Everything here is satisfied by a small fake in `tests/fak
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import TargetFacts
@@ -43,15 +44,17 @@ class Ids(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
-    """One HTTP request as it leaves. `url` is absolute; `headers` hold the secret already, so no repr."""
+class Outbound(msgspec.Struct, frozen=True):
+    """One HTTP request as it leaves. `url` is absolute; `headers` hold the secret already, so no repr tells them."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str]
+    body: bytes = b""
     connect_timeout_s: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"Outbound({self.method} {self.url})"
 
 
 class Sink(Protocol):

@@ -5,8 +5,9 @@ hands it layers of raw strings.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.ids import Secret
@@ -17,8 +18,7 @@ Mode = Literal["round-robin", "sequential"]
 DEFAULT_KEY = "sk-router-1"
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
+class ProviderSettings(msgspec.Struct, frozen=True):
     """What the owner said of one provider (`<P>_…`); None = not said.
 
     `models` is the comma list of `<P>_MODEL`. `tools` and `reasoning` override for all models, `model_tools` and
@@ -33,8 +33,8 @@ class ProviderSettings:
     limits: tuple[QuotaRule, ...] | None = None
     tools: bool | None = None
     reasoning: bool | None = None
-    model_tools: Mapping[str, bool] = field(default_factory=dict)
-    model_reasoning: Mapping[str, bool] = field(default_factory=dict)
+    model_tools: Mapping[str, bool] = msgspec.field(default_factory=dict)
+    model_reasoning: Mapping[str, bool] = msgspec.field(default_factory=dict)
     max_output_tokens: int | None = None
     skip_tokens_over: int | None = None
     is_private: bool = False
@@ -47,8 +47,7 @@ class ProviderSettings:
 NOTHING_SAID = ProviderSettings()
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """All settings in force. Times in seconds, sizes in bytes or tokens as named, money in micro-US-dollars.
 
     `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`); `texts`
@@ -89,9 +88,9 @@ class Settings:
     responses_store: bool = True
     notify_url: NotifyAddress | None = None
     notify_command: NotifyCommand | None = None
-    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
+    providers: Mapping[str, ProviderSettings] = msgspec.field(default_factory=dict)
+    sources: Mapping[str, str] = msgspec.field(default_factory=dict)
+    texts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def provider(self, name: str) -> ProviderSettings:
         """What the owner said of this provider."""

@@ -7,8 +7,9 @@ never read a file or the environment, and never show a value in an error.
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from hermes_router.core import setting_values as read
 from hermes_router.core.catalog import ProviderSpec

@@ -4,8 +4,9 @@ Owns the times of a token's life (facts/codex.md 3, 4 and 10; design.md 2.7). It
 is an argument, and jitter is.
 """
 
-from dataclasses import replace
 from typing import Final, Literal
+
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import CodexAccount, fingerprint, read_claims
 

@@ -5,7 +5,6 @@ and says who it is.
 """
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -56,8 +55,7 @@ class Life(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonBackend:
+class DaemonBackend(msgspec.Struct, frozen=True):
     """Implements `control.backend.Backend`."""
 
     life: Life

@@ -7,11 +7,13 @@ or used is a problem with its place, the rest is in force, and the caller decide
 import time
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from hermes_router.control.places import ENV_FILE, Places
 from hermes_router.core.accounts import CodexAccount
@@ -37,8 +39,7 @@ _ALSO_LOWER: Final = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _MAX_FILE: Final = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start.
 
     `keys` are those that stand in files and in the environment; `accounts` are logins, with the tokens that they had.
@@ -49,9 +50,12 @@ class Loaded:
     credentials: tuple[Credential, ...]
     vault: MemoryVault
     problems: tuple[ConfigError, ...]
-    digest_key: bytes = field(default=b"", repr=False)
-    keys: tuple[KeyFound, ...] = field(default=(), repr=False)
+    digest_key: bytes = b""
+    keys: tuple[KeyFound, ...] = ()
     accounts: tuple[CodexAccount, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Loaded({len(self.credentials)} credentials, {len(self.problems)} problems)"
 
     def without(self, hidden: Collection[CredentialId]) -> "Loaded":
         """The same without these credentials; their secrets stay readable to what is under way."""

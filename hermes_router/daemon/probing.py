@@ -7,10 +7,11 @@ proves is the engine's to say. Nothing here delays the start of serving, a reque
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from hermes_router.core.catalog import ProviderSpec, TargetFacts
 from hermes_router.core.errors import ModelGone, UpstreamError
@@ -41,8 +42,7 @@ _AT_ONCE: Final = 4
 _NAMED: Final = 8
 
 
-@dataclass(slots=True)
-class _Course:
+class _Course(msgspec.Struct):
     """One provider's turn: when its list is due, and how its last reading went."""
 
     due_at: float = 0.0
@@ -51,7 +51,7 @@ class _Course:
     pause_s: float = FAILED_S
     trouble: str = ""
     odd: bool = False
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Probing:

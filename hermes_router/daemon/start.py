@@ -16,10 +16,11 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
 
 from hermes_router.control.listener import bind_control
 from hermes_router.control.places import Places, make_directories, readers_group, system_places, user_places
@@ -215,8 +216,7 @@ def run_of(
 # --- what it needs ------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, kw_only=True):
     """All that the loop is given. Without a `claim` there is no control socket, and nothing of ours is written.
 
     `hangs_up`: losing the terminal means to end, as it does for every program that a person runs in it. `readers_gid`:
@@ -240,8 +240,8 @@ class Prepared:
     inheritance: Inheritance | None = None
     hangs_up: bool = False
     readers_gid: int | None = None
-    notes: list[ConfigError] = field(default_factory=list)
-    managed: Managed = field(default_factory=Managed)
+    notes: list[ConfigError] = msgspec.field(default_factory=list)
+    managed: Managed = msgspec.field(default_factory=Managed)
     managers: Sequence[socket.socket] = ()
     unit: tuple[str, str] = ("", "")
 

@@ -8,9 +8,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from hermes_router import __version__
 from hermes_router.core.catalog import ModelSpec
@@ -57,15 +58,13 @@ _NO_LISTS = LiveView()
 _WARM = 3  # more would be closed, idle, before they are asked
 
 
-@dataclass(slots=True)
-class Gate:
+class Gate(msgspec.Struct):
     """The access checks of the current generation."""
 
     access: Access
 
 
-@dataclass(slots=True)
-class Daemon:
+class Daemon(msgspec.Struct):
     """A running router: the engine, its public application, and the tasks beside it."""
 
     loaded: Loaded
@@ -75,20 +74,20 @@ class Daemon:
     transport: HttpTransport
     gate: Gate
     live: dict[str, Sequence[ModelSpec]]
-    live_models: LiveModels = field(default_factory=LiveModels)
-    absent: set[str] = field(default_factory=set)
+    live_models: LiveModels = msgspec.field(default_factory=LiveModels)
+    absent: set[str] = msgspec.field(default_factory=set)
     usage: UsageStore | None = None
     ledger: LedgerKeeper | None = None
     responses: ResponseStore | None = None
-    recent: Recent = field(default_factory=Recent)
+    recent: Recent = msgspec.field(default_factory=Recent)
     router_keys: RouterKeyStore | None = None
     embed_store: EmbedBindingStore | None = None
     accounts: Accounts | None = None
-    on_tokens: list[Callable[[Loaded], None]] = field(default_factory=list)
-    on_swap: list[Callable[[Loaded], None]] = field(default_factory=list)
-    beside: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
-    before_ready: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
-    _look_now: asyncio.Event = field(default_factory=asyncio.Event)
+    on_tokens: list[Callable[[Loaded], None]] = msgspec.field(default_factory=list)
+    on_swap: list[Callable[[Loaded], None]] = msgspec.field(default_factory=list)
+    beside: dict[str, Callable[[], Awaitable[None]]] = msgspec.field(default_factory=dict)
+    before_ready: list[Callable[[], Awaitable[object]]] = msgspec.field(default_factory=list)
+    _look_now: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _tasks_run: bool = False
 
     def start_tasks(self) -> None:

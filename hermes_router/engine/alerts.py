@@ -6,8 +6,9 @@ arguments. It must never know how a fault is found (`faults.py`), nor send anyth
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, cast
+
+import msgspec
 
 from hermes_router.core.records import LedgerRow
 from hermes_router.core.spans import span
@@ -145,8 +146,7 @@ class Message(NamedTuple):
     tag: str
 
 
-@dataclass(slots=True)
-class Letter:
+class Letter(msgspec.Struct):
     """A message that one way has yet to deliver: by subject, a sentence of each.
 
     `at` is when it was decided, `due_at` when it may be tried next, `rounds` how often that was in vain.
@@ -179,15 +179,14 @@ class Letter:
         )
 
 
-@dataclass(slots=True)
-class _Course:
+class _Course(msgspec.Struct):
     """How one kind stands: what is wrong and not told yet, what was told, and what of that is over; since when each."""
 
-    since: dict[str, float] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
-    calm: dict[str, float] = field(default_factory=dict)
-    last: dict[State, float] = field(default_factory=dict)
-    letters: dict[Way, dict[State, Letter]] = field(default_factory=dict)
+    since: dict[str, float] = msgspec.field(default_factory=dict)
+    told: dict[str, str] = msgspec.field(default_factory=dict)
+    calm: dict[str, float] = msgspec.field(default_factory=dict)
+    last: dict[State, float] = msgspec.field(default_factory=dict)
+    letters: dict[Way, dict[State, Letter]] = msgspec.field(default_factory=dict)
 
     def free(self, state: State, now: float) -> bool:
         """Whether the hour is over; an instant that is yet to come was written by a clock that was set back."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
 from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
@@ -42,8 +44,7 @@ class Generation(NamedTuple):
     embedders: tuple[TargetFacts, ...] = ()
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(msgspec.Struct):
     """Exchanges since the start, for `/v1/status`. `failovers` counts attempts that failed unseen."""
 
     exchanges: int = 0

@@ -6,8 +6,9 @@ told so too. What answers is there, whatever a list says. It must never read a l
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from hermes_router.core.catalog import Capability, Claim, Known, ModelSpec, Price, PriceClass, ProviderSpec, Quirk
 from hermes_router.core.live_lists import Listed, LiveList
@@ -22,12 +23,11 @@ _EMBEDS_UNKNOWN: Final = 0
 LITE: Final = frozenset({Quirk.RESPONSES_LITE})
 
 
-@dataclass(frozen=True, slots=True)
-class LiveView:
+class LiveView(msgspec.Struct, frozen=True):
     """The lists, and what has vanished from them, as one snapshot sees them."""
 
-    lists: Mapping[str, LiveList] = field(default_factory=dict)
-    gone: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    lists: Mapping[str, LiveList] = msgspec.field(default_factory=dict)
+    gone: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
 
     def of(self, provider: str, base_url: str) -> LiveList | None:
         """A provider's list, unless it was read at another address."""
@@ -39,8 +39,7 @@ class LiveView:
         return self.gone.get(provider, frozenset())
 
 
-@dataclass(slots=True)
-class Absence:
+class Absence(msgspec.Struct):
     """A model that the lists lack: since which list (epoch seconds), and whether that is believed."""
 
     since: float
@@ -56,12 +55,11 @@ class News(NamedTuple):
     fresh: bool = False
 
 
-@dataclass(slots=True)
-class LiveModels:
+class LiveModels(msgspec.Struct):
     """The lists by provider, and the absences by provider and model."""
 
-    lists: dict[str, LiveList] = field(default_factory=dict)
-    absences: dict[str, dict[str, Absence]] = field(default_factory=dict)
+    lists: dict[str, LiveList] = msgspec.field(default_factory=dict)
+    absences: dict[str, dict[str, Absence]] = msgspec.field(default_factory=dict)
 
     def take(
         self,

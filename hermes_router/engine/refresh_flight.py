@@ -8,8 +8,9 @@ and knows neither files nor HTTP but by their ports.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import CodexAccount, RefreshFailed, Tokens, fingerprint
 from hermes_router.core.errors import VaultError

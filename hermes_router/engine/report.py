@@ -4,8 +4,9 @@ Owns the shapes of `GET /v1/status` (contract.md, Status and control). It only r
 its last four characters.
 """
 
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from hermes_router.engine.context import Engine
 from hermes_router.routing.names import PROFILES

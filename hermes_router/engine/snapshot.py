@@ -6,9 +6,11 @@ with traffic, and never read a file: a new configuration is a new snapshot.
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import (
     NO_PRICE,
@@ -42,8 +44,7 @@ _NO_LISTS: Final = LiveView()
 _EMBEDS_IN: Final[DialectName] = "openai_chat"  # `/embeddings` lies beside its `/chat/completions`
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A generation: settings, rows, credentials, and the targets they make.
 
     `live` is what local servers say that they hold, `lists` what providers list. `embedders` are the targets for
@@ -55,8 +56,8 @@ class Snapshot:
     catalog: Mapping[ProviderName, ProviderSpec]
     credentials: tuple[Credential, ...] = ()
     facts: tuple[TargetFacts, ...] = ()
-    live: Mapping[str, Sequence[ModelSpec]] = field(default_factory=dict)
-    lists: LiveView = field(default_factory=LiveView)
+    live: Mapping[str, Sequence[ModelSpec]] = msgspec.field(default_factory=dict)
+    lists: LiveView = msgspec.field(default_factory=LiveView)
     embedders: tuple[TargetFacts, ...] = ()
 
     def live_models(self) -> dict[str, dict[str, ModelSpec]]:

@@ -5,8 +5,9 @@ that changes: cooldowns, counters and learned facts are the state's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import ModelSpec, TargetFacts
 from hermes_router.core.ids import ModelId, Target

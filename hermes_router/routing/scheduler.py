@@ -5,9 +5,10 @@ reserving are one synchronous step. It must never wait, send, or change the ledg
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
+
+import msgspec
 
 from hermes_router.core.catalog import PriceClass, TargetFacts
 from hermes_router.core.clocks import next_reset
@@ -45,8 +46,7 @@ _RANKS = ("fits", "scarce", "degraded", "beyond a prior")
 RETRY_S = 1.0  # a target that failed without being blocked may be asked again after this
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(msgspec.Struct):
     """A target chosen and reserved; `why` is a word for the log."""
 
     facts: TargetFacts

@@ -6,7 +6,8 @@ every answer carries. It must never know what a route does.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from hermes_router.core.catalog import DialectName
 from hermes_router.core.errors import CallerError, HermesError
@@ -25,8 +26,7 @@ VERSION_HEADER = "anthropic-version"
 _CALLER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(msgspec.Struct):
     """One request that was let in. `headers` go on its answer, whatever that is; `reply` is where a stream goes."""
 
     caller: Caller

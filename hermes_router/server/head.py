@@ -7,10 +7,10 @@ before it on its connection by nothing but the length is not taken apart again. 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from aiohttp.helpers import rfc822_formatted_time
 
 _LONGEST: Final = 8_190  # of a whole head; aiohttp takes so much for one line
@@ -33,8 +33,7 @@ _HARMLESS: Final[Mapping[str, str]] = {"connection": "keep-alive", "content-enco
 _REASONS: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(slots=True)
-class Head:
+class Head(msgspec.Struct):
     """An ordinary head. `length` is None where there is no body; `end` is where the body begins in the data."""
 
     method: str

@@ -4,8 +4,9 @@ Owns the revealing: who asks for it must be the owner, over the control socket, 
 write a file, nor be used for anything that is shown.
 """
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.ids import Secret

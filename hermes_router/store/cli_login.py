@@ -10,10 +10,12 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import (
     BACKEND_CLIENT_ID,
@@ -41,8 +43,7 @@ _UNUSABLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(msgspec.Struct, frozen=True):
     """What stands in the file. `last_refresh_at`: epoch seconds, 0.0 where it does not say.
 
     Without a refresh token nothing is ever refreshed.

@@ -5,8 +5,9 @@ Owns the entry, the file's format and its validation. It must never touch a disk
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
+
+import msgspec
 
 from hermes_router.core.ids import CredentialId, ProviderName
 
@@ -19,8 +20,7 @@ _PLACES: Final = ("keyring", "file", "")
 _KINDS: Final = ("api_key", "command")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One stored credential. `id` is the keyed digest of its secret, or of the command that prints it.
 
     `store` says where the secret rests, "" for a command; `argv` is the command, empty for a key. `account` is the
@@ -37,8 +37,7 @@ class Entry:
     added_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Where new secrets go, why, and since when (ISO date and time, UTC): made once, changed by a migration only."""
 
     store: Place
@@ -46,8 +45,7 @@ class Decision:
     date: str
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """All that is known. `sweep` names secrets that may be in the keyring and belong to no entry (any longer)."""
 
     entries: tuple[Entry, ...] = ()

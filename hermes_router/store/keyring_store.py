@@ -11,9 +11,11 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+
+import msgspec
 
 from hermes_router.core.errors import VaultError
 from hermes_router.core.ports import Log
@@ -77,12 +79,11 @@ class _Job(Generic[_T]):
     abandoned: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Worker:
+class _Worker(msgspec.Struct, eq=False):
     """One thread with its queue; `current` is the job in hand. A `retired` one ends when it comes back."""
 
     pick: Callable[[bool], Ring]
-    jobs: "queue.SimpleQueue[_Job[Any] | None]" = field(default_factory=queue.SimpleQueue)
+    jobs: "queue.SimpleQueue[_Job[Any] | None]" = msgspec.field(default_factory=queue.SimpleQueue)
     current: _Job[Any] | None = None
     retired: bool = False
 

@@ -6,9 +6,10 @@ anything: as long as that program runs, the tokens are its own.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, Tokens, account_of_tokens
 from hermes_router.core.errors import VaultError
@@ -20,8 +21,7 @@ __all__ = ["OriginalLogin", "read_original"]
 _AS_IT_IS: Final = "log in with `hr auth login codex`: that login is the router's own"
 
 
-@dataclass(frozen=True, slots=True)
-class OriginalLogin:
+class OriginalLogin(msgspec.Struct, frozen=True):
     """One entry of the file: the account, or why it is of no use; `tail` is the end of its id."""
 
     tail: str

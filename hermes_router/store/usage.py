@@ -7,12 +7,12 @@ reported and what we estimated are never added up. It must never know prices, or
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec.structs import astuple
 
 from hermes_router.core.errors import ControlError
 from hermes_router.core.ports import Log
@@ -35,8 +35,7 @@ _NONE: list[Any] = []
 _RECORD = msgspec.json.Decoder(ExchangeRecord)
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """What was consumed. Sums over any grouping agree, since each exchange counts once, at its last attempt's target.
 
     `requests` are exchanges, `failed` those that ended neither answered nor by the caller's leaving; `failovers` are
@@ -62,7 +61,7 @@ class Totals:
         return Totals(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
-_FIELDS = tuple(field.name for field in fields(Totals))
+_FIELDS = Totals.__struct_fields__
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _FIELDS)
 _INSERT = "INSERT INTO exchanges (request_id, at, failures, record) VALUES "
 _ROW = "(?, ?, ?, ?)"

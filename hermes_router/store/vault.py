@@ -9,10 +9,11 @@ secret when removing. What belongs to no entry is swept.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
+
+from msgspec.structs import replace
 
 from hermes_router.core.errors import VaultError
 from hermes_router.core.ids import AccountId, Credential, CredentialId, ProviderName, Secret

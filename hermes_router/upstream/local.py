@@ -10,7 +10,6 @@ Sources: facts/providers.md 9 and 11; the llama.cpp shapes as seen from a real s
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -45,14 +44,13 @@ _NO: Final = Claim(Known.NO, "probed")
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(msgspec.Struct, frozen=True):
     """What one answer says of one model; absent = it does not say."""
 
     context: int | None = None
     embeds: int | None = None
     slots: int | None = None
-    capabilities: Mapping[Capability, Claim] = field(default_factory=dict)
+    capabilities: Mapping[Capability, Claim] = msgspec.field(default_factory=dict)
 
     def over(self, lesser: "_Facts") -> "_Facts":
         """Both together; where they differ, this one holds."""

@@ -3,13 +3,12 @@
 Owns the tally that a later attempt is measured against. It must never know whence the content came.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from hermes_router.core.events import BlockKind
 
 
-@dataclass(slots=True)
-class Shown:
+class Shown(msgspec.Struct):
     """All that is visible to the caller so far. Text is kept in pieces; `chars` counts its characters.
 
     `inside` is the kind of the block that the caller sees open, None between blocks. `calls` counts tool calls begun,
@@ -19,13 +18,13 @@ class Shown:
 
     reasoning: bool = False
     calls: int = 0
-    pieces: list[str] = field(default_factory=list)
+    pieces: list[str] = msgspec.field(default_factory=list)
     chars: int = 0
     beside: int = 0
     blank: bool = True
     inside: BlockKind | None = None
     _from: int = 0  # where the open text begins among the pieces
-    _thought: list[str] = field(default_factory=list)  # of the open thought
+    _thought: list[str] = msgspec.field(default_factory=list)  # of the open thought
 
     @property
     def anything(self) -> bool:

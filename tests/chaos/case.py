@@ -10,6 +10,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from hermes_router.core.catalog import Capability, Claim, Known, Quirk, TargetFacts
 from hermes_router.core.ids import RouterKeyId
 from hermes_router.core.ports import Outbound
@@ -225,11 +227,11 @@ def _provider(name: str, temper: Temper, rng: random.Random) -> Provider:
     capabilities = dict(facts.model.capabilities)
     capabilities[Capability.PREFILL] = Claim(Known.NO if temper.prefill == "none" else Known.YES)
     capabilities[Capability.PARALLEL_TOOLS] = Claim(Known.YES)
-    facts = replace(
+    facts = structs.replace(
         facts,
         dialect=dialects[0],
         base_url=url,
         endpoints=dict.fromkeys(dialects, url),
-        model=replace(facts.model, capabilities=capabilities),
+        model=structs.replace(facts.model, capabilities=capabilities),
     )
     return Provider(name, facts, temper, hand_of(rng), rng.random() < 0.8)

@@ -104,7 +104,7 @@ _UPSTREAMS = {"openai_chat": _CHAT, "anthropic_messages": _MESSAGES, "openai_res
 
 
 async def _measure() -> tuple[float, dict[str, float]]:
-    from dataclasses import replace  # noqa: PLC0415 - the tree's own modules come after its path is set
+    from msgspec.structs import replace  # noqa: PLC0415 - the tree's own modules come after its path is set
 
     from hermes_router.core.ids import RouterKeyId  # noqa: PLC0415
     from hermes_router.engine.admission import Caller  # noqa: PLC0415

@@ -1,7 +1,6 @@
 """Layers to settings: precedence, provenance, derived names, keys, and what happens to nonsense."""
 
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -35,9 +34,9 @@ def test_nothing_said_is_the_package_defaults() -> None:
     settings, keys, errors = parse_settings([], CATALOG)
     assert (keys, errors) == ((), [])
     default = Settings()
-    for field in fields(Settings):
-        if field.name != "sources":
-            assert getattr(settings, field.name) == getattr(default, field.name), field.name
+    for name in Settings.__struct_fields__:
+        if name != "sources":
+            assert getattr(settings, name) == getattr(default, name), name
     assert settings.sources["PORT"] == "default"
     assert settings.default_key
 

@@ -1,8 +1,7 @@
 """hermes_router/core/token_life.py: when tokens are due, which are newer, how an account stands."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, Tokens, account_of_tokens, fingerprint
 from hermes_router.core.ids import Secret

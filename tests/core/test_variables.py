@@ -1,7 +1,5 @@
 """The table of variables: every field has one, every name is one's own."""
 
-import dataclasses
-
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.core.variables import DERIVED, GLOBALS, variable_part
 
@@ -9,14 +7,14 @@ from hermes_router.core.variables import DERIVED, GLOBALS, variable_part
 def test_every_field_of_settings_has_its_variable() -> None:
     """No field of Settings is out of the owner's reach, but for those that are worked out."""
     worked_out = {"default_key", "local_is_private", "providers", "sources", "texts"}
-    fields = {field.name for field in dataclasses.fields(Settings)} - worked_out
+    fields = set(Settings.__struct_fields__) - worked_out
     assert {one.field for one in GLOBALS} == fields
 
 
 def test_every_field_of_a_provider_has_its_variable() -> None:
     """The derived names fill what an owner may say of a provider; limits and per-model words have their own readers."""
     special = {"limits", "model_tools", "model_reasoning"}
-    fields = {field.name for field in dataclasses.fields(ProviderSettings)} - special
+    fields = set(ProviderSettings.__struct_fields__) - special
     assert {one.field for one in DERIVED} == fields
 
 

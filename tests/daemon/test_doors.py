@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 from aiohttp import web
+from msgspec.structs import replace
 
 from hermes_router.control.listener import bind_control
 from hermes_router.core.errors import ConfigError

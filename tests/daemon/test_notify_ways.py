@@ -246,4 +246,4 @@ async def test_a_way_that_is_not_set_has_nothing_to_tell() -> None:
 
 def test_the_spec_of_a_row_is_all_that_names_need() -> None:
     """The stand-in above has what `is_ours` reads of a row, under the same names."""
-    assert {"name", "auth", "env"} <= set(ProviderSpec.__dataclass_fields__)
+    assert {"name", "auth", "env"} <= set(ProviderSpec.__struct_fields__)

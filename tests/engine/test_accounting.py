@@ -1,9 +1,9 @@
 """What is told of an exchange once it is over: every attempt with what it used, what it cost, and why."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import UNKNOWN_PRICE, ModelSpec, Price, PriceClass, TargetFacts
 from hermes_router.core.chat import Warning as Notice

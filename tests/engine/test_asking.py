@@ -1,10 +1,10 @@
 """In which dialect a target is asked, and with what: the caller's own fields, or neutral content read once."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.content import Seal

@@ -2,10 +2,10 @@
 
 import itertools
 import json
-from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from hermes_router.core.catalog import Capability, Claim, DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.ids import RouterKeyId

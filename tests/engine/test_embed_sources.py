@@ -1,8 +1,7 @@
 """Which model may make vectors, why another may not, and what one call to it may hold."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Embedding as Takes
 from hermes_router.core.catalog import PriceClass, QuotaRule, TargetFacts

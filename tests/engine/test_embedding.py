@@ -3,9 +3,9 @@
 import asyncio
 import base64
 import struct
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Embedding as Takes
 from hermes_router.core.catalog import Price, PriceClass

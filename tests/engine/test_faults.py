@@ -1,8 +1,7 @@
 """hermes_router/engine/faults.py: what is wrong now, and the sentence that says so."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core import errors as err
 from hermes_router.core.accounts import CodexAccount

@@ -1,8 +1,7 @@
 """When a missing model has vanished, and what may take its place."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Capability, Known, ModelSpec, Price, PriceClass, ProviderSpec
 from hermes_router.core.ids import ModelId, ProviderName

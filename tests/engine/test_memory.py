@@ -1,11 +1,10 @@
 """The memory hands artefacts back to whom they belong, and to nobody else; it is bounded and shows nothing."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import ModelSpec, ProviderSpec, Quirk, TargetFacts
 from hermes_router.core.content import Reasoning, Seal

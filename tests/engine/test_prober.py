@@ -1,10 +1,10 @@
 """What live traffic proves of a model, and which question is asked where it proves nothing."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Capability, Claim, Known, Price, PriceClass, QuotaRule, TargetFacts
 from hermes_router.core.errors import (
@@ -19,6 +19,7 @@ from hermes_router.core.errors import (
     Unreachable,
     Unsupported,
 )
+from hermes_router.core.ids import ModelId, Target
 from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.engine import prober
 from hermes_router.engine.prober import EVERY_S, FIRST_PAUSE_S, MOST_A_DAY, TRAFFIC_S, Question
@@ -425,7 +426,8 @@ def test_what_is_kept_is_bounded() -> None:
     world = World(bare())
     question = world.question(tools=[TOOL])
     for number in range(5_000):
-        facts = replace(world.facts[0], target=replace(world.facts[0].target, model=f"m{number}"))  # type: ignore[arg-type]
+        known = world.facts[0].target
+        facts = replace(world.facts[0], target=Target(known.provider, ModelId(f"m{number}"), known.credential))
         world.engine.prober.saw(facts, question.demand, question.inbound.fields)
         world.engine.prober.failed(facts, ModelGone(), question.demand)
     assert len(world.engine.prober.answered_at) <= 4_097

@@ -3,11 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, RefreshFailed, Tokens, account_of_tokens
 from hermes_router.core.errors import VaultError

@@ -1,9 +1,9 @@
 """What a caller is told where nobody can serve and money is a reason for it."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Price, PriceClass, TargetFacts
 from hermes_router.core.errors import RateLimited

@@ -1,7 +1,8 @@
 """What the pool says of itself: `GET /v1/status`, readiness, the models that can be named."""
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.ids import ModelId

@@ -1,8 +1,7 @@
 """One exchange's search: who is taken, who is left for others, and the truth where nobody is there."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.errors import NoTarget, RateLimited, TooLargeHere

@@ -1,9 +1,9 @@
 """A request that waits for quota: when, for how long, what its caller sees meanwhile, and what ends it (contract.md)."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.errors import NetworkDown, Truncated, Unreachable

@@ -1,10 +1,10 @@
 """A tiny question on its way: counted like any request, judged by its answer, and silent about trouble on the way."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Capability, Known, Quirk, QuotaRule, TargetFacts
 from hermes_router.core.errors import NetworkDown, Truncated, Unreachable

@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Embedding as Takes
 from hermes_router.core.catalog import TargetFacts

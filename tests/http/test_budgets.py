@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.router_keys import RouterKey
 from hermes_router.daemon.doors import Door

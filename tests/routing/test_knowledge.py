@@ -1,6 +1,6 @@
 """What is known of a model, whence, and how old it is."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Capability, Claim, Known
 from hermes_router.core.live_lists import LiveList

@@ -1,6 +1,6 @@
 """Windows: what a target can take and what is advertised."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.observations import Unit, Window

@@ -1,10 +1,10 @@
 """hermes_router/server/responses.py: what each path of `/v1/responses` does with what is remembered."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 PATH = "/v1/responses"
 

@@ -1,7 +1,8 @@
 """hermes_router/store/carried.py: secrets as they leave for another machine, and as they come."""
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.ids import CredentialId, Secret

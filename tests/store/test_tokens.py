@@ -2,10 +2,10 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, Tokens, account_of_tokens
 from hermes_router.core.errors import VaultError

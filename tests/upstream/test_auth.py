@@ -1,8 +1,7 @@
 """hermes_router/upstream/auth.py: the secret on a request, and nowhere else."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hermes_router import __version__
 from hermes_router.core.accounts import BACKEND_CLIENT_ID, CodexAccount, Route, Tokens, account_of_tokens

@@ -1,6 +1,6 @@
 """hermes_router/upstream/lasting.py: what is made of headers goes with them, and says what they say."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hermes_router.upstream.fetch import fetch
 from hermes_router.upstream.lasting import LastingHeaders

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hermes_router.control.places import user_places
 from hermes_router.core.catalog import Capability, Known, Price

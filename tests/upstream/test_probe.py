@@ -1,10 +1,10 @@
 """hermes_router/upstream/probe.py: what a provider says of a key, asked at no cost."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.control.places import user_places
 from hermes_router.core.ids import Secret

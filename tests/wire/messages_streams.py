@@ -1,13 +1,13 @@
 """Messages streams to feed and callers to read them: what the tests of this dialect share."""
 
 import contextlib
-import dataclasses
 import json
 from typing import Any
 
 import anthropic
 import httpx2
 from anthropic.types import RawMessageStreamEvent
+from msgspec.structs import asdict
 from pydantic import TypeAdapter
 
 from hermes_router.core.chat import ChatRequest
@@ -161,7 +161,7 @@ def line_of(event: ChatEvent) -> str:
     if isinstance(event, UsageSeen):
         usage = {key: value for key, value in event.usage._asdict().items() if value}
         return json.dumps({"event": "UsageSeen", "usage": usage})
-    held = event._asdict() if isinstance(event, tuple) else dataclasses.asdict(event)
+    held = event._asdict() if isinstance(event, tuple) else asdict(event)
     values = {key: value for key, value in held.items() if value not in (None, "", {}, False, ())}
     return json.dumps({"event": type(event).__name__, **values})
 

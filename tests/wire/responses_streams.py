@@ -1,6 +1,5 @@
 """Responses streams: to write, to decode, to check as a caller's, and to give to the openai SDK."""
 
-import dataclasses
 import json
 from typing import Any
 
@@ -8,6 +7,7 @@ import httpx2
 import msgspec
 import openai
 from msgspec import Raw
+from msgspec.structs import asdict
 
 from hermes_router.core.chat import ChatRequest
 from hermes_router.core.errors import UpstreamError
@@ -245,7 +245,7 @@ def line_of(event: ChatEvent) -> str:
     if isinstance(event, UsageSeen):
         usage = {key: value for key, value in event.usage._asdict().items() if value}
         return json.dumps({"event": "UsageSeen", "usage": usage})
-    held = event._asdict() if isinstance(event, tuple) else dataclasses.asdict(event)
+    held = event._asdict() if isinstance(event, tuple) else asdict(event)
     values = {key: value for key, value in held.items() if value not in (None, "", {}, False, ())}
     return json.dumps({"event": type(event).__name__, **values})
 

@@ -1,10 +1,10 @@
 """The request to go on: what the next model is told, by prefill where it is known to take one, else by anchor."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hermes_router.core.catalog import Capability, Claim, Known, Quirk, TargetFacts
 from hermes_router.core.content import Choice, Conversation, Text, Tool, ToolCall, ToolResult, Turn

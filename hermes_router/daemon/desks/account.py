@@ -6,9 +6,10 @@ are shown. It must never log or return a token, and never revokes a login: the C
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from hermes_router.control import types as t
 from hermes_router.core.accounts import CODEX, CodexAccount, RefreshFailed

@@ -9,7 +9,6 @@ import asyncio
 import shlex
 import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -45,17 +44,16 @@ _ONE_HOME: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(msgspec.Struct):
     """What is to be done, and what is said of each thing. A key is told by the number of its row."""
 
-    rows: list[c.CarriedRow] = field(default_factory=list)
-    providers: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, str] = field(default_factory=dict)
-    router_keys: list[RouterKey] = field(default_factory=list)
-    bindings: list[EmbedBinding] = field(default_factory=list)
-    keys: dict[int, c.Given] = field(default_factory=dict)
-    accounts: list[CodexAccount] = field(default_factory=list)
+    rows: list[c.CarriedRow] = msgspec.field(default_factory=list)
+    providers: dict[str, Any] = msgspec.field(default_factory=dict)
+    settings: dict[str, str] = msgspec.field(default_factory=dict)
+    router_keys: list[RouterKey] = msgspec.field(default_factory=list)
+    bindings: list[EmbedBinding] = msgspec.field(default_factory=list)
+    keys: dict[int, c.Given] = msgspec.field(default_factory=dict)
+    accounts: list[CodexAccount] = msgspec.field(default_factory=list)
 
     def say(self, kind: str, name: str, outcome: str, said: str = "") -> bool:
         """Note what becomes of something; whether it is to be done."""

@@ -7,11 +7,11 @@ that keeps tokens. It must never show a token, nor what proves that a browser's 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from hermes_router.control import types as t
 from hermes_router.core import sign_in as words
@@ -39,8 +39,7 @@ _ANEW: Final = "begin anew: `hr auth login codex`"
 _OTHER_WAY: Final = "take the other way in: `hr auth login codex --route backend`"
 
 
-@dataclass(slots=True)
-class _Login:
+class _Login(msgspec.Struct):
     """One login. `brought` is what the browser brings; `ended` is set once the outcome stands in `shown`."""
 
     spec: ProviderSpec
@@ -52,8 +51,8 @@ class _Login:
     device: Device | None = None
     listener: CallbackListener | None = None
     installation_id: str = ""
-    brought: asyncio.Future[Code] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    brought: asyncio.Future[Code] = msgspec.field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class LoginDesk:

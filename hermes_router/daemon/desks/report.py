@@ -5,8 +5,9 @@ only reads; it must never show a secret beyond its last four characters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
+
+from msgspec.structs import asdict
 
 from hermes_router.control import types as t
 from hermes_router.core.catalog import Capability, ModelSpec, ProviderSpec

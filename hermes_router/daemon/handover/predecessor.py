@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from hermes_router import __version__
 from hermes_router.core.errors import ControlError
 from hermes_router.daemon import orphan
@@ -74,8 +76,7 @@ class Process(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Successor:
+class Successor(msgspec.Struct):
     """The process that is to take over, and our end of the pair."""
 
     process: Process

@@ -6,7 +6,6 @@ never know what a tool does.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,8 +16,7 @@ from hermes_router.wire.chat.frames import sendable
 from hermes_router.wire.messages.arguments import is_object
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One call. `upstream_id` is the provider's, `id` what the caller sees: unique within the answer.
 
     The arguments of a `custom` one are free text.
@@ -28,8 +26,8 @@ class _Call:
     upstream_id: str
     name: str
     extras: dict[str, object]
-    arguments: list[str] = field(default_factory=list)
-    pending: list[str] = field(default_factory=list)
+    arguments: list[str] = msgspec.field(default_factory=list)
+    pending: list[str] = msgspec.field(default_factory=list)
     opened: bool = False
     custom: bool = False
 

@@ -5,22 +5,21 @@ takes 25 and each search for triggers 40). It must never know a row or a provide
 """
 
 import re
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import Raw
 
 _MOST = 16
 _LONGEST = 256 * 1024  # bytes: what is longer is looked at each time
 
 
-@dataclass(slots=True)
-class SeenTools:
+class SeenTools(msgspec.Struct):
     """One list of tool objects. `text` is it, in one and the same object each time, so that it is hashed once."""
 
     raw: Raw
     text: bytes
     count: int
-    _found: dict[bytes, bool] = field(default_factory=dict)
+    _found: dict[bytes, bool] = msgspec.field(default_factory=dict)
 
     def match(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether the pattern is found in it."""

@@ -5,7 +5,6 @@ Owns naming the first wrong value by its path, and counting what routing needs t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -23,8 +22,7 @@ _FLAGS: Final = (b"true", b"false", b"null")
 _WITHIN: Final = "result"  # the role of blocks within blocks
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(msgspec.Struct):
     """What one look at the messages collects; `payload` are bytes that cost no tokens as text."""
 
     images: int = 0

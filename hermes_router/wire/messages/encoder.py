@@ -5,11 +5,11 @@ one after another under indexes without gaps, nothing behind the JSON of a call,
 waits for the usage. It must never know who answered, beyond the model and the origin that it is told.
 """
 
-from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import HermesError

@@ -5,7 +5,6 @@ its signature, which number comes next. It must never know what a block says.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -30,8 +29,7 @@ _MARKS: Final = re.compile(rb'"index" ?: ?[0-9]+[^0-9]|"type" ?: ?"thinking_delt
 _ONE_OF_EACH: Final = 2
 
 
-@dataclass(slots=True)
-class OpenBlock:
+class OpenBlock(msgspec.Struct):
     """A block without an end; `kind` None = one that only this dialect has. `signed` = its signature was shown."""
 
     index: int

@@ -5,9 +5,10 @@ say what they take (facts: providers.md 3.15, 12.8).
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from hermes_router.core.catalog import Capability, Known, Quirk, TargetFacts
 from hermes_router.core.chat import Warning as Notice
@@ -37,11 +38,10 @@ _NAMES: Final = {
 _NEEDED: Final = frozenset({"model", "messages", "max_tokens", "stream"})
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(msgspec.Struct):
     """What was not honoured in one request; `altered` = the caller's content changed its shape or meaning."""
 
-    said: dict[Notice, None] = field(default_factory=dict)
+    said: dict[Notice, None] = msgspec.field(default_factory=dict)
     altered: bool = False
 
     def warn(self, code: str, what: str, *, altered: bool = True) -> None:

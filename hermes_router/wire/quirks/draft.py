@@ -7,7 +7,6 @@ fields in place: rendering runs again for each attempt, with another target. It 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -84,8 +83,7 @@ class NoRecall:
         return None
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """Working copy of one request. `params` are the top-level keys but messages and tools, Raw or decoded.
 
     `cap_default` and `cap_limit` (tokens) are what a quirk wants for the output cap. `instruction` is text that must
@@ -98,9 +96,9 @@ class Draft:
     allow: frozenset[str] | None = None
     refused: frozenset[str] = frozenset()
     has_tools: bool = False
-    notes: list[Notice] = field(default_factory=list)
+    notes: list[Notice] = msgspec.field(default_factory=list)
     altered: bool = False
-    messages: list[Message] = field(default_factory=list)
+    messages: list[Message] = msgspec.field(default_factory=list)
     messages_changed: bool = False
     instruction: str = ""
     cap_default: int | None = None

@@ -6,7 +6,6 @@ It must never know a provider.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,13 +26,12 @@ ALWAYS = rb'custom"|web_search|name"\s*:\s*""|description"\s*:\s*null'
 """What no row takes, or only some do, as alternatives behind an opening quote."""
 
 
-@dataclass(slots=True)
-class ToolDraft:
+class ToolDraft(msgspec.Struct):
     """Tools on their way to one row. `strict_row`: only functions, with the four keys that everybody knows."""
 
     tools: list[Tool]
     strict_row: bool = False
-    notes: list[Notice] = field(default_factory=list)
+    notes: list[Notice] = msgspec.field(default_factory=list)
     changed: bool = False
 
     def warn(self, code: str, what: str) -> None:

@@ -6,7 +6,6 @@ scrubbing of excerpts. It must never judge: what the words mean is in the module
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import msgspec
@@ -46,8 +45,7 @@ class Complaint(NamedTuple):
     loc: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """One refusal as all judges read it.
 
     `status` is 0 where there was none. `names` holds every code, type, status word and reason, lower case.
@@ -64,11 +62,11 @@ class Said:
     words: str = ""
     text: str = ""
     names: frozenset[str] = frozenset()
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     param: str | None = None
     complaints: tuple[Complaint, ...] = ()
     details: tuple[Mapping[object, object], ...] = ()
-    body_headers: Mapping[str, str] = field(default_factory=dict)
+    body_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     html: bool = False
     empty: bool = False
     sent: frozenset[str] = frozenset()

@@ -6,8 +6,9 @@ special, so that the generic judge decides. It must never know which target it w
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hermes_router.core.clocks import next_reset
 from hermes_router.core.errors import (

@@ -5,8 +5,9 @@ raise on what a provider sent, or let a secret through into an excerpt.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hermes_router.core.errors import UpstreamError
 from hermes_router.wire.rejection.body import Said, read

@@ -6,7 +6,6 @@ a stream begins and ends.
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -83,8 +82,7 @@ _STRING: Final = msgspec.json.Decoder(str)
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(msgspec.Struct):
     """One part of an item: `first` is the first delta seen of it, `whole` its text once that was told.
 
     `raw` is the part once it is over. Deltas are not kept: who tells to go on knows what they have said.
@@ -95,7 +93,7 @@ class _Part:
     first: str = ""
     whole: str | None = None
     raw: bytes = b""
-    annotations: list[Raw] = field(default_factory=list)
+    annotations: list[Raw] = msgspec.field(default_factory=list)
 
     def object(self, text: str) -> dict[str, Any]:
         """The part with that text."""
@@ -103,8 +101,7 @@ class _Part:
         return {"type": self.form.type, self.form.key: text, **more}
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """An item that is not over. `behind` = it is not the first message, so its events begin with a blank line."""
 
     index: int
@@ -112,7 +109,7 @@ class _Seen:
     kind: BlockKind | None
     fields: dict[str, Raw]
     behind: bool
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[_Part] = msgspec.field(default_factory=list)
 
     @property
     def open(self) -> _Part | None:

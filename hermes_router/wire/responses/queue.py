@@ -5,7 +5,6 @@ one wait, what no delta said is taken from the whole item, and several messages 
 never know how a stream begins or ends.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +20,7 @@ __all__ = ["Queue", "Slot"]
 _PARTED: Final = "\n\n"
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(msgspec.Struct):
     """One item.
 
     `said` is what its deltas gave, of which the first `shown` pieces went out, and `part` what the last was part of.
@@ -35,7 +33,7 @@ class Slot:
     call_id: str = ""
     name: str = ""
     custom: bool = False
-    said: list[str] = field(default_factory=list)
+    said: list[str] = msgspec.field(default_factory=list)
     shown: int = 0
     part: tuple[str, Any] | None = None
     opened: bool = False
@@ -43,7 +41,7 @@ class Slot:
     cut: bool = False
     refusal: bool = False
     begins: int = 0  # the character of its block with which its own text begins
-    citations: list[Citation] = field(default_factory=list)
+    citations: list[Citation] = msgspec.field(default_factory=list)
     seal: Seal | None = None
 
     @property

@@ -6,7 +6,6 @@ alike (facts: providers.md 12, clients.md 2.3, 3, 5). It must never know a targe
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -231,8 +230,7 @@ def _session(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> str | Non
 # --- the outline ------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """What one pass over the items collects. `payload` are bytes of the input that are no text."""
 
     count: int = 0
@@ -244,8 +242,8 @@ class _Seen:
     files: bool = False
     payload: int = 0
     compaction: bool = False
-    last_user: list[str] = field(default_factory=list)
-    seed: list[str] = field(default_factory=list)
+    last_user: list[str] = msgspec.field(default_factory=list)
+    seed: list[str] = msgspec.field(default_factory=list)
 
 
 def _outline(items: list[Item], instructions: str) -> _Seen:
