@@ -173,6 +173,7 @@ class Conversation(NamedTuple):
             a list, `seed`, `user`, `prompt_cache_key`, `service_tier`, `verbosity`, `logprobs`, `n` …).
         extras: by dialect, whole top-level fields that only it has.
         warnings: what could not even be kept.
+        origin: the dialect of its caller, "" = not said.
     """
 
     system: tuple[Text, ...] = ()
@@ -189,3 +190,4 @@ class Conversation(NamedTuple):
     parameters: Mapping[str, Any] = NO_EXTRAS
     extras: Extras = NO_EXTRAS
     warnings: tuple[Notice, ...] = ()
+    origin: str = ""

@@ -70,6 +70,7 @@ def read(inbound: Inbound) -> Conversation:
         format=_format(given.get("response_format")),
         parameters=parameters or NO_EXTRAS,
         extras={_DIALECT: rest} if rest else NO_EXTRAS,
+        origin=_DIALECT,
     )
 
 

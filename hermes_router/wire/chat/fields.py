@@ -232,7 +232,8 @@ class _Draft:
             out["reasoning_effort"] = effort
         if conversation.format is not None:
             out["response_format"] = response_format(conversation.format)
-        out |= {key: value for key, value in conversation.parameters.items() if key not in _OURS_ALONE}
+        foreign = conversation.origin != _CHAT
+        out |= {key: value for key, value in conversation.parameters.items() if not (foreign and key in _OURS_ALONE)}
         for dialect, own in conversation.extras.items():
             if dialect == _CHAT:
                 out |= own

@@ -24,7 +24,9 @@ from hermes_router.core.content import (
     Turn,
 )
 from hermes_router.core.errors import BadRequest, Inexpressible
+from hermes_router.wire.chat.content import read
 from hermes_router.wire.chat.fields import effort_of_budget, write
+from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.chat.traits import Trait
 
 HI = Turn("user", (Text("hi"),))
@@ -225,6 +227,23 @@ def test_fields_of_another_dialect_are_refused_said_or_without_meaning() -> None
     for key, value in (("mcp_servers", [{"type": "url"}]), ("container", "c")):
         with pytest.raises(Inexpressible, match=key):
             write(Conversation(extras={"anthropic_messages": {key: value}}))
+
+
+def test_a_chat_callers_own_fields_come_through_a_request_that_is_written_anew() -> None:
+    """What an answer that is gone on with may cost, and who may keep it, is as the caller said of its beginning."""
+    own = {
+        "service_tier": "flex",
+        "prompt_cache_key": "k",
+        "metadata": {"run": "7"},
+        "store": False,
+        "safety_identifier": "s",
+        "provider": {"data_collection": "deny"},
+    }
+    asked = {"messages": [{"role": "user", "content": "hi"}], **own}
+    written = fields(read(parse_request(msgspec.json.encode(asked), {})))
+    assert {key: written.get(key) for key in own} == own
+    foreign = fields(Conversation(turns=(HI,), parameters={"service_tier": "flex", "temperature": 0.5}))
+    assert (foreign.get("service_tier"), foreign.get("temperature")) == (None, 0.5)
 
 
 def test_who_says_nothing_asks_something() -> None:
