@@ -11,7 +11,7 @@ from hypothesis import settings
 
 # `quick` is what a commit runs. No deadline: on a busy machine it measures the neighbours.
 # The same examples every time: a red run is the change's own. `make fuzz` looks for new ones.
-settings.register_profile("quick", deadline=None, derandomize=True)
+settings.register_profile("quick", deadline=None, derandomize=True, database=None)
 settings.register_profile("nightly", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.responses import ResponseErrorEvent
 
@@ -392,6 +392,7 @@ BLOCKS = st.lists(
 
 @settings(deadline=None)
 @given(BLOCKS, st.sampled_from(Finish), st.booleans(), st.booleans())
+@example([_text(["a"], [], False), _thought([], False)], Finish.LENGTH, False, True)
 def test_any_answer_keeps_the_grammar(blocks: list[list[ChatEvent]], reason: Finish, failed: bool, quiet: bool) -> None:
     """Whatever blocks come in whatever order, with keep-alives between them, and however it ends."""
     end = Failed(Overloaded("busy")) if failed else Finished(reason)

@@ -292,14 +292,18 @@ def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str
     marked = wants_encrypted(inbound)
     items: list[tuple[Item, str | None]] = []
     before: BlockKind | None = None
+    ended = False  # what came last says nothing, so that the item before it was not cut
     for block in answer.blocks:
         behind, before = before, block.kind
         thought = block.kind is BlockKind.REASONING
         mark = wrap(block.seal, origin=origin) if marked and thought else None
-        if block.kind is not BlockKind.TOOL_CALL and not block.text and (mark is None or block.seal is None):
-            continue
         item = items[-1][0] if items else None
-        if block.kind is behind is BlockKind.TEXT and isinstance(item, MessageItem):
+        one_more_part = block.kind is behind is BlockKind.TEXT and isinstance(item, MessageItem)
+        empty = block.kind is not BlockKind.TOOL_CALL and not block.text and (mark is None or block.seal is None)
+        ended = empty and not one_more_part
+        if empty:
+            continue
+        if one_more_part and isinstance(item, MessageItem):
             item.next_part(refusal=block.refusal)
         else:
             shape = restore.call(block.name) if restore is not None else None
@@ -308,9 +312,9 @@ def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str
         if block.text:
             item.pieces.append(block.text)
         item.citations = block.citations
-    last = len(items) - 1
+    cut = None if ended else len(items) - 1
     output = [
-        item.closing(status if place == last else "completed", mark)[1] for place, (item, mark) in enumerate(items)
+        item.closing(status if place == cut else "completed", mark)[1] for place, (item, mark) in enumerate(items)
     ]
     return ResponseObject(inbound).render(
         new_id=answer.id if answer.id.startswith(ID_PREFIX) else new_id(ID_PREFIX),

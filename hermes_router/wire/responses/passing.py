@@ -154,7 +154,7 @@ class _Passing:
     def run(self) -> Rendered:
         """The body, and what has to be said of it."""
         reasoning, text = self._object("reasoning"), self._object("text")
-        params = {key: value for key in _SIMPLE if (value := self._value(key)) is not None}
+        params = {key: value for key in _SIMPLE if key in self.fields and (value := self._value(key)) is not None}
         if reasoning.get("effort") is not None:
             params["reasoning_effort"] = reasoning["effort"]
         if text.get("verbosity") is not None:

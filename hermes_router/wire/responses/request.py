@@ -5,7 +5,8 @@ alike (facts: providers.md 12, clients.md 2.3, 3, 5). It must never know a targe
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +25,7 @@ from hermes_router.wire.responses.items import (
     payload_of,
     texts_of,
 )
-from hermes_router.wire.responses.tools import carried, flatten
+from hermes_router.wire.responses.tools import Fields, Toolset, carried, flatten
 from hermes_router.wire.responses.turn import Past, Turn, items_of, own_place, with_past
 
 __all__ = ["open_request", "parse_fields", "parse_request", "previous_of"]
@@ -68,11 +69,13 @@ def parse_fields(fields: dict[str, Raw], headers: Mapping[str, str], past: Past 
     return inbound._replace(request=request, turn=Turn(past.previous))
 
 
-def _parsed(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> Inbound:
+def _parsed(came: Mapping[str, Raw], headers: Mapping[str, str]) -> Inbound:
+    fields = Fields(came)
     _check(fields)
     items = open_items(fields.get("input"))
     seen = _outline(items, string(fields, "instructions") or "")
-    tools, tools_bytes = _tools(fields, items)
+    fields.tools, tools_bytes = _tools(fields, items)
+    tools = len(fields.tools.declared)
     last_user = "\n".join(seen.last_user)
     request = ChatRequest(
         model=string(fields, "model") or "",
@@ -134,17 +137,25 @@ def _object(fields: Mapping[str, Raw], name: str) -> dict[str, Any]:
 
 def _check(fields: Mapping[str, Raw]) -> None:
     """Name wrong types of what is read later, or goes on to providers that would answer less plainly."""
-    for name in ("temperature", "top_p"):
-        number(fields, name)
-    for name in ("parallel_tool_calls", "store"):
-        boolean(fields, name)
-    for name in ("user", "prompt_cache_key", "safety_identifier", "service_tier", "truncation"):
-        string(fields, name)
-    _object(fields, "metadata")
-    integer(fields, "top_logprobs", 0, 20)
-    for index, word in enumerate(typed(fields, "include", list, "a list of strings") or ()):
+    for name in fields:
+        if (check := _CHECKS.get(name)) is not None:
+            check(fields, name)
+
+
+def _words(fields: Mapping[str, Raw], name: str) -> None:
+    for index, word in enumerate(typed(fields, name, list, "a list of strings") or ()):
         if not isinstance(word, str):
-            raise BadRequest(f"include[{index}] must be a string", param=f"include[{index}]")
+            raise BadRequest(f"{name}[{index}] must be a string", param=f"{name}[{index}]")
+
+
+_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Raw], str], object]]] = {
+    **dict.fromkeys(("temperature", "top_p"), number),
+    **dict.fromkeys(("parallel_tool_calls", "store"), boolean),
+    **dict.fromkeys(("user", "prompt_cache_key", "safety_identifier", "service_tier", "truncation"), string),
+    "metadata": _object,
+    "top_logprobs": partial(integer, low=0, high=20),
+    "include": _words,
+}
 
 
 def _effort(fields: Mapping[str, Raw]) -> str | None:
@@ -184,13 +195,13 @@ def _check_schema(wanted: Mapping[str, Any]) -> None:
         raise BadRequest("text.format.strict must be true or false", param="text.format.strict")
 
 
-def _tools(fields: Mapping[str, Raw], items: list[Item]) -> tuple[int, int]:
-    """How many tools the caller runs, and the size in bytes of those that are not within the input."""
+def _tools(fields: Mapping[str, Raw], items: list[Item]) -> tuple[Toolset, int]:
+    """The tools, and the size in bytes of those that are not within the input."""
     listed = [*carried(items)]
     raw = fields.get("tools")
     if raw is not None:
         listed.insert(0, ("tools", decode(raw, "tools")))
-    return len(flatten(listed).declared), len(raw) if raw is not None else 0
+    return flatten(listed), len(raw) if raw is not None else 0
 
 
 def _forced(fields: Mapping[str, Raw]) -> bool:

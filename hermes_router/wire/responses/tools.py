@@ -7,7 +7,7 @@ same names in every turn. It must never know a target.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import Raw
@@ -16,7 +16,18 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.wire.fields import decode
 from hermes_router.wire.inbound import Inbound
 
-__all__ = ["CallShape", "Declared", "FlatNames", "Restore", "Toolset", "flat_name", "flatten", "restorer", "toolset"]
+__all__ = [
+    "CallShape",
+    "Declared",
+    "Fields",
+    "FlatNames",
+    "Restore",
+    "Toolset",
+    "flat_name",
+    "flatten",
+    "restorer",
+    "toolset",
+]
 
 PLAIN_NAMESPACE: Final = "functions"
 """The namespace that callers wrap their plain tools into (codex.md 6.3): its tools keep their own names."""
@@ -60,6 +71,9 @@ class Toolset(NamedTuple):
         return FlatNames(self)
 
 
+_NO_TOOLS: Final = Toolset()
+
+
 class FlatNames:
     """The way from the caller's own names to flat ones."""
 
@@ -100,6 +114,14 @@ class Restore:
         return self._shapes.get(name) or CallShape(name)
 
 
+class Fields(dict[str, Raw]):
+    """The top-level fields of a request as they came, and its `tools`, taken apart once."""
+
+    __slots__ = ("tools",)
+
+    tools: Toolset
+
+
 def restorer(inbound: Inbound) -> Restore:
     """The way back for one request. Raises BadRequest where its tools are no tools."""
     return Restore(toolset(inbound.fields))
@@ -107,6 +129,8 @@ def restorer(inbound: Inbound) -> Restore:
 
 def toolset(fields: Mapping[str, Raw]) -> Toolset:
     """The tools of a request's fields: `tools`, and those that come within `input`. Raises BadRequest with the path."""
+    if isinstance(fields, Fields):
+        return fields.tools
     listed: list[tuple[str, Any]] = []
     if (raw := fields.get("tools")) is not None:
         listed.append(("tools", decode(raw, "tools")))
@@ -123,11 +147,13 @@ def carried(items: Any) -> Iterator[tuple[str, Any]]:
                 yield f"input[{index}].tools", item.get("tools")
 
 
-def flatten(listed: Iterable[tuple[str, Any]]) -> Toolset:
+def flatten(listed: Sequence[tuple[str, Any]]) -> Toolset:
     """Lists of tools, each with its path, as one. Raises BadRequest with the path of what is no tool.
 
     A tool that is declared again replaces the earlier one of its name.
     """
+    if not listed:
+        return _NO_TOOLS
     found: dict[tuple[str, str], Declared] = {}
     hosted: list[Mapping[str, Any]] = []
     for path, tools in listed:
