@@ -26,7 +26,7 @@ def ask(question: tuple[str, ...], model: str, as_json: bool) -> None:
     text = " ".join(question)
     if text in {"", "-"}:
         if sys.stdin.isatty():
-            raise click.UsageError('ask something: hr ask "hi"')
+            raise click.UsageError('ask something: `hr ask "hi"`')
         text = sys.stdin.buffer.read().decode(errors="replace")
     if not text.strip():
         raise click.UsageError("the question is empty")

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -166,7 +167,7 @@ def import_(
         warn("nothing was changed")
         return
     done = _carry(link, msgspec.structs.replace(asked, apply=True))
-    _say_done(done, as_json=as_json)
+    _say_done(done, said=plan.notes, as_json=as_json)
 
 
 def _carry(link: Link, asked: c.CarryIn) -> c.Carried:
@@ -179,7 +180,8 @@ def _sure(file: Path) -> bool:
     return click.confirm("Change this?", err=True)
 
 
-def _say_done(done: c.Carried, *, as_json: bool) -> None:
+def _say_done(done: c.Carried, *, said: list[str], as_json: bool) -> None:
+    """What became of it; `said` are notes that were shown with the plan."""
     failed = [row for row in done.rows if row.outcome == "failed"]
     if as_json:
         render.say_json(done)
@@ -190,12 +192,13 @@ def _say_done(done: c.Carried, *, as_json: bool) -> None:
     if not as_json:
         brought = sum(row.outcome in {"new", "replaced"} for row in done.rows)
         click.echo(f"Imported: {words.some(brought, 'thing')}. `hr doctor` looks whether all is well.")
+        _say_notes(note for note in done.notes if note not in said)
     if any(row.kind == "login" and row.outcome == "new" for row in done.rows):
         warn("A login lives on one machine: remove it on the other one now, `hr auth remove codex`.")
     if failed:
-        said = "; ".join(f"{row.name}: {row.said}" for row in failed)
+        which = "; ".join(f"{row.name}: {row.said}" for row in failed)
         code = REFUSED if any("rejects" in row.said for row in failed) else FAILED
-        raise Trouble(f"not imported: {said}", "mend that, then import again: the rest is in place", code=code)
+        raise Trouble(f"not imported: {which}", "mend that, then import again: the rest is in place", code=code)
 
 
 def _show(carried: c.Carried) -> None:
@@ -203,8 +206,12 @@ def _show(carried: c.Carried) -> None:
         (Column("WHAT", least=8), Column("NAME", least=16, wrap=True), Column(""), Column("", least=20, wrap=True)),
         [(row.kind, row.name, Cell(row.outcome, _STYLES.get(row.outcome, "")), row.said) for row in carried.rows],
     )
-    for said in carried.notes:
-        click.echo(words.clean(said), err=True)
+    _say_notes(carried.notes)
+
+
+def _say_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(words.clean(note), err=True)
 
 
 def _read(file: Path) -> c.Bundle:
@@ -215,7 +222,7 @@ def _read(file: Path) -> c.Bundle:
             data = opened.read(_MOST + 1)
             mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
         if mode & 0o077 and b'"with_secrets": true' in data:
-            warn(f"{file} holds secrets, and others can read it (mode {mode:04o}): chmod 600, and delete it afterwards")
+            warn(f"{file} holds secrets, and others can read it (mode {mode:04o}): `chmod 600` it, delete it later")
     if len(data) > _MOST:
         raise Trouble(f"{file} is larger than a set-up can be", "is it a file of `hr export`?", code=USAGE)
     version = None

@@ -20,7 +20,7 @@ _SCRIPTS: Final = {"bash": "hr.bash", "zsh": "_hr", "fish": "hr.fish"}
 _NAMES: Final = ("hr", "hermes-router")
 _MARK: Final = "# hermes-router: completion of hr"
 # Where the package bash-completion puts what reads ~/.local/share/bash-completion.
-_BASH_COMPLETION: Final = (
+BASH_COMPLETION: Final = (
     "/usr/share/bash-completion/bash_completion",
     "/etc/bash_completion",
     "/usr/local/share/bash-completion/bash_completion",
@@ -167,7 +167,7 @@ def _next_steps(shell: str, place: Path) -> list[str]:
             f"    fpath+=({_tilde(place.parent)})",
             "    autoload -Uz compinit && compinit",
         ]
-    if any(map(os.path.exists, _BASH_COMPLETION)):
+    if any(map(os.path.exists, BASH_COMPLETION)):
         return [f"It works in every new bash; in this one after: source {here}"]
     return ["The package bash-completion is not here, so add to ~/.bashrc:", f"    source {here}"]
 

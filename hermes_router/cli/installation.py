@@ -5,6 +5,7 @@ Owns the recognition and the commands that upgrade it. It runs nothing; what it 
 
 import importlib.metadata
 import json
+import os
 import shutil
 import site
 import sys
@@ -85,14 +86,39 @@ def _editable(dist: importlib.metadata.Distribution) -> Path | None:
 
 
 def _pipx(prefix: Path) -> Installation:
-    everybody = not prefix.is_relative_to(Path.home())
-    flags = ("--global",) if everybody else ()
+    """Below a directory of pipx's (`venvs/NAME`): everybody's, this user's, or one that pipx must be told of."""
+    home = prefix.parent.parent
+    if _is(home, os.environ.get("PIPX_GLOBAL_HOME") or "/opt/pipx"):
+        return _of_pipx("pipx, for everybody", prefix, "--global")
+    told = os.environ.get("PIPX_HOME")
+    if any(_is(home, place) for place in ([told] if told else _pipx_homes())):
+        return _of_pipx("pipx", prefix)
     return Installation(
-        "pipx, for everybody" if everybody else "pipx",
+        f"pipx, in {home}",
+        prefix,
+        ("env", f"PIPX_HOME={home}", "pipx", "upgrade", prefix.name),
+        hands_off="pipx looks elsewhere by itself; where it puts programs (PIPX_BIN_DIR) must be as it was, too",
+    )
+
+
+def _of_pipx(how: str, prefix: Path, *flags: str) -> Installation:
+    return Installation(
+        how,
         prefix,
         ("pipx", "upgrade", *flags, prefix.name),
         ("pipx", "runpip", *flags, prefix.name, "install", "--upgrade"),
     )
+
+
+def _pipx_homes() -> list[Path]:
+    """Where pipx keeps a user's venvs, by its versions and by system."""
+    home = Path.home()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    return [data / "pipx", home / ".local" / "pipx", home / "Library" / "Application Support" / "pipx"]
+
+
+def _is(place: Path, other: str | Path) -> bool:
+    return place.resolve() == Path(other).expanduser().resolve()
 
 
 def _venv(prefix: Path, python: str) -> Installation:

@@ -143,11 +143,11 @@ def _service() -> "Unit | None":
 
 
 def _start_service(service: "Unit") -> None:
-    from hermes_router.cli.service import managed  # noqa: PLC0415
+    from hermes_router.cli.service import init_system, managed  # noqa: PLC0415
 
     ping = managed.bring_up(service)
     click.echo(f"The router's service is running: {words.clean(ping.url)} (pid {ping.pid})")
-    click.echo(f"Its log: `{managed.journal(service.scope)}`")
+    click.echo(f"Its log: `{init_system.journal(service.scope)}`")
     managed.say_stale(service.scope, ping)
 
 

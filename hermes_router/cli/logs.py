@@ -16,13 +16,14 @@ import msgspec
 
 from hermes_router.cli.link import Link, connect
 from hermes_router.cli.provider_names import find_provider
+from hermes_router.cli.service.init_system import Scope, journal
 from hermes_router.cli.trouble import FAILED, NO_DAEMON, USAGE, Trouble, warn
 from hermes_router.control import log_text
 from hermes_router.control import types as t
 from hermes_router.control.client import Client
 from hermes_router.control.log_filter import LEVELS, fits, request_of
 from hermes_router.control.log_types import LogTail, LogWish
-from hermes_router.control.places import user_places
+from hermes_router.control.places import SYSTEM_SOCKET, user_places
 from hermes_router.core.errors import ControlError
 
 LINES: Final = 50
@@ -31,10 +32,8 @@ _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _LONGEST_S: Final = 1e10
 _AWAY_AFTER: Final = 2  # connections that failed one after the other: a restart costs one
 _LOST: Final = "events.lost"
-_UNITS_OF_SERVICE: Final = (
-    ("~/.config/systemd/user/hermes-router.service", "journalctl --user -u hermes-router"),
-    ("/etc/systemd/system/hermes-router.service", "journalctl -u hermes-router"),
-)
+_BLURRED_S: Final = 1.0  # a moment is said to the second
+_SCOPES: Final[tuple[Scope, ...]] = ("user", "system")
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
@@ -94,6 +93,8 @@ def logs(  # noqa: PLR0917 - click passes them by name
         warn(f"the daemon logs {tail.level} and what is worse: `hr config set LOG_LEVEL {level}` changes that")
     screen = Screen(as_json=as_json)
     screen.show(tail.events)
+    if not as_json:
+        _say_what_is_older(link, since, tail.begins_at)
     if on:
         _follow(link, wish, tail.last_id, screen)
     elif request and not tail.events:
@@ -102,6 +103,16 @@ def logs(  # noqa: PLR0917 - click passes them by name
             "`hr request` may know more of it; a quiet LOG_LEVEL leaves requests out",
             code=FAILED,
         )
+
+
+def _say_what_is_older(link: Link, since: float, begins_at: float) -> None:
+    """Where the rest of it lies: a daemon that its manager started anew remembers nothing from before."""
+    if link.ping.run != "systemd" or not since or begins_at - since < _BLURRED_S:
+        return
+    scope: Scope = "system" if link.path == SYSTEM_SOCKET else "user"
+    here, before = (f'"{time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))}"' for at in (since, begins_at))
+    command = journal(scope, f"--since {here} --until {before}")
+    warn(f"the daemon remembers nothing from before {before[1:-1]}; the journal does: `{command}`")
 
 
 def _connected() -> Link:
@@ -115,9 +126,11 @@ def _connected() -> Link:
 
 def _where_it_lies() -> str:
     """What else shows the log of a daemon that is gone."""
-    for unit, command in _UNITS_OF_SERVICE:
-        if Path(unit).expanduser().is_file():
-            return f"; `{command} -n {LINES}` shows what it said last"
+    from hermes_router.cli.service.unit import installed  # noqa: PLC0415 - only where no daemon runs
+
+    for scope in _SCOPES:
+        if installed(scope):
+            return f"; `{journal(scope, f'-n {LINES}')}` shows what it said last"
     file = user_places(os.environ).log_file
     return f"; what it said last is in {file}" if file.is_file() else ""
 

@@ -79,10 +79,15 @@ def _show(*, as_json: bool) -> None:
 def screen(found: n.Notify, now: float, width: int | None) -> list[str]:
     """Ways, then kinds."""
     lines = _ways(found.ways, width) if found.ways else [f"Nobody is told: {_HOW}."]
-    columns = (Column("KIND"), Column("NOW", least=12, wrap=True), Column("TOLD", drop=1), Column("OVER", drop=2))
+    columns = (
+        Column("WHAT", least=16, wrap=True),
+        Column("NOW", least=12, wrap=True),
+        Column("TOLD", drop=1),
+        Column("OVER", drop=2),
+    )
     rows = [
         (
-            kind.kind,
+            kind.title or kind.kind,
             Cell("; ".join(kind.about), "bad") if kind.about else Cell("nothing told", "dim"),
             words.when(kind.told_at, now) or "never",
             words.when(kind.over_at, now),

@@ -68,7 +68,8 @@ class HealthReport(Type, frozen=True):
     """`GET /v1/health-report`. Times in epoch seconds, sizes in bytes.
 
     `addresses` empty = both loopback addresses. `proxies` is by variable, as `host:port`. `keyring` says what is wrong
-    with it, empty = nothing, or it is not used. `descriptors` is the process's own limit, 0 = it is no daemon.
+    with it, empty = nothing, or it is not used. `router_keys` are the stored ones; `admits_nobody`: none is good.
+    `descriptors` is the process's own limit, 0 = it is no daemon.
     """
 
     at: float
@@ -81,6 +82,8 @@ class HealthReport(Type, frozen=True):
     addresses: list[str] = []
     is_open: bool = False
     default_key: bool = True
+    router_keys: int = 0
+    admits_nobody: bool = False
     faults: list[FaultRow] = []
     changed: list[str] = []
     """Settings and keys that the files have otherwise by now than the daemon has them in force."""

@@ -28,10 +28,12 @@ class LogTail(Type, frozen=True):
     """Events in order, the last one last; an id of 0 = it was read from the log's file.
 
     `last_id` is the latest id there is, from which to follow on. `requests` are the ids that the wished beginning fits;
-    where they are several, there are no events. `level` is the least that is logged at all.
+    where they are several, there are no events. `level` is the least that is logged at all. `begins_at` is the instant
+    from which on the daemon remembers all, 0 = its file goes back further, or nothing is older.
     """
 
     events: list[Event] = []
     last_id: int = 0
     requests: list[str] = []
     level: str = ""
+    begins_at: float = 0.0

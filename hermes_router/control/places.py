@@ -20,6 +20,7 @@ __all__ = [
     "check_socket",
     "make_directories",
     "readers_group",
+    "service_log",
     "socket_candidates",
     "system_places",
     "user_places",
@@ -132,6 +133,11 @@ def system_places(environ: Mapping[str, str], *, env_file: Path | None = None, r
         socket=socket.parent / chosen if chosen else socket,
         system=True,
     )
+
+
+def service_log() -> Path:
+    """Where launchd sends what the service on macOS says; the daemon turns it over as a detached one does its own."""
+    return Path.home() / "Library" / "Logs" / APP / "service.log"
 
 
 def socket_candidates(places: Places, environ: Mapping[str, str]) -> tuple[Path, ...]:

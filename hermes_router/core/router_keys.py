@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from hermes_router.core.ids import RouterKeyId
 
-__all__ = ["RouterKey", "digest_of"]
+__all__ = ["RouterKey", "digest_of", "id_of"]
+
+_ID_LENGTH = 12  # of the digest: an identity that tells nothing of the key
 
 
 class RouterKey(NamedTuple):
@@ -36,3 +38,8 @@ class RouterKey(NamedTuple):
 def digest_of(key: str) -> str:
     """The digest that a key is kept and compared as; bytes that are not UTF-8 arrive as surrogates."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+
+
+def id_of(digest: str) -> RouterKeyId:
+    """The identity of the key with this digest."""
+    return RouterKeyId(digest[:_ID_LENGTH])

@@ -50,6 +50,7 @@ NOTHING_SAID = ProviderSettings()
 class Settings(msgspec.Struct, frozen=True):
     """All settings in force. Times in seconds, sizes in bytes or tokens as named, money in micro-US-dollars.
 
+    `proxy_api_keys` empty = no key is good but the stored ones; `default_key`: the one that everybody knows is good.
     `sources` maps a variable's name to where its value was found (`environment`, `/path/.env:12`, `default`); `texts`
     to what stands there, where anything does and it is not confidential.
     """

@@ -192,11 +192,11 @@ def parse_settings(
     per_model = _per_model(view, catalog)
     said = {name: _of_provider(view, spec, per_model.get(name, {})) for name, spec in catalog.items()}
     keys = tuple(_keys(view, catalog))
-    router_keys: tuple[Secret, ...] = values.get("proxy_api_keys", ())
+    router_keys: tuple[Secret, ...] | None = values.get("proxy_api_keys")
     settings = replace(
         Settings(),
         **values,
-        default_key=not router_keys or Secret(DEFAULT_KEY) in router_keys,
+        default_key=router_keys is None or Secret(DEFAULT_KEY) in router_keys,
         local_is_private=any(one.is_private for one in said.values()),
         providers={name: one for name, one in said.items() if one != ProviderSettings()},
         sources={one.name: "default" for one in GLOBALS} | view.sources,

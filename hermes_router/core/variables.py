@@ -60,7 +60,7 @@ GLOBALS: Final = (
         "PROXY_API_KEYS",
         "proxy_api_keys",
         read.router_keys,
-        f"Router keys, a comma list. Unset = {DEFAULT_KEY}, on loopback only.",
+        f"Router keys, a comma list. Unset = {DEFAULT_KEY}, on loopback only; empty = none but those of `hr key`.",
         fatal=True,
     ),
     Variable("ALLOWED_HOSTS", "allowed_hosts", read.hosts, "Further names that the Host header may carry."),

@@ -86,6 +86,7 @@ async def _serve(prepared: Prepared, loop: asyncio.AbstractEventLoop) -> int:
         router_keys=keeping.router_keys,
         tokens=tokens,
         responses=responses,
+        opens=prepared.run != "control-only",
     )
     daemon.on_swap.append(keeping.follow)
     daemon.on_tokens.append(keeping.follow)

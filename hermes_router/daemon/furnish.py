@@ -14,6 +14,7 @@ from hermes_router.control.places import Places
 from hermes_router.core.ids import CredentialId
 from hermes_router.daemon.alerting import Alerting
 from hermes_router.daemon.backend import DaemonBackend, Life
+from hermes_router.daemon.config import Loaded
 from hermes_router.daemon.desks.account import AccountDesk
 from hermes_router.daemon.desks.ask import AskDesk
 from hermes_router.daemon.desks.carry_in import CarryIn
@@ -76,13 +77,16 @@ def furnish(
             raise KeyError(ident)
         return len((await prober.list_of(daemon.loaded.catalog[credential.provider], credential)).models)
 
-    generations = Generations(daemon, places, environ, store, lambda loaded: check_binding(loaded.settings), cwd=cwd)
+    def check(loaded: Loaded) -> None:
+        check_binding(loaded.settings, router_keys.keys)
+
+    generations = Generations(daemon, places, environ, store, check, cwd=cwd)
     configuration = ConfigDesk(generations)
-    check = KeyCheck(lambda: daemon.loaded, engine.transport, engine.clock)
+    key_check = KeyCheck(lambda: daemon.loaded, engine.transport, engine.clock)
     credentials = CredentialDesk(
         generations,
         configuration,
-        check,
+        key_check,
         forgive=forgive,
         forget=engine.state.forget,
         in_flight=engine.state.uses,
@@ -158,7 +162,13 @@ def furnish(
         probing=prober,
         setup_desk=SetupDesk(generations, accounts, now=engine.clock.now),
         notify_desk=NotifyDesk(alerting or Alerting(daemon, environ), engine.alerts, generations),
-        health=HealthDesk(engine, generations, ping=life.ping, gone=lambda: daemon.live_models.view().gone),
+        health=HealthDesk(
+            engine,
+            generations,
+            ping=life.ping,
+            router_keys=lambda: len(router_keys.keys),
+            gone=lambda: daemon.live_models.view().gone,
+        ),
         carry_out=CarryOut(
             generations,
             router_keys=lambda: router_keys.keys,

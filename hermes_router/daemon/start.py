@@ -23,7 +23,14 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from hermes_router.control.listener import bind_control
-from hermes_router.control.places import Places, make_directories, readers_group, system_places, user_places
+from hermes_router.control.places import (
+    Places,
+    make_directories,
+    readers_group,
+    service_log,
+    system_places,
+    user_places,
+)
 from hermes_router.core.errors import ConfigError, ControlError
 from hermes_router.core.settings import Settings
 from hermes_router.daemon import allocator
@@ -41,6 +48,7 @@ from hermes_router.daemon.managed import Managed, unit_of
 from hermes_router.daemon.notify import Notifier
 from hermes_router.daemon.shield import raise_shield
 from hermes_router.daemon.wiring import check_binding
+from hermes_router.store.router_keys import RouterKeyStore
 
 __all__ = ["Options", "Prepared", "Refused", "Teller", "has_terminal", "parse", "prepare", "settle_process"]
 
@@ -270,7 +278,7 @@ def prepare(
         for problem in (*notes, *loaded.problems):
             if not problem.fatal:
                 log.warning("config.skipped", where=problem.where, problem=problem.message)
-        public = _open_public(loaded, run, inherited, managers, out=out, log=log)
+        public = _open_public(loaded, keeping.router_keys, run, inherited, managers, out=out, log=log)
         if managers and public and public[0] not in managers:
             unused = unused_sentence(loaded.settings, managers)
             log.warning("sockets.unused", problem=unused)
@@ -351,7 +359,10 @@ def _claim(places: Places, run: Run, inherited: Inheritance | None, notes: list[
 
 
 def _outlet(settings: Settings, places: Places, run: Run, notes: list[ConfigError]) -> tuple[Outlet, str]:
-    """The file that LOG_FILE names, a detached daemon's own, else standard error; and the file's path."""
+    """The file that LOG_FILE names, the own one of a daemon in the background, else standard error; and its path.
+
+    To launchd's file belongs what the interpreter may say on standard output and error, too.
+    """
     if settings.log_file is not None and run != "control-only":
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -360,12 +371,25 @@ def _outlet(settings: Settings, places: Places, run: Run, notes: list[ConfigErro
             other = str(places.log_file) if run == "detached" else "standard error"
             said = f"LOG_FILE={settings.log_file} cannot be opened ({error.strerror}); the log goes to {other}"
             notes.append(ConfigError(said, where=settings.sources.get("LOG_FILE", "")))
+    if run == "launchd":
+        path = service_log()
+        followers = [fd for fd in (1, 2) if _is_open_at(fd, path)]
+        with suppress(OSError):  # it goes where launchd was told to send it
+            if 2 in followers:
+                return RotatingOutlet(path, followers=followers), str(path)
     if run != "detached":
         return Outlet(2), ""
     try:
         return RotatingOutlet(places.log_file), str(places.log_file)
     except OSError as error:
         raise Refused([f"{places.log_file}: the log cannot be opened ({error.strerror})"]) from None
+
+
+def _is_open_at(fd: int, path: Path) -> bool:
+    """Whether this descriptor is of the file that has this path."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(fd), path.stat())
+    return False
 
 
 def _adopt(log: Any) -> None:
@@ -379,6 +403,7 @@ def _adopt(log: Any) -> None:
 
 def _open_public(
     loaded: Loaded,
+    router_keys: RouterKeyStore,
     run: Run,
     inherited: Inheritance | None,
     managers: Sequence[socket.socket],
@@ -392,10 +417,11 @@ def _open_public(
     sentences = [str(error) for error in loaded.fatal]
     if not sentences:
         try:
-            check_binding(loaded.settings)
+            check_binding(loaded.settings, router_keys.keys)
             return public_sockets(loaded.settings, inherited.public if inherited is not None else (), managers)
         except ConfigError as error:
-            sentences = [str(error)]
+            lost = () if loaded.settings.proxy_api_keys else router_keys.problems  # why there is no key
+            sentences = [*lost, str(error)]
     if out.fileno() != 2:
         for sentence in sentences:
             log.error("daemon.refused", problem=sentence)

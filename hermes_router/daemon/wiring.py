@@ -268,8 +268,15 @@ def border(loaded: Loaded) -> tuple[Border, InBand]:
     return Border(ratelimit.seen, scrub.classify(deferred.classify)), scrub.in_band(deferred.in_band)
 
 
-def check_binding(settings: Settings) -> None:
-    """Refuse to be open to strangers. Raises ConfigError."""
+def check_binding(settings: Settings, keys: Sequence[RouterKey]) -> None:
+    """Refuse to be open to strangers, or to nobody; `keys` are the stored ones. Raises ConfigError."""
+    if not settings.proxy_api_keys and not keys:
+        raise ConfigError(
+            "PROXY_API_KEYS is empty and no router key is stored, so nobody could be let in: "
+            "`hr key add NAME` makes one",
+            where=settings.sources.get("PROXY_API_KEYS", ""),
+            fatal=True,
+        )
     if settings.host and settings.default_key and not is_loopback(settings.host):
         raise ConfigError(
             f"HOST={settings.host} would open the router to the network with the default key: "
@@ -291,10 +298,16 @@ def build(
     router_keys: RouterKeyStore | None = None,
     tokens: TokenHome | None = None,
     responses: ResponseStore | None = None,
+    opens: bool = True,
 ) -> Daemon:
-    """Wire a daemon. Raises ConfigError where it would be open to strangers."""
+    """Wire a daemon. Raises ConfigError where it would be open to strangers, or to nobody.
+
+    `opens` False = it has no public socket, and is there to mend just that.
+    """
     settings = loaded.settings
-    check_binding(settings)
+    stored_keys = router_keys.keys if router_keys is not None else ()
+    if opens:
+        check_binding(settings, stored_keys)
     clock = clock or SystemClock()
     http = HttpTransport(
         loop, https_proxy=settings.https_proxy, http_proxy=settings.http_proxy, no_proxy=settings.no_proxy
@@ -325,7 +338,7 @@ def build(
     embed_store = EmbedBindingStore(usage.db) if usage is not None else None
     if embed_store is not None:
         engine.embed_bindings = EmbedBindings(embed_store, log)
-    gate = Gate(Access(settings, router_keys.keys if router_keys is not None else ()))
+    gate = Gate(Access(settings, stored_keys))
     app = make_app(engine, lambda: gate.access, __version__)
     daemon = Daemon(
         loaded,

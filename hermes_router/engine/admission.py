@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from hermes_router.core.errors import Unauthorized
 from hermes_router.core.ids import RouterKeyId
-from hermes_router.core.router_keys import RouterKey, digest_of
+from hermes_router.core.router_keys import RouterKey, digest_of, id_of
 from hermes_router.core.settings import Settings
 
 __all__ = ["Admission", "Caller", "keys_in_force"]
 
-_ID_LENGTH = 12  # of the digest: an identity that tells nothing of the key
 _VARIABLE = "PROXY_API_KEYS"
 _MOST_KNOWN = 64
 
@@ -52,7 +51,7 @@ class Admission:
         bearer, other = _keys(headers)
         if not bearer and not other:
             raise Unauthorized(
-                "No router key was sent. Send one (of PROXY_API_KEYS, or made by 'hr key add') as "
+                "No router key was sent. Send one (of PROXY_API_KEYS, or made by `hr key add`) as "
                 "'Authorization: Bearer …' or 'x-api-key'.",
                 code="invalid_api_key",
                 should_retry=False,
@@ -65,7 +64,7 @@ class Admission:
             caller = self._callers.get(digest_of(other))
         if caller is None:
             raise Unauthorized(
-                "This router key is not known. Use one of PROXY_API_KEYS, or make one with 'hr key add'.",
+                "This router key is not known. Use one of PROXY_API_KEYS, or make one with `hr key add`.",
                 code="invalid_api_key",
                 should_retry=False,
             )
@@ -73,10 +72,11 @@ class Admission:
 
 
 def keys_in_force(settings: Settings, stored: Sequence[RouterKey]) -> tuple[RouterKey, ...]:
-    """All router keys that are good now: PROXY_API_KEYS (unset: the default key), then the stored ones.
+    """All router keys that are good now: PROXY_API_KEYS (unset: the default key; empty: none), then the stored ones.
 
-    The default key stays good beside stored ones: a first key for somebody else locks nobody out, and the daemon
-    refuses to bind wider than loopback with it all the same. A key in both places keeps its stored limits.
+    The default key stays good beside stored ones until the variable is set: a first key for somebody else locks nobody
+    out, and the daemon refuses to bind wider than loopback with it all the same. A key in both places keeps its stored
+    limits.
     """
     limited = {key.digest for key in stored}
     source = settings.sources.get(_VARIABLE, "default")
@@ -85,7 +85,7 @@ def keys_in_force(settings: Settings, stored: Sequence[RouterKey]) -> tuple[Rout
         digest = digest_of(secret.reveal())
         if digest not in limited:
             name = f"{_VARIABLE} {number}"
-            found.append(RouterKey(RouterKeyId(digest[:_ID_LENGTH]), name, digest, secret.tail, source=source))
+            found.append(RouterKey(id_of(digest), name, digest, secret.tail, source=source))
     return (*found, *stored)
 
 

@@ -129,7 +129,7 @@ class Lease:
         `in_vain` = the request may cost more than a whole day's budget: no wait helps, so none is named.
         """
         budget = _dollars(self._caller.budget_microusd or 0)
-        more = "a key with more is made by 'hr key add NAME --usd-day N'."
+        more = "a key with more is made by `hr key add NAME --usd-day N`."
         if in_vain:
             return CallerLimited(
                 f"This router key may spend {budget} a day, less than this request may cost, and no free model can "

@@ -16,7 +16,7 @@ from hermes_router.wire.embeddings import EmbedRequest
 
 __all__ = ["ENDS", "calls", "check", "choices", "own_size", "source"]
 
-ENDS: Final = "'hr embed unbind' would end the binding; the store must then be embedded anew."
+ENDS: Final = "`hr embed unbind` would end the binding; the store must then be embedded anew."
 _MOST_INPUTS: Final = 256  # in a call to a model of which nobody knows how many it takes
 _MOST_NUMBERS: Final = 1_000_000  # in an answer: some 20 MB of JSON, 30 ms to take apart
 _USUAL_SIZE: Final = 1_536
@@ -56,7 +56,7 @@ def choices(snapshot: Generation, asked: EmbedRequest, constraint: Constraint, n
         )
     raise NoCapableTarget(
         f"No configured provider can serve embeddings{f' ({lacking[0]})' if lacking else ''}: add a key of one that "
-        "has a model for them ('hr auth add'), or name a model by <PROVIDER>_EMBED_MODEL."
+        "has a model for them (`hr auth add`), or name a model by <PROVIDER>_EMBED_MODEL."
     )
 
 

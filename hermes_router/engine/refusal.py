@@ -19,7 +19,7 @@ from hermes_router.routing.standing import BUDGET, spends
 __all__ = ["claims_hold", "refusal"]
 
 _OF_KEY: Final = (
-    "Paid models wait for the budget of this router key, which has {left} left; 'hr key add NAME --usd-day N' makes a "
+    "Paid models wait for the budget of this router key, which has {left} left; `hr key add NAME --usd-day N` makes a "
     "key with more."
 )
 _OF_POOL: Final = (

@@ -397,7 +397,7 @@ def _disabled(spec: ProviderSpec, said: ProviderSettings) -> str | None:
     if spec.retired is not None and not said.base_url:
         return spec.retired
     if not said.enabled:
-        return "disabled by the owner: hr provider enable " + spec.name
+        return f"disabled by the owner: `hr provider enable {spec.name}`"
     if spoken_dialect(spec) not in SPOKEN:
         return "its dialect is not spoken"
     return None

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from hermes_router.core.errors import ControlError, VaultError
 from hermes_router.core.ids import RouterKeyId, Secret
-from hermes_router.core.router_keys import RouterKey, digest_of
+from hermes_router.core.router_keys import RouterKey, digest_of, id_of
 from hermes_router.store.files import read_private, set_aside, write_private
 
 __all__ = ["RouterKeyStore", "key_of_row", "row_of_key"]
@@ -96,7 +96,7 @@ class RouterKeyStore:
         }
         fault = _name_fault(name) or _providers_fault(providers) or _limits_fault(limits)
         if fault is not None:
-            raise ControlError(fault, code="usage", next_step="see 'hr key add --help'", exit_code=2)
+            raise ControlError(fault, code="usage", next_step="see `hr key add --help`", exit_code=2)
         if any(key.name == name for key in file.keys):
             raise ControlError(
                 f"there is a router key named {name!r} already",
@@ -109,7 +109,7 @@ class RouterKeyStore:
         # bits cannot be guessed at any price. A request pays for the digest each time, so it has to be cheap.
         digest = digest_of(text)
         made = RouterKey(
-            RouterKeyId(digest[:12]),
+            id_of(digest),
             name,
             digest,
             Secret(text).tail,
@@ -123,45 +123,6 @@ class RouterKeyStore:
         )
         self._write(file, (*file.keys, made))
         return made, text
-
-    def adopt(
-        self,
-        name: str,
-        digest: str,
-        tail: str,
-        *,
-        providers: Collection[str] | None = None,
-        rpm: int | None = None,
-        budget_microusd: int | None = None,
-    ) -> tuple[RouterKey, bool]:
-        """Keep a key that was made elsewhere, by its digest; whether it is new. A known one stays as it is.
-
-        Where the name is taken, a number is put behind it. Raises ControlError as `add` does.
-        """
-        file = self._read()
-        known = next((key for key in file.keys if key.digest == digest), None)
-        if known is not None:
-            return known, False
-        name = _free_name(name.strip(), {key.name for key in file.keys})
-        limits: dict[str, Any] = {"rpm": rpm, "budget_microusd": budget_microusd}
-        fault = _name_fault(name) or _providers_fault(providers) or _limits_fault(limits)
-        if not _is_mark(digest, tail):
-            fault = "a router key is taken over by its SHA-256 in hexadecimal digits, and a few characters of its end"
-        if fault is not None:
-            raise ControlError(fault, code="usage", next_step="see 'hr key add --help'", exit_code=2)
-        scope = None if providers is None else frozenset(providers)
-        made = RouterKey(
-            RouterKeyId(digest[:12]),
-            name,
-            digest,
-            tail,
-            providers=scope,
-            rpm=rpm,
-            created_at=self._now(),
-            budget_microusd=budget_microusd,
-        )
-        self._write(file, (*file.keys, made))
-        return made, True
 
     def remove(self, which: str) -> RouterKey:
         """Forget a key by its id, its name, or its last four characters.
@@ -179,7 +140,7 @@ class RouterKeyStore:
             raise ControlError(
                 f"no stored router key is named {which[:_MOST_NAME]!r}, has this id or ends so",
                 code="usage",
-                next_step=f"did you mean {near[0]!r}?" if near else "see 'hr key list'",
+                next_step=f"did you mean {near[0]!r}?" if near else "see `hr key list`",
                 exit_code=2,
             )
         if len(found) > 1:
@@ -193,15 +154,32 @@ class RouterKeyStore:
         self._write(file, tuple(key for key in file.keys if key is not found[0]))
         return found[0]
 
-    def bring_in(self, keys: Collection[RouterKey]) -> None:
-        """Take over keys of another installation, limits included; one of the same id or name gives way.
+    def bring_in(self, keys: Collection[RouterKey], *, replace: bool = False) -> list[tuple[RouterKey, bool]]:
+        """Keep keys that were made elsewhere, by their digests: each as it is kept now, and whether that is new.
 
-        Raises ControlError where they cannot be kept; nothing is changed then.
+        One that is known stays as it is, and where a name is taken, a number is put behind it. With `replace`, what is
+        here under that id or name gives way instead. Raises ControlError as `add` does; nothing is changed then.
         """
         file = self._read()
-        ids, names = {key.id for key in keys}, {key.name for key in keys}
-        stay = [key for key in file.keys if key.id not in ids and key.name not in names]
-        self._write(file, (*stay, *keys))
+        kept = {key.id: key for key in file.keys}
+        told: list[tuple[RouterKey, bool]] = []
+        for one in keys:
+            known = kept.get(one.id)
+            if known is not None and not replace:
+                told.append((known, False))
+                continue
+            taken = {key.name for key in kept.values()}
+            name = one.name.strip()
+            key = one._replace(
+                name=name if replace else _free_name(name, taken), created_at=one.created_at or self._now()
+            )
+            _check(key)
+            kept = {ident: other for ident, other in kept.items() if key.id != ident and key.name != other.name}
+            kept[key.id] = key
+            told.append((key, True))
+        if any(is_new for _, is_new in told):
+            self._write(file, tuple(kept.values()))
+        return told
 
     # -- the file --------------------------------------------------------------------------------------
 
@@ -283,6 +261,19 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     return found
 
 
+def _check(key: RouterKey) -> None:
+    """Raises ControlError (2) for what cannot be a key of this name, scope, limits or digest."""
+    fault = _name_fault(key.name) or _providers_fault(key.providers) or _limits_fault(_limits(key))
+    if not _is_mark(key.digest, key.tail) or key.id != id_of(key.digest):
+        fault = "a router key is taken over by its SHA-256 in hexadecimal digits, and a few characters of its end"
+    if fault is not None:
+        raise ControlError(fault, code="usage", next_step="see `hr key add --help`", exit_code=2)
+
+
+def _limits(key: RouterKey) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in _BOUNDS}
+
+
 def _is_mark(digest: str, tail: str) -> bool:
     """Whether these are what is kept of a key: its digest, and too little of its end to guess it by."""
     return _DIGEST.fullmatch(digest) is not None and len(tail) <= _MOST_TAIL and tail.isprintable()
@@ -332,7 +323,7 @@ def key_of_row(row: Any) -> RouterKey | None:
     sound = (
         all(isinstance(text, str) for text in texts)
         and _is_mark(row["digest"], row["tail"])
-        and row["id"] == row["digest"][:12]
+        and row["id"] == id_of(row["digest"])
         and _name_fault(row["name"]) is None
         and (providers is None or isinstance(providers, list))
         and _providers_fault(providers) is None

@@ -30,4 +30,4 @@ def test_the_service_is_judged_as_systemd_has_it(box: Box) -> None:
     box.until(lambda: found()["daemon"]["state"] == "fault", what="the end of ada's services")
     told = found()
     assert {told["service"]["state"], told["linger"]["state"]} == {"warning"}
-    assert told["linger"]["cure"] == "loginctl enable-linger ada"
+    assert told["linger"]["cure"] == "`loginctl enable-linger ada`"

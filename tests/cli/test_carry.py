@@ -20,8 +20,9 @@ SECRET = c.Bundle(
 )
 
 
-def plan(*rows: tuple[str, str], applied: bool = False, said: str = "") -> c.Carried:
+def plan(*rows: tuple[str, str], applied: bool = False, said: str = "", notes: tuple[str, ...] = ()) -> c.Carried:
     return c.Carried(
+        notes=list(notes),
         rows=[c.CarriedRow(kind="setting", name=name, outcome=outcome, said=said) for name, outcome in rows],
         applied=applied,
     )
@@ -113,6 +114,18 @@ def test_secrets_are_said_to_be_in_clear(hr: Hr, old: Script, home: Path) -> Non
 
 
 # --- import ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_daemon_notes_is_said_once(hr: Hr, new: Script, file: Path) -> None:
+    """With the plan what is not in the file, and after it what waits for a restart; with --json in the object alone."""
+    left, waits = "Not in the file: a login.", "A daemon that runs takes up PORT with `hr restart`."
+    new.answers["POST /v1/import"] = lambda asked: plan(
+        ("PORT", "new"), applied=asked.body["apply"], notes=(left, waits) if asked.body["apply"] else (left,)
+    )
+    done = hr("import", str(file), "--yes")
+    assert (done.exit_code, done.stderr.count(left), done.stderr.count(waits)) == (0, 1, 1)
+    done = hr("import", str(file), "--yes", "--json")
+    assert (json.loads(done.stdout)["notes"], done.stderr) == ([left, waits], "")
 
 
 def test_it_shows_then_asks_then_does(hr: Hr, new: Script, file: Path) -> None:

@@ -89,7 +89,7 @@ def test_bash_is_told_what_it_lacks(hr, home: Path, monkeypatch: pytest.MonkeyPa
     reader = home / "bash_completion"
     if present:
         reader.write_text("")
-    monkeypatch.setattr(module, "_BASH_COMPLETION", (str(reader),))
+    monkeypatch.setattr(module, "BASH_COMPLETION", (str(reader),))
     said = hr("completions", "install", "--shell", "bash").output
     assert ("add to ~/.bashrc" in said) is not present
     assert f"source ~/{BASH}/hr" in said

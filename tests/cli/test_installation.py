@@ -32,14 +32,35 @@ def recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return look
 
 
-def test_pipx(recognised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its metadata; the venv's name is pipx's name for it, and one outside the home is everybody's."""
-    (tmp_path / "pipx_metadata.json").touch()
-    monkeypatch.setattr(Path, "home", lambda: tmp_path.parent)
-    assert recognised().upgrade == ("pipx", "upgrade", tmp_path.name)
-    assert recognised().from_file == ("pipx", "runpip", tmp_path.name, "install", "--upgrade")
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
-    assert recognised().upgrade == ("pipx", "upgrade", "--global", tmp_path.name)
+@pytest.mark.parametrize(
+    ("place", "environ", "flags"),
+    [
+        (".local/share/pipx", {}, []), (".local/pipx", {}, []), ("data/pipx", {"XDG_DATA_HOME": "{}/data"}, []),
+        ("tools", {"PIPX_HOME": "{}/tools"}, []), ("all", {"PIPX_GLOBAL_HOME": "{}/all"}, ["--global"]),
+        ("tools", {}, None), (".local/pipx", {"PIPX_HOME": "{}/tools"}, None),
+    ],
+)  # fmt: skip
+def test_pipx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, environ: dict[str, str], flags: list[str] | None
+) -> None:
+    """By its metadata, below the directory that is pipx's for this user or for everybody; elsewhere it is not guessed."""
+    prefix = tmp_path / place / "venvs" / "hermes-router-x"
+    prefix.mkdir(parents=True)
+    (prefix / "pipx_metadata.json").touch()
+    monkeypatch.setattr(installation, "_editable", lambda _dist: None)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("PIPX_HOME", "PIPX_GLOBAL_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    found = installation.recognise(prefix)
+    if flags is None:
+        assert found.upgrade == ("env", f"PIPX_HOME={tmp_path / place}", "pipx", "upgrade", prefix.name)
+        assert "PIPX_BIN_DIR" in found.hands_off
+        return
+    assert found.upgrade == ("pipx", "upgrade", *flags, prefix.name)
+    assert found.from_file == ("pipx", "runpip", *flags, prefix.name, "install", "--upgrade")
+    assert not found.hands_off
 
 
 def test_uv_tool(recognised: Any, tmp_path: Path) -> None:

@@ -149,11 +149,26 @@ def test_a_level_that_is_not_logged_is_pointed_out(serve: Serve, hr: Hr) -> None
     assert "hr config set" not in hr("logs", "--level", "info").output
 
 
+@pytest.mark.parametrize("run", ["systemd", "detached"])
+def test_what_a_service_said_before_a_crash_is_in_the_journal(serve: Serve, hr: Hr, run: str) -> None:
+    """One line on standard error with the command, where the daemon's memory begins later; none in JSON's company."""
+    script = daemon(serve, DONE, begins_at=samples.NOW - 600)
+    script.answers["GET /v1/ping"] = samples.ping(run=run)
+    ran = hr("logs", "--since", "1h")
+    here, then = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(samples.NOW - s)) for s in (3600, 600))
+    command = f'`journalctl --user-unit hermes-router --since "{here}" --until "{then}"`'
+    assert (ran.exit_code, command in ran.stderr) == (0, run == "systemd")
+    assert "journalctl" not in ran.stdout
+    assert hr("logs", "--since", "1h", "--json").stderr == ""
+    assert hr("logs", "--since", "5m").stderr == ""
+    assert hr("logs").stderr == ""
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
         ("", ""), (".local/state/hermes-router/daemon.log", "daemon.log"),
-        (".config/systemd/user/hermes-router.service", "journalctl --user -u hermes-router -n 50"),
+        (".config/systemd/user/hermes-router.service", "`journalctl --user-unit hermes-router -n 50`"),
     ],
 )  # fmt: skip
 def test_without_a_daemon_it_says_where_the_log_lies(hr: Hr, home: Path, file: str, said: str) -> None:

@@ -132,7 +132,7 @@ def test_failing_tasks_and_a_handover_are_said() -> None:
         ("open", "broken (half-open)", "trying again"),
         ("paused", "no_credit", "paused (no credit)"),
         ("disabled", "no models", "disabled (no models)"),
-        ("disabled", "disabled by the owner: hr provider enable groq", "disabled (hr provider enable groq)"),
+        ("disabled", "disabled by the owner: `hr provider enable groq`", "disabled (`hr provider enable groq`)"),
         ("unavailable", "the keyring is locked", "unavailable (the keyring is locked)"),
         ("something new", None, "something new"),
     ],

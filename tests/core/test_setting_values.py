@@ -132,9 +132,11 @@ def test_bad_keys_are_described_and_not_shown(key: str, word: str) -> None:
 
 
 def test_router_keys_are_wrapped_at_once() -> None:
-    """The list becomes secrets; an empty one would let nobody in."""
+    """The list becomes secrets; an empty one is a list of none, and no key is shown in an error."""
     assert repr(read.router_keys("a1, b2")) == "(***, ***)"
-    for bad in ("", " , ", "schlüssel-geheim"):
+    for empty in ("", " , "):
+        assert read.router_keys(empty) == ()
+    for bad in ("a b", "schlüssel-geheim"):
         with pytest.raises(ValueError, match=r"key|empty") as caught:
             read.router_keys(bad)
         assert "geheim" not in str(caught.value)

@@ -78,7 +78,9 @@ def test_a_malformed_budget_is_named_once_and_the_one_below_counts() -> None:
     assert parse_settings(layers, CATALOG)[0].budget_microusd_day is None
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("HOST", "1.2.3"), ("PROXY_API_KEYS", ""), ("PORT", "")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "http"), ("HOST", "1.2.3"), ("PROXY_API_KEYS", "a b"), ("PORT", "")]
+)
 def test_only_what_opens_or_closes_the_door_is_fatal(name: str, value: str) -> None:
     """A daemon that could not listen, or would let in nobody or anybody, must not start."""
     _, _, [error] = _env(**{name: value})
@@ -132,6 +134,14 @@ def test_modes_have_short_names(text: str, mode: str) -> None:
 def test_the_well_known_key_among_others_is_still_well_known() -> None:
     """A list that holds sk-router-1 is as open as that key alone."""
     assert _env(PROXY_API_KEYS="mine,sk-router-1")[0].default_key
+
+
+def test_an_empty_list_of_router_keys_ends_the_well_known_one() -> None:
+    """Empty is not unset, also over a file's list: no key of the variable is good, and nothing is wrong with it."""
+    settings, _, errors = _env(PROXY_API_KEYS=" ")
+    assert (settings.proxy_api_keys, settings.default_key, errors) == ((), False, [])
+    layers = [_layer(".env", PROXY_API_KEYS="mine"), _layer("environment", PROXY_API_KEYS="")]
+    assert parse_settings(layers, CATALOG)[0].proxy_api_keys == ()
 
 
 def test_every_derived_variable_is_read_for_any_row() -> None:

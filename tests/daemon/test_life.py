@@ -477,6 +477,23 @@ def test_a_control_only_daemon_ends_with_whoever_started_it(home: Home) -> None:
         assert home.ping().run == "detached"
 
 
+@pytest.mark.parametrize("wrong", ["PROXY_API_KEYS=", "PROXY_API_KEYS=\nHOST=0.0.0.0"])
+def test_whom_nobody_could_call_is_mended_by_a_key(home: Home, wrong: str) -> None:
+    """No start without any router key, with the cure; a control-only daemon starts all the same, and carries it out."""
+    del home.env["PROXY_API_KEYS"]
+    home.config.mkdir(parents=True, exist_ok=True)
+    (home.config / ".env").write_text(wrong)
+    refused = home.start()
+    assert (refused["ready"], "`hr key add NAME`" in refused["said"][0]) == (False, True)
+    with subprocess.Popen([*DAEMON, "--control-only"], env=home.env, stdin=subprocess.PIPE) as visit:
+        _until(lambda: home.socket.exists() and home.client().ping())
+        assert home.client().call("POST", "/v1/keys", t.AddKey(name="one"), t.AddedKey).said == []
+        assert visit.stdin is not None
+        visit.stdin.close()
+        assert visit.wait(LIMIT_S) == 0
+    assert home.start()["ready"]
+
+
 def test_without_a_place_for_its_lock_it_serves_all_the_same(home: Home) -> None:
     """A read-only disk: no control socket, a word in the log, and callers are answered. Detached, it is refused."""
     home.state.parent.mkdir(parents=True)

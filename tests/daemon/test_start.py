@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,3 +106,36 @@ def test_the_readers_are_a_group_of_the_system_service_only(monkeypatch: pytest.
     assert [start._readers_gid(places) for places in (own, service)] == [None, 77]
     known.clear()
     assert start._readers_gid(service) is None
+
+
+LAUNCHED = """
+import os
+from hermes_router.core.settings import Settings
+from hermes_router.control.places import user_places
+from hermes_router.daemon.start import _outlet
+out, path = _outlet(Settings(log_file=os.environ.get("WANTED")), user_places(os.environ), "launchd", [])
+print(path, getattr(out, "_limit", 0))
+out.write("a line\\n")
+"""
+
+
+@pytest.mark.parametrize("where", ["Library/Logs/hermes-router/service.log", "elsewhere.log"])
+def test_launchds_file_is_turned_where_it_is_ours(tmp_path: Path, where: str) -> None:
+    """By the path that our LaunchAgent names; where standard error goes elsewhere, it is written there as it was."""
+    log = tmp_path / where
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    with log.open("a") as err:
+        done = subprocess.run(
+            [sys.executable, "-c", LAUNCHED], env=environ, stdout=subprocess.PIPE, stderr=err, check=True
+        )
+    ours = where.startswith("Library")
+    assert done.stdout.decode().strip() == (f"{log} 10000000" if ours else "0")
+    assert log.read_text() == "a line\n"
+    owned = tmp_path / "own.log"
+    with log.open("a") as err:
+        done = subprocess.run(
+            [sys.executable, "-c", LAUNCHED], env={**environ, "WANTED": str(owned)}, stdout=subprocess.PIPE,
+            stderr=err, check=True,
+        )  # fmt: skip
+    assert (done.stdout.decode().strip(), owned.read_text()) == (f"{owned} 0", "a line\n")

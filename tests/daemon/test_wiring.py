@@ -12,7 +12,8 @@ from aiohttp import web
 from hermes_router.control.places import Places
 from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import ConfigError, Unauthorized
-from hermes_router.core.ids import ModelId
+from hermes_router.core.ids import ModelId, RouterKeyId
+from hermes_router.core.router_keys import RouterKey, digest_of
 from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.daemon.config import Loaded, load
 from hermes_router.daemon.wiring import Daemon, build, check_binding
@@ -72,7 +73,7 @@ def test_a_wide_host_with_the_default_key_is_refused(
     """Open to the network with a key that everybody knows: never, also when it is one of several."""
     settings = loaded(HOST=host, **({} if keys is None else {"PROXY_API_KEYS": keys})).settings
     with pytest.raises(ConfigError, match="PROXY_API_KEYS") as caught:
-        check_binding(settings)
+        check_binding(settings, ())
     assert caught.value.fatal
     assert str(caught.value).startswith("environment: ")
 
@@ -86,15 +87,29 @@ def test_a_wide_host_with_the_default_key_is_refused(
 )  # fmt: skip
 def test_loopback_or_a_key_of_ones_own_is_let_through(loaded: Callable[..., Loaded], environ: dict[str, str]) -> None:
     """All of 127/8 and ::1 are loopback; elsewhere an own key is enough."""
-    check_binding(loaded(**environ).settings)
+    check_binding(loaded(**environ).settings, ())
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0"])
+def test_an_empty_list_lets_in_those_who_are_stored(loaded: Callable[..., Loaded], host: str) -> None:
+    """An empty PROXY_API_KEYS is not an unset one: no well-known key, so any HOST will do; with no key at all, none."""
+    settings = loaded(HOST=host, PROXY_API_KEYS="").settings
+    key = RouterKey(RouterKeyId("i"), "ci", digest_of("sk-hr-abc"))
+    check_binding(settings, [key])
+    assert (settings.proxy_api_keys, settings.default_key) == ((), False)
+    with pytest.raises(ConfigError, match="hr key add NAME") as caught:
+        check_binding(settings, ())
+    assert caught.value.fatal
 
 
 def test_build_refuses_too(loaded: Callable[..., Loaded]) -> None:
-    """Who wires without asking first is refused all the same."""
+    """Who wires without asking first is refused all the same; what has no public socket may mend it."""
     loop = asyncio.new_event_loop()
     try:
         with pytest.raises(ConfigError):
             build(loaded(HOST="0.0.0.0"), loop, Notes())
+        daemon = build(loaded(HOST="0.0.0.0"), loop, Notes(), opens=False)
+        loop.run_until_complete(daemon.transport.close())
     finally:
         loop.close()
 

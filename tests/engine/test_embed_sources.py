@@ -42,7 +42,7 @@ def test_only_models_that_can_do_what_is_asked() -> None:
     assert names(texts, embedder("b/vec", trains=False), LOCAL, constraint=Constraint(no_training=True)) == [
         "b/vec", "local/nomic",
     ]  # fmt: skip
-    off = replace(texts, disabled="disabled by the owner: hr provider enable a")
+    off = replace(texts, disabled="disabled by the owner: `hr provider enable a`")
     assert names(off, embedder("b/vec")) == ["b/vec"]
 
 
@@ -112,7 +112,7 @@ def test_one_that_is_named_and_cannot(facts, constraint, settings, said, bound) 
     with pytest.raises(Unbindable if bound else NoCapableTarget) as caught:
         source(pool.engine.snapshot, "a", "m", constraint, 0.0, bound=bound)
     assert said in caught.value.message
-    assert ("'hr embed unbind'" in caught.value.message) is bound
+    assert ("`hr embed unbind`" in caught.value.message) is bound
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ async def test_a_bound_model_that_is_down_is_503_in_plain_words() -> None:
     assert status == 503
     assert "a/vec since 2026-09-21" in message
     assert "its keys were rejected" in message
-    assert "'hr embed unbind'" in message
+    assert "`hr embed unbind`" in message
     assert int(headers["retry-after"]) > 0
     assert [one["class"] for one in said["error"]["attempts"]] == ["rejected_key"]
     _, again, _ = await pool.embed()  # it rests, and is not asked

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_router.core.errors import ControlError
-from hermes_router.core.router_keys import RouterKey, digest_of
+from hermes_router.core.router_keys import RouterKey, digest_of, id_of
 from hermes_router.core.settings import Settings
 from hermes_router.engine.admission import Admission
 from hermes_router.store import router_keys
@@ -292,14 +292,21 @@ def test_what_another_hand_changed_is_not_lost(path: Path, kept: Any) -> None:
 # --- taking over ----------------------------------------------------------------------------------------------
 
 
+def of_another(name: str, text: str, **more: Any) -> RouterKey:
+    """A key as another router knows it."""
+    digest = digest_of(text)
+    return RouterKey(id_of(digest), name, digest, text[-4:] if len(text) > 8 else "", **more)
+
+
 def test_a_key_of_another_router_is_kept_by_its_digest(path: Path) -> None:
     """Its callers are let in with their limits, after a restart too; the same one is never kept twice."""
     keys = store(path)
-    made, is_new = keys.adopt("team", digest_of("sk-theirs-0001"), "0001", providers=["groq"], rpm=5, budget_microusd=0)
-    assert is_new
+    theirs = of_another("team", "sk-theirs-0001", providers=frozenset({"groq"}), rpm=5, budget_microusd=0)
+    ((made, is_new),) = keys.bring_in([theirs])
+    assert (is_new, made) == (True, theirs._replace(created_at=NOW))
     caller = Admission(Settings(), store(path).keys).admit({"x-api-key": "sk-theirs-0001"})
     assert (caller.key, caller.rpm, caller.providers, caller.budget_microusd) == (made.id, 5, frozenset({"groq"}), 0)
-    assert keys.adopt("other", made.digest, "0001", rpm=9) == (made, False)
+    assert keys.bring_in([theirs._replace(name="other", rpm=9)]) == [(made, False)]
     assert store(path).keys == (made,)
 
 
@@ -308,20 +315,22 @@ def test_a_taken_name_gets_a_number(path: Path) -> None:
     keys = store(path)
     long = "n" * 64
     for number, name in enumerate(("team", "team", " team ", long, long)):
-        keys.adopt(name, digest_of(str(number)), "")
+        keys.bring_in([of_another(name, str(number))])
     assert names(path) == ["team", "team 2", "team 3", long, f"{'n' * 58} 2"]
 
 
 @pytest.mark.parametrize(
     ("digest", "tail", "more"),
     [("0" * 63, "a", {}), ("G" * 64, "a", {}), ("0" * 64, "sk-a-whole-key", {}), ("0" * 64, "\x1b", {}),
-     ("0" * 64, "a", {"providers": []}), ("0" * 64, "a", {"rpm": 0}), ("0" * 64, "a", {"budget_microusd": -1})],
+     ("0" * 64, "a", {"id": "1" * 12}), ("0" * 64, "a", {"name": ""}), ("0" * 64, "a", {"providers": frozenset()}), ("0" * 64, "a", {"rpm": 0}), ("0" * 64, "a", {"budget_microusd": -1})],
 )  # fmt: skip
 def test_what_is_no_digest_or_limit_is_not_kept(path: Path, digest: str, tail: str, more: dict[str, Any]) -> None:
-    """Exit 2, and the file is as it was."""
-    with pytest.raises(ControlError) as caught:
-        store(path).adopt("team", digest, tail, **more)
-    assert caught.value.exit_code == 2
+    """Exit 2, and the file is as it was, also where another key before it was sound."""
+    wrong = RouterKey(id_of(digest), "team", digest, tail)._replace(**more)
+    for replace in (False, True):
+        with pytest.raises(ControlError) as caught:
+            store(path).bring_in([of_another("sound", "sk-sound"), wrong], replace=replace)
+        assert caught.value.exit_code == 2
     assert not path.exists()
 
 
@@ -339,11 +348,11 @@ def test_keys_of_another_installation_come_in_as_they_are(tmp_path: Path, path: 
     here = store(path)
     here.add("agent")
     here.add("other")
-    here.bring_in([key])
+    here.bring_in([key], replace=True)
     assert names(path) == ["other", "agent"]
     caller = Admission(Settings(), store(path).keys).admit({"x-api-key": text})
     assert (caller.key, caller.rpm, caller.budget_microusd) == (made.id, 7, 5)
-    here.bring_in([key])
+    here.bring_in([key], replace=True)
     assert names(path) == ["other", "agent"]
     odd = {"rpm": "many"}, {"digest": f"{made.id}{'Z' * 52}"}, {"tail": text}, {"tail": "\x1b[2J"}
     assert [router_keys.key_of_row({**row, **wrong}) for wrong in odd] == [None] * 4

@@ -18,7 +18,7 @@ from hermes_router.cli.service import unit
 from hermes_router.control.places import SYSTEM_SOCKET, check_socket
 from hermes_router.core.errors import ConfigError
 
-__all__ = ["daemon", "default_key", "lock", "open_host", "other_routers", "port", "socket", "version"]
+__all__ = ["daemon", "default_key", "lock", "notify", "open_host", "other_routers", "port", "socket", "version"]
 
 _START: Final = "`hr start` starts it in the background, `hr install-service` for good"
 
@@ -34,8 +34,21 @@ def daemon(scene: Scene) -> Finding:
             return fault(said.message, said.next_step or "end that process, then `hr start`")
         case "closed" | "foreign" if said is not None:
             return fault(said.message, said.next_step or "see who listens there")
+        case _ if _cannot_start(scene):
+            return fault(
+                "no daemon is running, and as the settings are none can start",
+                "what stands in its way is said below, with its cure",
+            )
         case _:
             return fault("no daemon is running", _START)
+
+
+def _cannot_start(scene: Scene) -> bool:
+    """Whether another check names what forbids a start."""
+    report = scene.report
+    if report is None:
+        return False
+    return report.admits_nobody or (report.is_open and report.default_key) or any(one.fatal for one in report.faults)
 
 
 def version(scene: Scene) -> Finding:
@@ -46,7 +59,7 @@ def version(scene: Scene) -> Finding:
         return ok(f"daemon and hr are both {__version__}")
     return warning(
         f"the daemon is {scene.ping.version}, this hr is {__version__}",
-        "`hr restart` renews the daemon; if it is the newer one, see `hr doctor` on hr being there twice",
+        "`hr restart` renews the daemon; if it is the newer one, see `hr doctor` on `hr` being there twice",
     )
 
 
@@ -73,7 +86,7 @@ def socket(scene: Scene) -> Finding:
         return fault(f"{path} is no socket", "move that file away: the daemon needs its place")
     if path != SYSTEM_SOCKET and stat.S_IMODE(found.st_mode) & 0o077 and stat.S_IMODE(around.st_mode) & 0o077:
         return warning(
-            f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod 700 {path.parent}"
+            f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})", f"`chmod 700 {path.parent}`"
         )
     if scene.daemon == "absent":
         return ok(f"{path} was left behind by a daemon that is gone; the next one replaces it")
@@ -196,9 +209,17 @@ def default_key(scene: Scene) -> Finding:
     report = scene.report
     if report is None:
         return skipped(scene.unread)
+    if any(one.fatal and one.said.startswith("PROXY_API_KEYS") for one in report.faults):
+        return skipped("PROXY_API_KEYS cannot be read: see the settings")
+    if report.admits_nobody:
+        return fault(
+            "PROXY_API_KEYS is empty, and no router key is stored: it cannot start", "`hr key add NAME` makes one"
+        )
     if not report.default_key:
         return ok("callers need a key of yours")
-    cure = "`hr config set PROXY_API_KEYS -` asks for one of your own, and ends the default"
+    cure = "`hr config set PROXY_API_KEYS ''` ends it, once your programs show a key of their own"
+    if not report.router_keys:
+        cure = "`hr key add NAME` makes one of your own; then `hr config set PROXY_API_KEYS ''` ends the default"
     if report.is_open:
         return fault(
             f"HOST is {', '.join(report.addresses)}, and the default router key is good: it cannot start", cure
@@ -217,3 +238,25 @@ def open_host(scene: Scene) -> Finding:
         f"it listens at {', '.join(report.addresses)}: other machines reach it, without encryption",
         "if that is not meant: `hr config unset HOST`; else put TLS in front, and give each caller a key of its own",
     )
+
+
+# --- who is told ---------------------------------------------------------------------------------------
+
+
+def notify(scene: Scene) -> Finding | Sequence[Finding]:
+    """Did the last try by each way to the owner arrive?"""
+    if scene.notify is None:
+        return skipped("only a daemon that runs knows")
+    if not scene.notify.ways:
+        return skipped("neither NOTIFY_URL nor NOTIFY_COMMAND is set: `hr notify` says how")
+    failing = [way for way in scene.notify.ways if way.failing]
+    if not failing:
+        return ok("what was to be told was told")
+    return [
+        warning(
+            f"you are not told by NOTIFY_{way.way.upper()} ({way.shown}): {way.failing}",
+            "`hr notify test` tries it again, once that is mended",
+            subject=way.way,
+        )
+        for way in failing
+    ]

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from hermes_router.cli import render, words
+from hermes_router.cli import completions, render, words
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
 
@@ -255,9 +255,32 @@ def completion(scene: Scene) -> Finding:
     data = Path(scene.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     config = Path(scene.environ.get("XDG_CONFIG_HOME") or home / ".config")
     tops = (home, data.parent, data, config, Path("/usr"), Path("/usr/local"))
-    if (
-        any((top / name).is_file() for top in tops for name in wanted)
-        or (data / wanted[0].removeprefix("share/")).is_file()
-    ):
+    places = [*(top / name for top in tops for name in wanted), data / wanted[0].removeprefix("share/")]
+    found = next((place for place in places if place.is_file()), None)
+    if shell == "bash":
+        return _in_bash(home, found)
+    if found is not None:
         return ok(f"{shell} completes hr")
+    return _does_not(shell)
+
+
+def _in_bash(home: Path, found: Path | None) -> Finding:
+    """Bash itself reads none of these places: the package bash-completion does, or a line of the person's own."""
+    said = ""
+    with suppress(OSError, ValueError):
+        said = (home / ".bashrc").read_text(encoding="utf-8")
+    if "hr completions show" in said or (found is not None and f"{found.parent.name}/{found.name}" in said):
+        return ok("bash completes hr")
+    if found is None:
+        return _does_not("bash")
+    if any(map(os.path.exists, completions.BASH_COMPLETION)):
+        return ok("bash completes hr")
+    shown = render.tilde(str(found))
+    return advice(
+        f"bash does not complete hr: the package bash-completion, which would read {shown}, is not installed",
+        f"install it, or add `source {shown}` to ~/.bashrc",
+    )
+
+
+def _does_not(shell: str) -> Finding:
     return advice(f"{shell} does not complete hr", "`hr completions install`")

@@ -194,5 +194,5 @@ def judge_no_proxy(environ: Mapping[str, str]) -> Finding:
         return ok("NO_PROXY keeps this machine off the proxy")
     return advice(
         f"{names[0]} is set in this shell, and NO_PROXY lacks localhost: callers may ask the proxy for the router",
-        "export NO_PROXY=localhost,127.0.0.1,::1 where agents run",
+        "`export NO_PROXY=localhost,127.0.0.1,::1` where agents run",
     )

@@ -17,6 +17,7 @@ import msgspec
 
 from hermes_router import __version__
 from hermes_router.control import health_types as h
+from hermes_router.control import notify_types as n
 from hermes_router.control import types as t
 from hermes_router.control.client import Client
 from hermes_router.control.places import SYSTEM_SOCKET, Places, socket_candidates, system_places, user_places
@@ -38,8 +39,8 @@ class Scene:
     """What is known before the first check. `now` in epoch seconds.
 
     `daemon`: it runs; it is absent; it is silent (it hangs); what listens is foreign; or its socket is closed to us.
-    `refused` is what was said where it does not run. `status`, `quota` and `router_keys` are None where no daemon said
-    them, `report` where neither it nor its files could be asked, which `unread` explains.
+    `refused` is what was said where it does not run. `status`, `quota`, `router_keys` and `notify` are None where no
+    daemon said them, `report` where neither it nor its files could be asked, which `unread` explains.
     """
 
     places: Places
@@ -55,6 +56,7 @@ class Scene:
     report: h.HealthReport | None = None
     quota: t.QuotaReport | None = None
     router_keys: t.Keys | None = None
+    notify: n.Notify | None = None
     unread: str = ""
     offline: bool = False
     shared: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +87,7 @@ def gather(environ: Mapping[str, str], *, now: float, cwd: Path, offline: bool) 
             "report": _asked(client, "/v1/health-report", h.HealthReport),
             "quota": _asked(client, "/v1/quota", t.QuotaReport),
             "router_keys": _asked(client, "/v1/keys", t.Keys),
+            "notify": _asked(client, "/v1/notify", n.Notify),
         }
     if daemon == "closed" and socket == SYSTEM_SOCKET and os.geteuid() != 0:
         unread = "the system's service is closed to this user"

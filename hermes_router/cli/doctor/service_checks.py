@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from hermes_router.cli import render
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
-from hermes_router.cli.service import init_system, unit
-from hermes_router.cli.service.managed import journal
+from hermes_router.cli.service import init_system, managed, unit
 from hermes_router.cli.service.unit import Unit
 
 __all__ = ["judge_linger", "judge_unit", "linger", "service", "two_services"]
@@ -18,7 +17,7 @@ _INSTALL = "`hr install-service` keeps it running over crashes and reboots"
 _LINE = 200
 
 
-def service(_scene: Scene) -> Finding | Sequence[Finding]:
+def service(scene: Scene) -> Finding | Sequence[Finding]:
     """Is a service installed, ours, up to date, enabled and running?"""
     absence = init_system.absence("system")
     if absence:
@@ -26,24 +25,33 @@ def service(_scene: Scene) -> Finding | Sequence[Finding]:
     found = unit.looks()
     if not found:
         return advice("no service is installed: after a reboot nobody starts the router", _INSTALL)
-    return [judge_unit(one, unit.last_lines(one) if one.active == "failed" else []) for one in found]
+    mine = "system" if scene.is_system else "user"
+    port = scene.report.port if scene.report is not None else None
+    return [
+        judge_unit(
+            one, unit.last_lines(one) if one.active == "failed" else [], port=port if one.scope == mine else None
+        )
+        for one in found
+    ]
 
 
-def judge_unit(one: Unit, last: Sequence[str]) -> Finding:
-    """One service; `last` is what it said last, where it failed."""
-    again = "`hr install-service" + (" --system" if one.scope == "system" else "")
+def judge_unit(one: Unit, last: Sequence[str], *, port: int | None = None) -> Finding:
+    """One service; `last` is what it said last, where it failed; `port` is PORT in force there, None = not known."""
+    again = f"`{managed.again(one.scope)}"
     what = f"the {one.scope}'s service"
     shown = render.tilde(str(one.path))
     if one.manager_error:
         step = (
-            f"loginctl enable-linger {init_system.user_name()}" if one.lingering is False else "see `hr service status`"
+            f"`loginctl enable-linger {init_system.user_name()}`"
+            if one.lingering is False
+            else "see `hr service status`"
         )
         return warning(f"{what} cannot be asked about: {one.manager_error}", step, subject=one.scope)
     if one.active == "failed":
         said = f"; it said: {last[-1][:_LINE]}" if last else ""
         return fault(
             f"{what} failed ({one.result or 'no reason is known'}){said}",
-            f"`{journal(one.scope)}` shows more; once that is mended, `hr start`",
+            f"`{init_system.journal(one.scope)}` shows more; once that is mended, `hr start`",
             subject=one.scope,
         )
     match one.standing:
@@ -62,6 +70,9 @@ def judge_unit(one: Unit, last: Sequence[str]) -> Finding:
         case "stale":
             return warning(f"{shown} is out of date: {one.why}", f"{again}` writes it anew", subject=one.scope)
         case _:
+            elsewhere = managed.astray(one, port) if port is not None else ""
+            if elsewhere:
+                return warning(elsewhere, f"{again}` mends it", subject=one.scope)
             return _running(one, what, again)
 
 
@@ -75,7 +86,7 @@ def _running(one: Unit, what: str, again: str) -> Finding:
     if one.active != "active":
         return warning(f"{what} does not run ({one.active or 'unknown'})", "`hr start` starts it", subject=one.scope)
     if one.needs_reload:
-        step = "systemctl daemon-reload" if one.scope == "system" else "systemctl --user daemon-reload"
+        step = f"`{managed.command(one.scope, 'daemon-reload')}`"
         return advice(f"{what} was changed since its manager read it", step, subject=one.scope)
     again_said = f", restarted {one.restarts} times since" if one.restarts else ""
     return ok(f"{what} is enabled and runs{again_said}", subject=one.scope)
@@ -99,7 +110,7 @@ def judge_linger(lingering: bool | None) -> Finding:
         return ok("lingering is on: the service runs with nobody logged in")
     return warning(
         "lingering is off: the router stops when you log out, and does not start at boot",
-        f"loginctl enable-linger {init_system.user_name()}",
+        f"`loginctl enable-linger {init_system.user_name()}`",
     )
 
 

@@ -36,7 +36,9 @@ def settings(scene: Scene) -> Finding | Sequence[Finding]:
         where = render.tilde(each.where)
         said, _, step = each.said.partition("; ")
         if each.fatal:
-            found.append(fault(said, f"mend {where}: with it the daemon does not start", subject=where))
+            found.append(
+                fault(said, f"mend {where}, then `hr start`: with it the daemon does not start", subject=where)
+            )
         elif each.hint:
             found.append(advice(said, step or f"see {where or '`hr config list`'}", subject=where))
         else:
@@ -150,7 +152,7 @@ def permissions(scene: Scene) -> Finding | Sequence[Finding]:
             found.append(
                 fault(
                     f"it belongs to user {this.st_uid}",
-                    f"sudo chown {uid} {shown}: the daemon does not use what is another's",
+                    f"`sudo chown {uid} {shown}`: the daemon does not use what is another's",
                     subject=shown,
                 )
             )
@@ -158,7 +160,7 @@ def permissions(scene: Scene) -> Finding | Sequence[Finding]:
             others = "changed" if mode & 0o022 else "read"
             wanted = "700" if is_directory else "600"
             found.append(
-                warning(f"others can have it {others} (mode {mode:04o})", f"chmod {wanted} {shown}", subject=shown)
+                warning(f"others can have it {others} (mode {mode:04o})", f"`chmod {wanted} {shown}`", subject=shown)
             )
     return found or ok(f"{words.some(seen, 'place')}, all closed to others")
 

@@ -38,6 +38,8 @@ CHECKS: Final = (
           daemon_checks.default_key),
     Check("open-host", "Reachable from", _DAEMON, "Only this machine reaches it, unless HOST says otherwise.",
           daemon_checks.open_host),
+    Check("notify", "Notification", _DAEMON, "What was to be told by NOTIFY_URL and NOTIFY_COMMAND arrived.",
+          daemon_checks.notify),
     Check("settings", "Settings", _SETTINGS, "config.toml, `.env`, providers.toml and stored files: each problem by "
           "file and line.", settings_checks.settings),
     Check("shadowed", "Hidden settings", _SETTINGS, "No setting in a file is hidden by a stronger place.",

@@ -10,6 +10,7 @@ import pwd
 import shlex
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from hermes_router.cli.link import Link, connect
 from hermes_router.cli.service import init_system, reach
 from hermes_router.cli.service.init_system import Scope
 from hermes_router.cli.service.system import USER
-from hermes_router.cli.trouble import REFUSED, Trouble
+from hermes_router.cli.trouble import REFUSED, Trouble, warn
 from hermes_router.control import types as t
 
 __all__ = ["check_program", "check_rights", "settle_manager", "would_lose"]
@@ -50,9 +51,16 @@ def check_rights(scope: Scope, command: str, *, dry_run: bool, force: bool) -> N
 
 
 def settle_manager(scope: Scope, *, dry_run: bool) -> None:
-    """Raises Trouble where no manager could run a service. A user who never logged in gets one by lingering."""
+    """Raises Trouble where no manager could run a service. A user who never logged in gets one by lingering.
+
+    A dry run says it, and goes on.
+    """
     why = init_system.absence(scope)
-    if not why or dry_run:
+    if not why:
+        return
+    if dry_run:
+        can_be = sys.platform != "darwin" and not init_system.absence("system")
+        warn(f"{why}: lingering would be switched on first" if can_be else f"no service could be installed: {why}")
         return
     if sys.platform != "darwin" and not init_system.absence("system"):
         name = init_system.user_name()
@@ -103,14 +111,21 @@ def _identity(scope: Scope) -> tuple[int, list[int]]:
         return _NOBODY, [_NOBODY]
 
 
-def would_lose(link: Link | None) -> list[str]:
-    """The names of what only the environment says: this shell's, or that of the daemon that runs."""
+def would_lose(link: Link | None, kept: Collection[str] = ()) -> list[str]:
+    """The names of what only the environment says: this shell's, or that of the daemon that runs.
+
+    A key that is stored, too, is not lost, nor is a variable of `kept`.
+    """
     if link is not None and link.ping.run in {"systemd", "launchd"}:
         return []
     asked = link or connect(needs_daemon=False)
     config = asked.get("/v1/config", t.Config)
     found = {row.name for row in config.rows if row.source == "environment"}
-    keys = asked.get("/v1/credentials", t.Credentials).rows
-    return sorted(found - _CARRIED) + [
-        f"the key …{row.tail} of {row.provider}" for row in keys if row.source == "environment"
+    held = asked.get("/v1/credentials", t.Credentials)
+    variables = tuple(name for row in held.providers for name in row.variables)
+    found = {name for name in found if not name.startswith(variables)}  # its keys are named one by one
+    return sorted(found - _CARRIED - {*kept}) + [
+        f"the key …{row.tail} of {row.provider}"
+        for row in held.rows
+        if row.source == "environment" and row.added_at is None
     ]

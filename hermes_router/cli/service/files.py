@@ -15,7 +15,7 @@ from hermes_router import __version__
 from hermes_router.cli.service import unit_file
 from hermes_router.cli.service.init_system import Scope
 from hermes_router.cli.shipped import shipped
-from hermes_router.control.places import APP, SOCKET_VARIABLE, user_places
+from hermes_router.control.places import APP, SOCKET_VARIABLE, service_log, user_places
 
 __all__ = ["LABEL", "SERVICE", "SOCKET", "Wanted", "compose", "environment_file", "program", "unit_paths"]
 
@@ -35,13 +35,17 @@ _USUAL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a service is to be. `listen`: addresses of the .socket unit, empty = none."""
+    """What a service is to be. `listen`: addresses of the .socket unit, empty = none.
+
+    `backs_off`: the pauses before it is started again grow, which older systemds do not know.
+    """
 
     scope: Scope
     program: tuple[str, ...]
     listen: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     credentials: tuple[str, ...] = ()
+    backs_off: bool = False
 
 
 def unit_paths(scope: Scope) -> dict[str, Path]:
@@ -123,6 +127,7 @@ def compose(wanted: Wanted) -> dict[str, str]:
                 "ENVIRONMENT": unit_file.environment_lines(wanted.environment),
                 "CREDENTIALS": credentials,
                 "SOCKETS": [f"Sockets={SOCKET}"] if wanted.listen else [],
+                "RESTARTS": list(unit_file.RESTARTS) if wanted.backs_off else [],
             },
             edit=f"systemctl {flag}edit hermes-router",
         )
@@ -137,13 +142,8 @@ def compose(wanted: Wanted) -> dict[str, str]:
 
 
 def _plist(wanted: Wanted) -> str:
-    logs = _log_directory()
     made: dict[str, Any] = plistlib.loads(shipped("service", f"{LABEL}.plist").read_bytes())
     made["ProgramArguments"] = list(wanted.program)
     made["EnvironmentVariables"] |= dict(wanted.environment)
-    made["StandardOutPath"] = made["StandardErrorPath"] = str(logs / "service.log")
+    made["StandardOutPath"] = made["StandardErrorPath"] = str(service_log())
     return unit_file.sign_plist(plistlib.dumps(made, sort_keys=False).decode(), __version__)
-
-
-def _log_directory() -> Path:
-    return Path.home() / "Library/Logs/hermes-router"

@@ -14,7 +14,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["ANSWER_S", "Ran", "Scope", "absence", "bus_environment", "launchctl", "run", "systemctl", "user_name"]
+__all__ = [
+    "ANSWER_S",
+    "Ran",
+    "Scope",
+    "absence",
+    "bus_environment",
+    "journal",
+    "launchctl",
+    "run",
+    "systemctl",
+    "user_name",
+    "version",
+]
 
 Scope = Literal["user", "system"]
 
@@ -95,9 +107,23 @@ def systemctl(scope: Scope, *words: str, wait_s: float = ANSWER_S) -> Ran:
     return run(["systemctl", "--no-ask-password", *words], wait_s=wait_s)
 
 
+def version() -> int:
+    """The version of systemd; 0 = there is none, or it does not say."""
+    said = run(["systemctl", "--version"]).out.split(maxsplit=2)
+    return int(said[1]) if len(said) > 1 and said[1].isdecimal() else 0
+
+
 def launchctl(*words: str, wait_s: float = ANSWER_S) -> Ran:
     """Ask launchd."""
     return run(["launchctl", *words], wait_s=wait_s)
+
+
+def journal(scope: Scope, options: str = "-e") -> str:
+    """The command that shows what the service says; `options` are journalctl's."""
+    if sys.platform == "darwin":
+        return "tail -f ~/Library/Logs/hermes-router/service.log"
+    who = "journalctl --user-unit" if scope == "user" else "sudo journalctl -u"
+    return f"{who} hermes-router {options}"
 
 
 def absence(scope: Scope = "user") -> str:

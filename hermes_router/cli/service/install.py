@@ -7,6 +7,7 @@ when the service answers. It must never touch keys and settings, nor a unit that
 import socket as sockets
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from hermes_router.control import types as t
 
 PORT: Final = 8319
 KEY_NAME: Final = "agents"
+BACKS_OFF_SINCE: Final = 254  # of systemd; an older one warns of words that it does not know
 _FREE_S: Final = 5.0
 _LOOK_S: Final = 0.002
 _LINGER_S: Final = 10.0
@@ -59,9 +61,11 @@ class Listening(NamedTuple):
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @click.option("--force", is_flag=True, help="Also where a unit was edited or written by somebody else.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--kept", multiple=True, hidden=True, help="Not lost to the service: who calls us has cared for it.")
 def install_service(
-    *, system: bool, socket: bool, credentials: tuple[str, ...], dry_run: bool, force: bool, yes: bool
-) -> None:
+    *, system: bool, socket: bool, credentials: tuple[str, ...], dry_run: bool, force: bool, yes: bool,
+    kept: tuple[str, ...],
+) -> None:  # fmt: skip
     """Install the router as a service: up after a reboot, a crash and with nobody logged in."""
     scope: Scope = "system" if system else "user"
     check_rights(scope, "install-service", dry_run=dry_run, force=force)
@@ -78,21 +82,25 @@ def install_service(
         where.addresses if socket and sys.platform != "darwin" else (),
         {**moved_places(), **where.environment} if scope == "user" else {},
         tuple(sorted({*stored_credentials(), *names})) if system else (),
+        backs_off=sys.platform != "darwin" and init_system.version() >= BACKS_OFF_SINCE,
     )
     changed = _show(wanted, found)
     if dry_run:
+        if system:
+            install_system.take_over_variables(dry_run=True)
         click.echo("Nothing was written.")
         return
-    _agree(scope, link, changed=bool(changed), yes=yes)
+    _agree(scope, link, changed=bool(changed), yes=yes, kept=kept)
     if system:
         install_system.make_user()
         install_system.make_places()
+        install_system.take_over_variables(dry_run=False)
         install_system.encrypt(names)
     ping = _install(found, wanted, changed, link, fresh=bool(names))
     if wanted.listen and scope == "system" and link is None:
         ping = _listen_where_told(wanted) or ping
     lingers = _linger(scope)
-    _say_done(scope, ping)
+    _say_done(scope, ping, lingers=lingers)
     _mint(scope)
     if not lingers:
         raise Trouble(
@@ -188,16 +196,19 @@ def _show(wanted: Wanted, found: Unit) -> dict[Path, str]:
     return changed
 
 
-def _agree(scope: Scope, link: Link | None, *, changed: bool, yes: bool) -> None:
+def _agree(scope: Scope, link: Link | None, *, changed: bool, yes: bool, kept: Collection[str]) -> None:
     """The owner's consent, where there is somebody to ask. Raises Trouble where going on would cost something."""
-    lost = would_lose(link) if scope == "user" else []
+    lost = would_lose(link, kept) if scope == "user" else []
     said = []
     if link is not None and link.ping.run == "foreground":
         said.append(
             f"The router runs in a terminal, pid {link.ping.pid}: it ends there, and the service takes its place."
         )
     if lost:
-        said.append(f"The service does not see what only this environment says: {words.listing(lost, 8)}.")
+        said.append(
+            f"The service does not see what only this environment says: {words.listing(lost, 8)}. Once it runs, "
+            "`hr config set NAME VALUE` and `hr auth add PROVIDER` keep it in a file."
+        )
     for one in said:
         click.echo(one)
     if yes or not (said or changed):
@@ -206,11 +217,7 @@ def _agree(scope: Scope, link: Link | None, *, changed: bool, yes: bool) -> None
         if not click.confirm("Go on?", default=not lost, err=True):
             raise Trouble("nothing was written", "", code=REFUSED)
     elif said:
-        step = (
-            "`hr auth add` and `hr config set` keep it in a file; `--yes` goes on without"
-            if lost
-            else "`--yes` goes on"
-        )
+        step = "`--yes` goes on without it" if lost else "`--yes` goes on"
         raise Trouble("nothing was written, since nobody can be asked here", step, code=REFUSED)
 
 
@@ -297,10 +304,10 @@ def _linger(scope: Scope) -> bool:
     return bool(unit.look("user").lingering)
 
 
-def _say_done(scope: Scope, ping: t.Ping) -> None:
+def _say_done(scope: Scope, ping: t.Ping, *, lingers: bool) -> None:
     click.echo(f"The service runs: {words.clean(ping.url)} (pid {ping.pid}, version {words.clean(ping.version)}).")
-    after = "at each login" if sys.platform == "darwin" else "when the machine boots"
-    click.echo(f"It comes up {after}, and after a crash. Its log: `{managed.journal(scope)}`")
+    after = "when the machine boots" if lingers and sys.platform != "darwin" else "at each login"
+    click.echo(f"It comes up {after}, and after a crash. Its log: `{init_system.journal(scope)}`")
     link = managed.daemon_of(scope)
     if link is None:
         return

@@ -6,7 +6,6 @@ Owns the words that systemd and launchd are given, and the wait for what they pr
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import click
@@ -19,14 +18,15 @@ from hermes_router.cli.service.init_system import Ran, Scope
 from hermes_router.cli.service.unit import Unit
 from hermes_router.cli.trouble import FAILED, REFUSED, Trouble, warn
 from hermes_router.control import types as t
-from hermes_router.control.places import SYSTEM_SOCKET
+from hermes_router.control.places import SYSTEM_SOCKET, service_log
 
 __all__ = [
+    "again",
+    "astray",
     "bring_down",
     "bring_up",
     "command",
     "daemon_of",
-    "journal",
     "restart",
     "say_stale",
     "startable",
@@ -105,15 +105,8 @@ def unwell(found: Unit) -> Trouble:
         click.echo(f"What it said last:{said}", err=True)
     return Trouble(
         f"the service does not serve: it is {state}",
-        f"`{journal(found.scope)}` shows more; `hr doctor` looks for causes",
+        f"`{init_system.journal(found.scope)}` shows more; `hr doctor` looks for causes",
     )
-
-
-def journal(scope: Scope) -> str:
-    """The command that shows what the service says."""
-    if sys.platform == "darwin":
-        return "tail -f ~/Library/Logs/hermes-router/service.log"
-    return f"journalctl --user-unit {SERVICE} -e" if scope == "user" else f"sudo journalctl -u {SERVICE} -e"
 
 
 def command(scope: Scope, what: str) -> str:
@@ -194,10 +187,22 @@ def say_stale(scope: Scope, ping: t.Ping) -> None:
         return
     found = unit.look(scope)
     if found.standing == "stale":
-        again = "sudo hr install-service --system" if scope == "system" else "hr install-service"
-        warn(f"the service's unit is stale: {found.why}; `{again}` renews it")
-    elif ping.port and found.ports and ping.port not in found.ports:
-        warn(f"the router listens on {ping.port}, its .socket unit on {found.ports[0]}; `hr install-service` mends it")
+        warn(f"the service's unit is stale: {found.why}; `{again(scope)}` renews it")
+    elif ping.port and (elsewhere := astray(found, ping.port)):
+        warn(f"{elsewhere}; `{again(scope)}` mends it")
+
+
+def again(scope: Scope) -> str:
+    """The command that writes the unit anew."""
+    return "sudo hr install-service --system" if scope == "system" else "hr install-service"
+
+
+def astray(found: Unit, port: int) -> str:
+    """What is wrong where the .socket unit does not hold `port`, the one that callers know; empty = nothing."""
+    if not found.ports or port in found.ports:
+        return ""
+    held = words.listing([str(one) for one in dict.fromkeys(found.ports)])
+    return f"the .socket unit holds {held}, and PORT is {port}: nobody waits there for a router that starts"
 
 
 # --- launchd ------------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ def _bootstrap(found: Unit) -> None:
 
 def make_log_directory() -> None:
     """Launchd opens the log itself, and does not make its directory."""
-    (Path.home() / "Library/Logs/hermes-router").mkdir(parents=True, exist_ok=True)
+    service_log().parent.mkdir(parents=True, exist_ok=True)
 
 
 def _until_gone(domain: str) -> None:

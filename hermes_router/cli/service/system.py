@@ -18,17 +18,21 @@ from typing import Final
 import click
 
 from hermes_router.cli.service import init_system
-from hermes_router.cli.service.files import CREDENTIAL_PREFIX, CREDENTIALS
+from hermes_router.cli.service.files import CREDENTIAL_PREFIX, CREDENTIALS, environment_file
 from hermes_router.cli.service.init_system import Scope
+from hermes_router.cli.service.writing import write
 from hermes_router.cli.trouble import FAILED, REFUSED, USAGE, Trouble, warn
 from hermes_router.control.places import system_places
 
-__all__ = ["USER", "checked", "credential_files", "encrypt", "make_places", "make_user"]
+__all__ = ["USER", "checked", "credential_files", "encrypt", "make_places", "make_user", "take_over_variables"]
 
 USER: Final = "hermes-router"
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 _OWNERS_ONLY: Final = 0o700
 _PRIVATE: Final = 0o600
+_OTHERS_WRITE: Final = 0o022
+_MOST_BYTES: Final = 1_000_000
+_OLD_VARIABLES: Final = "service.env"
 _SETTINGS: Final = ("config.toml", ".env", "providers.toml")
 _ENCRYPT_S: Final = 30.0
 
@@ -88,6 +92,42 @@ def make_places() -> None:
             os.close(folder)
     except OSError as error:
         raise Trouble(f"{place} cannot be made: {error.strerror}", "mend that, then try again", code=FAILED) from None
+
+
+def take_over_variables(*, dry_run: bool) -> None:
+    """Move the variables of the service from where units of earlier versions read them to where ours does.
+
+    A file in the directory of the service's user is never followed, nor believed unless it is root's alone; it is only
+    named then. Raises Trouble.
+    """
+    old, new = system_places({}).config_dir / _OLD_VARIABLES, environment_file("system")
+    try:
+        data = _of_root_alone(old)
+    except FileNotFoundError:
+        return
+    except OSError:  # closed to us, or a link
+        data = None
+    if data is None or os.path.lexists(new):
+        warn(f"{old} is read no longer: move what is meant for the service to {new}")
+        return
+    if dry_run:
+        click.echo(f"{old} moves to {new}, where the unit reads it.")
+        return
+    try:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        write(new, data, mode=_PRIVATE)
+        old.unlink()
+    except OSError as error:
+        raise Trouble(f"{old} cannot be moved to {new}: {error.strerror}", "mend that, then try again") from None
+    click.echo(f"{old} was moved to {new}, where the unit reads it.")
+
+
+def _of_root_alone(path: Path) -> bytes | None:
+    """What stands in a file of root's that nobody else can change; None for another one. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        is_sound = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not found.st_mode & _OTHERS_WRITE
+        return file.read(_MOST_BYTES) if is_sound and found.st_uid == 0 else None
 
 
 def _take_over(folder: int, name: str, owner: pwd.struct_passwd) -> bool:

@@ -159,6 +159,7 @@ def _as_installed(scope: Scope, text: str, socket_text: str | None) -> Wanted:
         listen=unit_file.listening_of(socket_text or ""),
         environment=unit_file.environment_of(text),
         credentials=unit_file.credentials_of(text),
+        backs_off=unit_file.backs_off(text),
     )
 
 

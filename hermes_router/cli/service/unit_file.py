@@ -12,8 +12,10 @@ from typing import Final, NamedTuple
 from hermes_router import __version__
 
 __all__ = [
+    "RESTARTS",
     "Header",
     "Unquotable",
+    "backs_off",
     "body_of",
     "credentials_of",
     "environment_lines",
@@ -27,6 +29,9 @@ __all__ = [
     "sign_plist",
 ]
 
+# systemd counts restarts from the last start by hand, however long it went well since: the longest pause is one that
+# callers can wait out, not one that would spare the machine most of a loop.
+RESTARTS: Final = ("RestartSteps=5", "RestartMaxDelaySec=10s")
 _MARK: Final = "Managed by hermes-router"
 _HEAD: Final = re.compile(rf"^# {_MARK} (?P<version>\S+?):.*\n(?:#.*\n)*?# sha256 (?P<digest>[0-9a-f]{{64}})\n")
 _PLIST_HEAD: Final = re.compile(
@@ -110,6 +115,11 @@ def environment_of(text: str) -> dict[str, str]:
 def credentials_of(text: str) -> tuple[str, ...]:
     """The names of the encrypted credentials that a .service unit loads."""
     return tuple(re.findall(r"^LoadCredentialEncrypted=([^:\n]*):", text, re.MULTILINE))
+
+
+def backs_off(text: str) -> bool:
+    """Whether a .service unit has the pauses before a restart grow."""
+    return all(f"\n{line}\n" in text for line in RESTARTS)
 
 
 def listening_of(text: str) -> tuple[str, ...]:

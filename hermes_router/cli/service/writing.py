@@ -16,7 +16,7 @@ from hermes_router.cli import render
 from hermes_router.cli.service.unit import Unit
 from hermes_router.cli.trouble import FAILED, REFUSED, Trouble
 
-__all__ = ["put", "refuse_foreign", "remove", "show"]
+__all__ = ["put", "refuse_foreign", "remove", "show", "write"]
 
 _OLD: Final = ".old"
 _MODE: Final = 0o644  # units hold no secrets, and launchd insists that others cannot write
@@ -64,14 +64,15 @@ def put(files: Mapping[Path, str], *, keep_old: bool) -> None:
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, text.encode(), keep_old=keep_old)
+            write(path, text.encode(), keep_old=keep_old)
         except OSError as error:
             raise Trouble(
                 f"{path} cannot be written: {error.strerror}", "mend that, then try again", code=FAILED
             ) from None
 
 
-def _write(path: Path, data: bytes, *, keep_old: bool, mode: int = _MODE) -> None:
+def write(path: Path, data: bytes, *, keep_old: bool = False, mode: int = _MODE) -> None:
+    """Write one, whole or not at all. Raises OSError."""
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -100,7 +101,7 @@ def _kept(path: Path) -> Path:
         except PermissionError:  # another user's file, or a file system without hard links
             if old.exists() or old.is_symlink():
                 continue
-            _write(old, path.read_bytes(), keep_old=False, mode=path.stat().st_mode & _MODE)
+            write(old, path.read_bytes(), mode=path.stat().st_mode & _MODE)
         return old
 
 

@@ -21,13 +21,16 @@ from hermes_router.cli.snippets import snippets
 from hermes_router.cli.trouble import Trouble
 from hermes_router.control import setup_types as s
 from hermes_router.control import types as t
-from hermes_router.core.router_keys import digest_of
+from hermes_router.core.ids import Secret
+from hermes_router.core.router_keys import digest_of, id_of
 from hermes_router.core.setting_values import listed
 from hermes_router.core.settings import DEFAULT_KEY
 
 __all__ = ["Ending"]
 
 _NAME = "setup"
+_VARIABLE = "PROXY_API_KEYS"
+_ENVIRONMENT = "environment"
 _SERVICE = "install-service"
 _LOCAL_S = 8.0  # for a local server's models to be seen
 _LOOK_S = 0.1
@@ -56,8 +59,7 @@ class Ending:
     def router_key(self) -> None:
         """Step 4: a key of the person's own, where the default one stands."""
         self.talk.head("Router key")
-        source = next((r.source for r in self.link.get("/v1/config", t.Config).rows if r.name == "PROXY_API_KEYS"), "")
-        self._default_is_good = source == "default"
+        self._default_is_good = self._source_of_keys() == "default"
         rows = self.link.get("/v1/keys", t.Keys).rows
         mine = [row for row in rows if row.source == "stored"]
         if mine or not self._default_is_good:
@@ -68,6 +70,9 @@ class Ending:
                 self.talk.say("`hr key add NAME` makes another; none is ever shown a second time.", "dim")
                 return
         self._mint({row.name for row in rows})
+
+    def _source_of_keys(self) -> str:
+        return next((row.source for row in self.link.get("/v1/config", t.Config).rows if row.name == _VARIABLE), "")
 
     def _mint(self, taken: set[str]) -> None:
         name, number = _NAME, 1
@@ -80,8 +85,6 @@ class Ending:
         click.echo()
         self.talk.lines([render.paint(made.key, "bold")])
         click.echo()
-        for said in made.said:
-            self.talk.say(said, "dim")
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -112,17 +115,46 @@ class Ending:
 
     def _install(self) -> None:
         """A service; where that cannot be, the router is started all the same."""
+        kept = False
         try:
-            self._install_service()
+            kept = self._keep_router_keys()
+            self._install_service(kept)
         except Trouble as trouble:
             self.talk.trouble(trouble)
             self.refused = trouble if self.service else None
             link = find()
             if link is None or link.works_on_files:
                 self._start()
+        if kept:
+            self._end_default_key()
 
-    def _install_service(self) -> None:
-        """By the command that does it alone."""
+    def _keep_router_keys(self) -> bool:
+        """A service does not see this shell's PROXY_API_KEYS: what callers send stays good. Whether all of it does."""
+        if self._source_of_keys() != _ENVIRONMENT:
+            return False
+        rows = [row for row in self.link.get("/v1/keys", t.Keys).rows if row.source == _ENVIRONMENT]
+        mine = {digest_of(one): Secret(one).tail for one in listed(os.environ.get(_VARIABLE, ""))}
+        digests: dict[str, str] = {id_of(digest): digest for digest in mine}
+        if not all(row.id in digests for row in rows):  # of another shell, which started the router
+            return False
+        for row in rows:
+            digest = digests[row.id]
+            if digest != digest_of(DEFAULT_KEY):
+                asked = s.AdoptKey(name=_ENVIRONMENT, digest=digest, tail=mine[digest])
+                self.link.call("POST", "/v1/keys/adopt", asked, s.AdoptedKey)
+        self.talk.say(
+            f"A service does not see your shell's {_VARIABLE}: the router keys in it are kept for it.", "good"
+        )
+        return True
+
+    def _end_default_key(self) -> None:
+        """The service's own PROXY_API_KEYS is unset: the key that everybody knows is as good as it was before."""
+        self._find_again()
+        if self._source_of_keys() == "default" and DEFAULT_KEY not in listed(os.environ.get(_VARIABLE, "")):
+            self.link.call("PATCH", "/v1/config", t.ChangeConfig(changes={_VARIABLE: ""}), t.Changed)
+
+    def _install_service(self, kept: bool) -> None:
+        """By the command that does it alone; `kept`: what callers send is good there, too."""
         from hermes_router.cli.main import main  # noqa: PLC0415 - it loads us
 
         context = click.get_current_context()
@@ -130,6 +162,7 @@ class Ending:
         if command is None:
             raise Trouble("this hr cannot install a service", "`hr start` runs the router in the background")
         options = ["--yes"] if any("--yes" in one.opts for one in command.params) else []
+        options += ["--kept", _VARIABLE] if kept else []
         with command.make_context(_SERVICE, options, parent=context.parent) as inner:
             command.invoke(inner)
 
@@ -153,6 +186,7 @@ class Ending:
         if link is None or link.works_on_files:
             raise Trouble("the router does not run", "`hr start` says why")
         self.link = link
+        self._default_is_good = self._source_of_keys() == "default"
 
     # --- the pool and the answer ----------------------------------------------------------------------
 
@@ -209,8 +243,8 @@ class Ending:
     def _known_key(self) -> str:
         """A router key of our own environment that the router takes, too; empty where there is none."""
         good = {row.id for row in self.link.get("/v1/keys", t.Keys).rows}
-        mine = listed(os.environ.get("PROXY_API_KEYS", ""))
-        return next((one for one in mine if digest_of(one)[:12] in good), "")
+        mine = listed(os.environ.get(_VARIABLE, ""))
+        return next((one for one in mine if id_of(digest_of(one)) in good), "")
 
     def clients(self) -> None:
         """Where programs need what."""
@@ -219,3 +253,8 @@ class Ending:
         for name, lines in snippets(url, self.key or _PLACEHOLDER):
             self.talk.say(name)
             self.talk.lines(lines)
+        if self._default_is_good:
+            self.talk.say(
+                f"{DEFAULT_KEY}, which everybody knows, goes on working on this machine; once your programs show a key "
+                "of their own, `hr config set PROXY_API_KEYS ''` ends that."
+            )

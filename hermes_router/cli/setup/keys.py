@@ -25,6 +25,7 @@ from hermes_router.cli.setup.talk import Talk
 from hermes_router.cli.trouble import Trouble
 from hermes_router.control import setup_types as s
 from hermes_router.control import types as t
+from hermes_router.core.router_keys import id_of
 
 __all__ = ["Gathering"]
 
@@ -180,7 +181,7 @@ class Gathering:
 
         return Holdings(
             keys=[one for one in holds.keys if (one.provider, one.tail) not in stored],
-            router_keys=[one for one in holds.router_keys if one.digest[:12] not in known],
+            router_keys=[one for one in holds.router_keys if id_of(one.digest) not in known],
             settings={name: value for name, value in holds.settings.items() if not stands(name, value)},
             left=holds.left,
         )

@@ -246,12 +246,12 @@ class CarryIn:
                 text = _with_rows(await asyncio.to_thread(self._own_rows), plan.providers, asked.bundle.providers)
                 await generations.write(path, text.encode())
                 await generations.renew()
+        if plan.router_keys:  # before the settings: an empty PROXY_API_KEYS needs one
+            async with generations.lock:
+                await asyncio.to_thread(self._router_keys.bring_in, plan.router_keys, replace=True)
+                generations.put(generations.loaded)
         if plan.settings:
             await self._configuration.change(plan.settings)
-        if plan.router_keys:
-            async with generations.lock:
-                await asyncio.to_thread(self._router_keys.bring_in, plan.router_keys)
-                generations.put(generations.loaded)
         for binding in plan.bindings:
             await self._bindings.bind(binding)
         failed = await self._add_keys(plan.keys, test=asked.test)

@@ -141,7 +141,7 @@ def _given(loaded: Loaded, one: Credential, argv: list[str] | None) -> c.Given:
 
 
 def _is_secret(name: str, text: str) -> bool:
-    return name in CONFIDENTIAL or _WITH_PASSWORD.search(text) is not None
+    return (name in CONFIDENTIAL and bool(text.strip())) or _WITH_PASSWORD.search(text) is not None
 
 
 def _files(places: Places) -> tuple[dict[str, str], list[str]]:

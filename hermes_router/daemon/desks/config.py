@@ -267,8 +267,9 @@ def _shown(loaded: Loaded, name: str) -> str:
     """A value as it may be shown: never a key, never an address that may hold a password."""
     settings = loaded.settings
     if name == "PROXY_API_KEYS":
-        tails = ", ".join(f"…{secret.tail}" for secret in settings.proxy_api_keys)
-        return "the default key" if settings.sources.get(name, "default") == "default" else tails
+        if settings.sources.get(name, "default") == "default":
+            return "the default key"
+        return ", ".join(f"…{secret.tail}" for secret in settings.proxy_api_keys) or "none but stored keys"
     if name in settings.texts:
         return settings.texts[name]
     if name in CONFIDENTIAL:

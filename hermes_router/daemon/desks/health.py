@@ -20,7 +20,10 @@ _KEYRING_S: Final = 4.0
 
 
 class HealthDesk:
-    """The health of one daemon, as it sees it. `gone` are models that a provider's list has no longer."""
+    """The health of one daemon, as it sees it.
+
+    `router_keys`: how many are stored; `gone` are models that a provider's list has no longer.
+    """
 
     def __init__(
         self,
@@ -28,11 +31,13 @@ class HealthDesk:
         generations: Generations,
         *,
         ping: Callable[[], t.Ping],
+        router_keys: Callable[[], int],
         gone: Callable[[], Mapping[str, Iterable[str]]] = dict,
     ) -> None:
         self._engine = engine
         self._generations = generations
         self._ping = ping
+        self._router_keys = router_keys
         self._gone = gone
 
     async def report(self) -> h.HealthReport:
@@ -52,6 +57,7 @@ class HealthDesk:
             at=self._engine.clock.now(),
             shadowed=shadowed,
             stored=stored_rows(store),
+            router_keys=self._router_keys(),
             store=store.store,
             keyring=keyring,
             log_file=self._ping().log,

@@ -29,6 +29,7 @@ from hermes_router.engine.snapshot import build_facts
 from hermes_router.store.file_store import parse_secrets
 from hermes_router.store.index import Entry, Index, NewerFormat, parse, username
 from hermes_router.store.keyring_store import KeyringFault, KeyringThread
+from hermes_router.store.router_keys import key_of_row
 from hermes_router.store.token_rows import account_of_row
 from hermes_router.store.vault import INDEX_FILE, SECRETS_FILE, credential_of
 
@@ -84,6 +85,7 @@ async def look(
         at=at,
         shadowed=shadowed_in(loaded, places),
         stored=stored,
+        router_keys=_router_keys(places.router_keys),
         store=decision.store if decision is not None else "",
         keyring=(fault.message, fault.next_step) if fault is not None else ("", ""),
         log_file=loaded.settings.log_file or str(places.log_file),
@@ -139,6 +141,15 @@ def _accounts(path: Path) -> tuple[tuple[CodexAccount, ...], list[ConfigError]]:
     lost = found.count(None)
     said = [ConfigError(f"{lost} of its logins cannot be read", where=str(path))] if lost else []
     return tuple(one for one in found if one is not None), said
+
+
+def _router_keys(path: Path) -> int:
+    """How many router keys are stored and can be read."""
+    data, _ = _read(path)
+    rows: object = None
+    with suppress(ValueError, RecursionError, AttributeError):
+        rows = json.loads(data or b"{}").get("keys")
+    return sum(key_of_row(row) is not None for row in rows) if isinstance(rows, list) else 0
 
 
 async def _in_keyring(

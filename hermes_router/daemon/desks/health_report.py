@@ -57,6 +57,7 @@ def health_report(
     at: float,
     shadowed: Sequence[h.ShadowedRow],
     stored: Sequence[h.StoredRow],
+    router_keys: int,
     store: str,
     keyring: tuple[str, str] = ("", ""),
     log_file: str = "",
@@ -64,9 +65,10 @@ def health_report(
     own: Process | None = None,
     fresh: Loaded | None = None,
 ) -> h.HealthReport:
-    """The report. `facts` are the targets; `gone` are models that a provider's list has no longer, by provider.
+    """The report. `facts` are the targets; `router_keys` is how many are stored.
 
-    `fresh` is what the files say by now, where a daemon has `loaded` in force.
+    `gone` are models that a provider's list has no longer, by provider. `fresh` is what the files say by now, where a
+    daemon has `loaded` in force.
     """
     settings = loaded.settings
     host = settings.host
@@ -82,6 +84,8 @@ def health_report(
         addresses=[] if host is None else [host],
         is_open=host is not None and not is_loopback(host),
         default_key=settings.default_key,
+        router_keys=router_keys,
+        admits_nobody=not settings.proxy_api_keys and not router_keys,
         faults=[_fault(each) for each in (fresh or loaded).problems],
         changed=differences(loaded, fresh) if fresh is not None else [],
         shadowed=list(shadowed),

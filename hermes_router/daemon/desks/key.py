@@ -11,7 +11,7 @@ from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
 from hermes_router.core.ids import Secret
-from hermes_router.core.router_keys import RouterKey
+from hermes_router.core.router_keys import RouterKey, id_of
 from hermes_router.daemon.desks.config import find_provider
 from hermes_router.daemon.generations import Generations
 from hermes_router.engine.admission import keys_in_force
@@ -64,28 +64,32 @@ class KeyDesk:
             self._generations.put(self._generations.loaded)
         said = []
         if self._generations.loaded.settings.default_key:
-            said.append("The default key goes on working on this machine; set PROXY_API_KEYS to end that.")
+            said.append(
+                "The default key, which everybody knows, goes on working on this machine: "
+                "`hr config set PROXY_API_KEYS ''` ends that, once your programs show a key of their own."
+            )
         return t.AddedKey(row=self._row(made), key=text, said=said)
 
     async def adopt(self, asked: of_setup.AdoptKey) -> of_setup.AdoptedKey:
         """Take in one that callers have already. Raises ControlError (2) for a name, scope or limit that cannot be."""
         catalog = self._generations.loaded.catalog
         providers = None if asked.providers is None else [find_provider(catalog, one).name for one in asked.providers]
+        made = RouterKey(
+            id_of(asked.digest),
+            asked.name,
+            asked.digest,
+            asked.tail,
+            providers=None if providers is None else frozenset(providers),
+            rpm=asked.rpm,
+            budget_microusd=asked.budget_microusd,
+        )
         async with self._generations.lock:
-            key, is_new = await asyncio.to_thread(
-                self._store.adopt,
-                asked.name,
-                asked.digest,
-                asked.tail,
-                providers=providers,
-                rpm=asked.rpm,
-                budget_microusd=asked.budget_microusd,
-            )
+            ((key, is_new),) = await asyncio.to_thread(self._store.bring_in, [made])
             self._generations.put(self._generations.loaded)
         return of_setup.AdoptedKey(row=self._row(key), outcome="stored" if is_new else "known")
 
     async def remove(self, which: str) -> t.Done:
-        """Take one back. Raises ControlError: unknown or several (2), not ours to take (3)."""
+        """Take one back. Raises ControlError: unknown or several (2), not ours to take, or the last one (3)."""
         loaded = self._generations.loaded
         fixed = next(
             (k for k in keys_in_force(loaded.settings, ()) if which in {k.id, k.name, k.tail}),
@@ -96,7 +100,7 @@ class KeyDesk:
                 raise ControlError(
                     "this is the default key, which is good while PROXY_API_KEYS is unset",
                     code="shadowed",
-                    next_step="`hr config set PROXY_API_KEYS -` sets keys of your own in its place",
+                    next_step="`hr key add NAME` makes one of your own; then `hr config set PROXY_API_KEYS ''` ends it",
                     exit_code=3,
                 )
             raise ControlError(
@@ -106,14 +110,29 @@ class KeyDesk:
                 exit_code=3,
             )
         async with self._generations.lock:
+            self._keep_the_last(which)
             gone = await asyncio.to_thread(self._store.remove, which)
-            self._generations.put(loaded)
+            self._generations.put(self._generations.loaded)
         left = self._in_flight(gone.id)
         said = [f"The key {gone.name!r} is good no longer."]
         if left:
             said.append(f"{left} of its requests are under way and run to their end.")
         said += await self._forget(gone.id)
         return t.Done(said=said)
+
+    def _keep_the_last(self, which: str) -> None:
+        """Raises ControlError (3) where nobody could be let in without this key."""
+        stored = self._store.keys
+        if self._generations.loaded.settings.proxy_api_keys or len(stored) > 1:
+            return
+        if any(which.strip() in {key.id, key.name, key.tail} for key in stored):
+            raise ControlError(
+                "this is the last router key, and PROXY_API_KEYS is empty: nobody could be let in without it",
+                code="refused",
+                next_step="`hr key add NAME` makes another one first; `hr config unset PROXY_API_KEYS` lets the "
+                "default key in again",
+                exit_code=3,
+            )
 
     def _row(self, key: RouterKey) -> t.KeyRow:
         return t.KeyRow(

@@ -36,8 +36,14 @@ class LogDesk:
         """The last events that are wished for. A file that cannot be read is as if there were none."""
         ring, path = self._ring, self._path()
         found = ring.tail(wish)
-        told = LogTail(events=found.events, last_id=ring.last_id, requests=found.requests[:_SHOWN], level=self._level())
         oldest = ring.oldest(_OVERLAP)
+        told = LogTail(
+            events=found.events,
+            last_id=ring.last_id,
+            requests=found.requests[:_SHOWN],
+            level=self._level(),
+            begins_at=oldest[0].at if oldest and not path else 0.0,
+        )
         missing = wish.lines - len(found.events)
         reaches = bool(oldest) and bool(wish.since) and wish.since >= oldest[0].at
         if not path or missing <= 0 or reaches or len(found.requests) > 1:

@@ -257,13 +257,13 @@ def _provider_state(
 ) -> tuple[str, str]:
     said = loaded.settings.provider(spec.name)
     if not said.enabled:
-        return "disabled", "hr provider enable " + spec.name
+        return "disabled", f"`hr provider enable {spec.name}`"
     if spec.retired is not None and not said.base_url:
         return "retired", spec.retired
     if rows and all(row.state == "disabled" for row in rows):
         return "unspoken", rows[0].reason or ""
     if not keys and not spec.keyless:
-        return "no key", f"hr auth {'login' if spec.auth == 'oauth' else 'add'} {spec.name}"
+        return "no key", f"`hr auth {'login' if spec.auth == 'oauth' else 'add'} {spec.name}`"
     if spec.keyless and not is_on(spec, said):
         return "off", f"set {spec.name.upper()}_BASE_URL or {spec.name.upper()}_MODEL"
     return "on", "" if rows else "no model of it is known yet"

@@ -1,4 +1,4 @@
-"""The log file of a detached daemon: ten megabytes, then a fresh one, and the last three are kept.
+"""The log file of a daemon in the background: ten megabytes, then a fresh one, and the last three are kept.
 
 Owns the turn from one file to the next. Two daemons write here while one hands over to the other, so whoever turns
 holds the file's lock, and whoever finds it turned only follows. It must never know what a line says.
@@ -6,6 +6,7 @@ holds the file's lock, and whoever finds it turned only follows. It must never k
 
 import fcntl
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +19,16 @@ KEPT: Final = 3  # the one in use included
 
 
 class RotatingOutlet(Outlet):
-    """An Outlet into `path`, which is made 0600. Raises OSError where it cannot be opened."""
+    """An Outlet into `path`, which is made 0600. Raises OSError where it cannot be opened.
 
-    def __init__(self, path: Path, *, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> None:
+    `followers` are other descriptors of that file, which turn with it: what others write there is then with the rest.
+    """
+
+    def __init__(
+        self, path: Path, *, followers: Sequence[int] = (), limit_bytes: int = LIMIT_BYTES, kept: int = KEPT
+    ) -> None:
         self.path = path
+        self._followers = followers
         self._limit = limit_bytes
         self._kept = kept
         super().__init__(_open(path))
@@ -45,6 +52,8 @@ class RotatingOutlet(Outlet):
             fresh = _open(self.path)
             try:
                 self._size = os.fstat(fresh).st_size
+                for follower in self._followers:
+                    os.dup2(fresh, follower)
                 os.dup2(fresh, self._fd, inheritable=False)  # the lock goes with the old file
             finally:
                 os.close(fresh)

@@ -49,7 +49,7 @@ def test_json_has_every_check_in_the_order_of_the_table(hr: Hr, well: Script) ->
     found = ran(hr)
     assert list(found) == [check.ident for check in CHECKS]
     assert {one.path for one in well.asked} == {
-        "/v1/ping", "/v1/status", "/v1/health-report", "/v1/quota", "/v1/keys",
+        "/v1/ping", "/v1/status", "/v1/health-report", "/v1/quota", "/v1/keys", "/v1/notify",
     }  # fmt: skip
     assert {one.method for one in well.asked} == {"GET"}
     assert found["daemon"]["state"] == "ok"

@@ -13,6 +13,8 @@ from hermes_router.cli.doctor.run import run
 from hermes_router.cli.doctor.table import CHECKS
 from hermes_router.cli.service import unit
 from hermes_router.cli.service.unit import Unit
+from hermes_router.control import health_types as h
+from hermes_router.control import notify_types as n
 from hermes_router.core.errors import ControlError
 
 from ..samples import ping
@@ -62,7 +64,7 @@ def test_a_socket_is_judged_by_what_lies_there(tmp_path: Path) -> None:
         assert looked(checks.socket, scene(tmp_path)).state == "ok"  # its directory is closed
         path.parent.chmod(0o755)
         found = looked(checks.socket, scene(tmp_path))
-        assert (found.state, found.cure) == ("warning", f"chmod 700 {path.parent}")
+        assert (found.state, found.cure) == ("warning", f"`chmod 700 {path.parent}`")
         path.parent.chmod(0o700)
     assert "left behind" in looked(checks.socket, absent(tmp_path)).said
     path.unlink()
@@ -159,8 +161,43 @@ def test_who_may_call_is_told(tmp_path: Path) -> None:
     """The key that everybody knows: advice on this machine, a fault where others reach it."""
     assert looked(checks.default_key, scene(tmp_path)).state == "ok"
     assert looked(checks.default_key, scene(tmp_path, said={"default_key": True})).state == "advice"
+    stored = [scene(tmp_path, said={"default_key": True, "router_keys": number}) for number in (0, 1)]
+    first = [looked(checks.default_key, each).cure.split("`")[1] for each in stored]
+    assert first == ["hr key add NAME", "hr config set PROXY_API_KEYS ''"]
+    shut = looked(checks.default_key, absent(tmp_path, said={"admits_nobody": True}))
+    assert (shut.state, "hr key add" in shut.cure) == ("fault", True)
     wide = {"default_key": True, "is_open": True, "addresses": ["0.0.0.0"]}
     assert looked(checks.default_key, scene(tmp_path, said=wide)).state == "fault"
     assert looked(checks.open_host, scene(tmp_path, said=wide)).state == "advice"
     assert looked(checks.open_host, scene(tmp_path)).state == "ok"
     assert looked(checks.open_host, scene(tmp_path, report=None)).state == "skipped"
+
+
+def test_a_way_to_the_owner_that_fails_is_told(tmp_path: Path) -> None:
+    """Each way by its variable with the reason and `hr notify test`; one that works, or none that is set, is no news."""
+    works, fails = (
+        n.NotifyWayRow(way="url", shown="ntfy.sh/…"),
+        n.NotifyWayRow(way="command", shown="tell", failing="it ended with 3"),
+    )
+    found = looked(checks.notify, scene(tmp_path, notify=n.Notify(ways=[works, fails], kinds=[])))
+    assert (found.state, found.subject) == ("warning", "command")
+    assert "NOTIFY_COMMAND (tell): it ended with 3" in found.said
+    assert found.cure.startswith("`hr notify test`")
+    assert looked(checks.notify, scene(tmp_path, notify=n.Notify(ways=[works], kinds=[]))).state == "ok"
+    assert looked(checks.notify, scene(tmp_path, notify=n.Notify(ways=[], kinds=[]))).state == "skipped"
+    assert looked(checks.notify, absent(tmp_path)).state == "skipped"
+
+
+def test_a_setting_that_forbids_the_start_has_one_cure(tmp_path: Path) -> None:
+    """`hr start` is no cure then, nor is anything judged by a setting that could not be read."""
+    fault = h.FaultRow(said="PROXY_API_KEYS a key holds spaces", where="/c/.env:1", fatal=True)
+    for said in (
+        {"faults": [fault], "default_key": True},
+        {"admits_nobody": True},
+        {"default_key": True, "is_open": True, "addresses": ["0.0.0.0"]},
+    ):
+        found = looked(checks.daemon, absent(tmp_path, said=said))
+        assert (found.state, "`" in found.cure) == ("fault", False)
+        key = looked(checks.default_key, absent(tmp_path, said=said))
+        assert key.state == ("skipped" if "faults" in said else "fault")
+    assert "`hr start`" in looked(checks.daemon, absent(tmp_path)).cure

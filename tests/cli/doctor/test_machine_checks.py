@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_router.cli import completions
 from hermes_router.cli.doctor import machine_checks as checks
 from hermes_router.cli.doctor.scene import Scene
 
@@ -159,11 +160,32 @@ def test_hr_is_found_once(tmp_path: Path) -> None:
         ("/usr/bin/fish", ".config/fish/completions/hr.fish"),
     ],
 )
-def test_completion_of_each_shell(tmp_path: Path, shell: str, place: str) -> None:
+def test_completion_of_each_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, place: str) -> None:
     """Where the shell looks; another shell is not looked at."""
+    monkeypatch.setattr(completions, "BASH_COMPLETION", (str(tmp_path),))
     at = scene(tmp_path, environ={"SHELL": shell, "HOME": str(tmp_path)})
     assert looked(checks.completion, at).state == "advice"
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).write_text("")
     assert looked(checks.completion, at).state == "ok"
     assert looked(checks.completion, scene(tmp_path, environ={"SHELL": "/bin/dash"})).state == "skipped"
+
+
+def test_bash_reads_completions_by_its_package_or_a_line_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file alone completes nothing: without bash-completion a line of ~/.bashrc must name it, or the command."""
+    monkeypatch.setattr(completions, "BASH_COMPLETION", (str(tmp_path / "package"),))
+    place = tmp_path / ".local/share/bash-completion/completions/hr"
+    place.parent.mkdir(parents=True)
+    place.write_text("")
+    at = scene(tmp_path, environ={"SHELL": "/bin/bash", "HOME": str(tmp_path)})
+    found = looked(checks.completion, at)
+    assert (found.state, "bash-completion" in found.said, "~/.bashrc" in found.cure) == ("advice", True, True)
+    for line in (f"source {place}", "source ~/.local/share/bash-completion/completions/hr"):
+        (tmp_path / ".bashrc").write_text(f"{line}\n")
+        assert looked(checks.completion, at).state == "ok"
+    place.unlink()
+    assert looked(checks.completion, at).state == "advice"
+    (tmp_path / ".bashrc").write_text('eval "$(hr completions show bash)"\n')
+    assert looked(checks.completion, at).state == "ok"

@@ -44,6 +44,21 @@ def test_each_state_of_a_unit(changes: dict[str, Any], state: str, word: str) ->
     assert word in found.cure
 
 
+def test_a_socket_that_holds_another_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PORT changed since the unit was written: nobody would wait out a crash there; written anew, it does.
+
+    Of another installation's service nothing is known here.
+    """
+    units = [made(socket=True, ports=(8319, 8319)), made(scope="system", ports=(8320,))]
+    monkeypatch.setattr(init_system, "absence", lambda _scope="user": "")
+    monkeypatch.setattr(unit, "looks", lambda: units)
+    assert states(checks.service, scene(tmp_path)) == ["ok", "ok"]
+    found = checks.judge_unit(units[0], [], port=9000)
+    assert (found.state, "holds 8319, and PORT is 9000" in found.said) == ("warning", True)
+    assert "`hr install-service`" in found.cure
+    assert states(checks.service, scene(tmp_path, said={"port": 9000})) == ["warning", "ok"]
+
+
 def test_a_failed_one_says_its_last_words() -> None:
     """The last line of the journal."""
     found = checks.judge_unit(made(active="failed"), ["older", "hr: the port is taken"])
@@ -55,7 +70,7 @@ def test_one_whose_manager_is_not_up_wants_lingering(monkeypatch: pytest.MonkeyP
     """Nobody is logged in, so that its manager does not run: what keeps it running is said."""
     monkeypatch.setattr(init_system, "user_name", lambda: "ada")
     asleep = made(manager_error="systemd runs no services for ada yet", lingering=False)
-    assert checks.judge_unit(asleep, []).cure == "loginctl enable-linger ada"
+    assert checks.judge_unit(asleep, []).cure == "`loginctl enable-linger ada`"
 
 
 def test_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +79,7 @@ def test_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.judge_linger(lingering=True).state == "ok"
     assert checks.judge_linger(lingering=None).state == "skipped"
     found = checks.judge_linger(lingering=False)
-    assert (found.state, found.cure) == ("warning", "loginctl enable-linger ada")
+    assert (found.state, found.cure) == ("warning", "`loginctl enable-linger ada`")
 
 
 def test_none_one_and_two_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

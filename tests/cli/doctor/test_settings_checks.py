@@ -82,7 +82,7 @@ def test_files_that_others_can_read_are_named(tmp_path: Path) -> None:
     assert looked(checks.permissions, at).state == "ok"
     secrets.chmod(0o644)
     found = looked(checks.permissions, at)
-    assert (found.state, found.cure) == ("warning", f"chmod 600 {secrets}")
+    assert (found.state, found.cure) == ("warning", f"`chmod 600 {secrets}`")
     secrets.chmod(0o600)
     at.places.config_dir.chmod(0o755)
     assert looked(checks.permissions, at).state == "ok"

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from hermes_router.cli import life
+from hermes_router.cli.link import Link
 from hermes_router.cli.service import files as service_files
-from hermes_router.cli.service import init_system, install, reach
+from hermes_router.cli.service import init_system, install, reach, unit
 from hermes_router.cli.service import writing as install_files
+from hermes_router.cli.service.checks import would_lose
 from hermes_router.cli.service.files import Wanted, compose
 from hermes_router.cli.trouble import Trouble
 from hermes_router.control import types as t
+from hermes_router.control.client import Client
 
 from .. import samples
 from ..conftest import Hr, Script
@@ -185,7 +188,52 @@ def test_a_dry_run_writes_nothing(linux: Any, home: Path, serve: Callable[..., S
     assert f"Environment=HERMES_ROUTER_SOCKET={home}/s" in done.output
     assert "ListenStream=127.0.0.1:8319" in done.output
     assert not (home / ".config").exists()
-    assert all("show" in line.split() for line in log.read_text().splitlines())
+    assert all({"show", "--version"} & {*line.split()} for line in log.read_text().splitlines())
+
+
+def test_a_dry_run_says_that_no_service_can_be(linux: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What would be written is shown where there is no systemd, too, beside why it would be of no use."""
+    hr, _ = linux
+    assert "no service could be installed" not in hr("install-service", "--dry-run").stderr
+    monkeypatch.setattr(init_system, "_BOOTED", tmp_path / "absent")
+    done = hr("install-service", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "no service could be installed: systemd does not run" in done.stderr
+    assert "ExecStart=" in done.stdout
+    monkeypatch.setattr(init_system, "absence", lambda scope="user": "" if scope == "system" else "ada has none")
+    assert "ada has none: lingering would be switched on first" in hr("install-service", "--dry-run").stderr
+
+
+def test_without_lingering_it_does_not_promise_the_boot(
+    linux: Any, home: Path, serve: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where lingering could not be switched on: exit 3 with the one command, and no word that it comes up by itself."""
+    hr, _ = linux
+    monkeypatch.setattr(unit, "_LINGER", home)
+    monkeypatch.setattr(install, "_install", lambda *_all, **_more: _ping(run="systemd"))
+    serve(ANSWERS | {"GET /v1/ping": _ping(run="systemd")})
+    done = hr("install-service", "--yes")
+    assert done.exit_code == 3
+    assert "It comes up at each login, and after a crash." in done.stdout
+    assert "when the machine boots" not in done.output
+    assert "`sudo loginctl enable-linger" in done.stderr
+    (home / init_system.user_name()).touch()
+    done = hr("install-service", "--yes")
+    assert (done.exit_code, "when the machine boots" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "grows"), [("252 (252.39-1~deb12u2)", False), ("257 (257.9-1)", True), ("", False)]
+)
+def test_older_systemds_are_told_nothing_of_growing_pauses(linux: Any, home: Path, version: str, grows: bool) -> None:
+    """They would warn at each start; from 254 on a unit has them."""
+    hr, _ = linux
+    systemctl = home / "bin/systemctl"
+    told = systemctl.read_text().removeprefix("#!/bin/sh\n")
+    systemctl.write_text(f"#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'systemd {version}'; exit; }}\n{told}")
+    done = hr("install-service", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert ("RestartSteps=5" in done.stdout) is grows
 
 
 def test_a_dry_run_starts_no_daemon(linux: Any, home: Path) -> None:
@@ -319,6 +367,19 @@ def test_what_only_the_shell_knows_stops_it(linux: Any, home: Path, serve: Calla
     assert "LOG_LEVEL and the key …3456 of groq" in done.output
     assert "hr auth add" in done.output
     assert not (home / ".config").exists()
+
+
+def test_what_is_kept_elsewhere_is_not_lost(serve: Callable[..., Script]) -> None:
+    """A key that is in the vault, too, and a variable for which whoever calls us has cared."""
+    key = t.CredentialRow(provider="groq", id="i", tail="3456", account="", source="environment", added_at=5.0)
+    names = ("PROXY_API_KEYS", "GROQ_API_KEY", "GROQ_API_KEYS_2")
+    config = _config(rows=[t.ConfigRow(name=name, value="…", source="environment") for name in names])
+    row = t.ProviderRow(name="groq", title="Groq", state="on", variables=["GROQ_API_KEY"])
+    found = t.Credentials(rows=[key], providers=[row])
+    script = serve({"GET /v1/ping": _ping(run="detached"), "GET /v1/config": config, "GET /v1/credentials": found})
+    link = Link(script.path, Client(script.path), _ping(run="detached"))
+    assert would_lose(link) == ["PROXY_API_KEYS"]
+    assert would_lose(link, ["PROXY_API_KEYS"]) == []
 
 
 def test_a_service_that_does_not_come_up_shows_its_last_words(

@@ -20,6 +20,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     owner = pwd.struct_passwd((install_system.USER, "x", UID, UID, "", "/", "/usr/sbin/nologin"))
     monkeypatch.setattr(install_system.pwd, "getpwnam", lambda _name: owner)
     monkeypatch.setattr(install_system, "system_places", lambda environ: system_places(environ, root=tmp_path))
+    monkeypatch.setattr(install_system, "environment_file", lambda _scope: tmp_path / "etc/default/hermes-router")
     (tmp_path / "etc").mkdir()
     return tmp_path / "etc/hermes-router"
 
@@ -93,3 +94,50 @@ def test_a_file_that_is_swapped_between_look_and_change(place: Path, monkeypatch
     assert (place / ".env").is_symlink()
     assert _owned(shadow) == (0, 0o640)
     assert _owned(place / "was") == (UID, 0o600)
+
+
+def test_variables_of_an_earlier_unit_move_to_where_ours_reads_them(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said first in a dry run; then root's file lies in root's directory, for root alone, and the old one is gone."""
+    install_system.take_over_variables(dry_run=False)
+    assert capsys.readouterr() == ("", "")
+    place.mkdir()
+    old, new = place / "service.env", place.parent / "default/hermes-router"
+    old.write_text("HTTPS_PROXY=http://proxy:3128\n")
+    old.chmod(0o644)
+    install_system.take_over_variables(dry_run=True)
+    assert (old.exists(), new.exists()) == (True, False)
+    install_system.take_over_variables(dry_run=False)
+    assert (old.exists(), new.read_text(), _owned(new)) == (False, "HTTPS_PROXY=http://proxy:3128\n", (0, 0o600))
+    said = capsys.readouterr()
+    assert (f"{old} moves to {new}" in said.out, f"{old} was moved to {new}" in said.out, said.err) == (True, True, "")
+    old.write_text("HTTPS_PROXY=http://other:3128\n")
+    install_system.take_over_variables(dry_run=False)
+    assert (old.exists(), "other" in new.read_text()) == (True, False)
+    assert f"{old} is read no longer: move what is meant for the service to {new}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "another's", "open to others", "directory"])
+def test_variables_that_somebody_else_could_have_put_there_are_only_named(
+    place: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """The directory is the service's user's: nothing of root's is read through it, nor is a word of that user taken."""
+    place.mkdir()
+    shadow, old = place.parent / "shadow", place / "service.env"
+    shadow.write_text("ROOT=only")
+    shadow.chmod(0o600)
+    if kind == "link":
+        old.symlink_to(shadow)
+    elif kind == "second name":
+        os.link(shadow, old)
+    elif kind == "directory":
+        old.mkdir()
+    else:
+        old.write_text("LD_PRELOAD=x")
+        old.chmod(0o602 if kind == "open to others" else 0o600)
+        os.chown(old, UID if kind == "another's" else 0, -1)
+    install_system.take_over_variables(dry_run=False)
+    assert not (place.parent / "default").exists()
+    assert os.path.lexists(old)
+    assert "is read no longer" in capsys.readouterr().err

@@ -54,3 +54,12 @@ def test_an_interpreter_that_moved(texts: dict[str, str]) -> None:
     standing, why = unit.standing_of("user", other, None)
     assert standing == "stale"
     assert sys.executable in why
+
+
+def test_pauses_grow_where_systemd_knows_how(texts: dict[str, str]) -> None:
+    """Such a unit is as good as one without: what an older systemd would warn of stands in neither by itself."""
+    assert "RestartSteps=" not in texts[SERVICE]
+    for scope in ("user", "system"):
+        made = compose(Wanted(scope, service_files.program(scope), backs_off=True))[SERVICE]
+        assert "\nRestartSec=1s\nRestartSteps=5\nRestartMaxDelaySec=10s\n" in made
+        assert unit.standing_of(scope, made, None) == ("ours", "")

@@ -74,6 +74,7 @@ def test_it_ends_with_an_answer_by_the_key_that_it_made(hr: Hr, daemon: Script) 
         done.stdout.split()
     )
     assert done.stdout.index("4 of 6") < done.stdout.index(ROUTER_KEY)
+    assert done.stdout.index("`hr config set PROXY_API_KEYS ''`") > done.stdout.index("Point your programs at it")
 
 
 @pytest.mark.parametrize("own", ["stored", "/c/.env:1"])
@@ -93,6 +94,7 @@ def test_a_key_of_the_owners_is_left_alone(hr: Hr, daemon: Script, own: str) -> 
     assert "Over the socket." in done.stdout
     assert "answered in 3.0 s, 2 attempts." in done.stdout
     assert ("POST", "/v1/keys") not in {(one.method, one.path) for one in daemon.asked}
+    assert "sk-router-1" not in done.stdout  # it is good no longer
 
 
 def test_a_key_of_the_own_environment_asks_too(hr: Hr, daemon: Script) -> None:
@@ -217,11 +219,68 @@ def test_a_service_that_cannot_be_costs_no_answer(hr: Hr, daemon: Script, monkey
     assert "groq/m-1 answered in" in done.stdout
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_service_takes_the_shells_router_keys(
+    hr: Hr, daemon: Script, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    """It does not see PROXY_API_KEYS: the digests go before it, and its default key ends as it had ended here.
+
+    Also where it runs, and would not outlive the login.
+    """
+    told: list[tuple[str, ...]] = []
+
+    @click.command("install-service")
+    @click.option("--yes", is_flag=True)
+    @click.option("--kept", multiple=True)
+    def install(*, yes: bool, kept: tuple[str, ...]) -> None:
+        told.append(kept)
+        daemon.answers["GET /v1/config"] = CONFIG  # its own: nothing is set there
+        if refuses:
+            raise setup_end.Trouble("lingering could not be switched on", "ask root", code=3)
+
+    real = main_module.LazyGroup.get_command
+    monkeypatch.setattr(
+        main_module.LazyGroup,
+        "get_command",
+        lambda group, ctx, name: install if name == "install-service" else real(group, ctx, name),
+    )
+    mine, other = "sk-mine-0123456789", "sk-other-01234567"
+    rows = [t.KeyRow(id=digest_of(one)[:12], name="x", tail=one[-4:], source="environment") for one in (mine, other)]
+    set_here = t.Config(rows=[t.ConfigRow(name="PROXY_API_KEYS", value="…", source="environment")])
+    stored = s.AdoptedKey(row=rows[0], outcome="stored")
+
+    def ended(_asked: object) -> t.Changed:
+        daemon.answers["GET /v1/config"] = t.Config(rows=[t.ConfigRow(name="PROXY_API_KEYS", value="", source="/e:1")])
+        return t.Changed(rows=[])
+
+    daemon.answers |= {
+        "GET /v1/keys": t.Keys(rows=rows), "GET /v1/config": set_here, "POST /v1/keys/adopt": stored,
+        "PATCH /v1/config": ended,
+    }  # fmt: skip
+    done = run(hr, "--service", PROXY_API_KEYS=f"{mine},{other}")
+    assert done.exit_code == (3 if refuses else 0), done.output
+    assert "the router keys in it are kept for it" in " ".join(done.stdout.split())
+    assert "sk-router-1" not in done.stdout
+    given = [one.body for one in daemon.asked if one.path == "/v1/keys/adopt"]
+    assert [(one["digest"], one["tail"]) for one in given] == [(digest_of(one), one[-4:]) for one in (mine, other)]
+    assert [one.body for one in daemon.asked if one.method == "PATCH"] == [{"changes": {"PROXY_API_KEYS": ""}}]
+    assert told == [("PROXY_API_KEYS",)]
+    assert daemon.answers["asked with"] == mine
+    daemon.asked.clear()
+    daemon.answers["GET /v1/config"] = set_here
+    done = run(hr, "--service", PROXY_API_KEYS=mine)  # another shell has started the router, with a key more
+    assert told[1:] == [()]
+    assert not [one for one in daemon.asked if one.path == "/v1/keys/adopt" or one.method == "PATCH"]
+
+
 class _Link:
     """A router that runs."""
 
     works_on_files = False
     ping = samples.ping()
+
+    def get(self, _path: str, _answer: object) -> t.Config:
+        return CONFIG
 
 
 def test_without_a_terminal_it_says_what_to_do(hr: Hr, daemon: Script) -> None:

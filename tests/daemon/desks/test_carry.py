@@ -115,6 +115,20 @@ async def test_a_set_up_arrives_whole(two: Two) -> None:
     assert set(again.values()) <= {"same", "kept"}, again
 
 
+async def test_an_ended_default_key_ends_there_too(two: Two) -> None:
+    """An empty PROXY_API_KEYS is no secret: it travels beside the router keys, which come in first."""
+    two.old.places.env_file.write_text("PROXY_API_KEYS=\n")
+    await two.old.backend.reload()
+    del two.new.env["PROXY_API_KEYS"]
+    await two.new.backend.reload()
+    bundle = await two.out()
+    assert bundle.settings["PROXY_API_KEYS"] == ""
+    assert "PROXY_API_KEYS" not in "; ".join(bundle.left_out)
+    assert (await two.into(bundle))["setting PROXY_API_KEYS"] == "new"
+    assert not two.new.daemon.loaded.settings.default_key
+    assert [(await two.new.ask(key=key))[0] for key in ("sk-router-1", two.made.key)] == [401, 503]
+
+
 async def test_a_look_changes_nothing(two: Two) -> None:
     """A dry run tells the same, and no file is other than before."""
     before = two.new.everything_written()

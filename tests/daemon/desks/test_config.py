@@ -146,7 +146,7 @@ async def test_a_provider_is_disabled_and_enabled(office) -> None:
     await here.backend.enable_provider(t.EnableProvider(provider="groq", enabled=False))
     assert (await here.ask())[0] == 503
     state = next(row for row in (await here.backend.status()).providers if row.name == "groq")
-    assert (state.state, state.reason) == ("disabled", "hr provider enable groq")
+    assert (state.state, state.reason) == ("disabled", "`hr provider enable groq`")
     await here.backend.enable_provider(t.EnableProvider(provider="groq", enabled=True))
     assert (await here.ask())[0] == 200
     assert here.places.config_file.read_text() == ""

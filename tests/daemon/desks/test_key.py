@@ -41,14 +41,48 @@ async def test_a_removed_key_is_unknown_at_once(office) -> None:
 
 async def test_the_default_key_is_shown_by_its_name(office) -> None:
     """Everybody knows it, so its end tells nothing; what ends it is a key of the owner's, not a removal."""
-    here = await office(*pool(), PROXY_API_KEYS="")
+    here = await office(*pool(), PROXY_API_KEYS="sk-router-1")
     del here.env["PROXY_API_KEYS"]
     here.daemon.swap(await here.backend.generations.read())
     config = {row.name: row.value for row in (await here.backend.config()).rows}
     assert config["PROXY_API_KEYS"] == "the default key"
     with pytest.raises(ControlError, match="default key") as caught:
         await here.backend.remove_key("PROXY_API_KEYS 1")
-    assert (caught.value.exit_code, "hr config set PROXY_API_KEYS -" in caught.value.next_step) == (3, True)
+    assert (caught.value.exit_code, "hr config set PROXY_API_KEYS ''" in caught.value.next_step) == (3, True)
+    added = await here.backend.add_key(t.AddKey(name="ci"))
+    assert "`hr config set PROXY_API_KEYS ''`" in added.said[0]
+
+
+async def test_the_default_key_ends_with_one_command(office) -> None:
+    """An empty PROXY_API_KEYS in `.env` is in force at once: stored keys are good, the default one no longer.
+
+    It is refused while there is no stored key, and the last stored key then stays.
+    """
+    here = await office(*pool(), PROXY_API_KEYS="sk-router-1", **ENV)
+    del here.env["PROXY_API_KEYS"]
+    here.daemon.swap(await here.backend.generations.read())
+    empty = t.ChangeConfig(changes={"PROXY_API_KEYS": ""})
+    with pytest.raises(ControlError, match="hr key add NAME") as caught:
+        await here.backend.change_config(empty)
+    assert (caught.value.exit_code, here.places.env_file.exists()) == (3, False)
+    assert (await here.ask(key="sk-router-1"))[0] == 200
+    added = await here.backend.add_key(t.AddKey(name="ci"))
+    assert added.said
+    (row,) = (await here.backend.change_config(empty)).rows
+    assert (row.before, row.after) == ("the default key", "none but stored keys")
+    assert here.places.env_file.read_text() == "PROXY_API_KEYS=\n"
+    assert [(await here.ask(key=key))[0] for key in ("sk-router-1", added.key)] == [401, 200]
+    for which in ("ci", added.row.id, added.row.tail):
+        with pytest.raises(ControlError, match="last router key") as caught:
+            await here.backend.remove_key(which)
+        assert (caught.value.exit_code, "hr key add NAME" in caught.value.next_step) == (3, True)
+    other = await here.backend.add_key(t.AddKey(name="other"))
+    assert other.said == []
+    await here.backend.remove_key("ci")
+    assert [(await here.ask(key=key))[0] for key in (added.key, other.key)] == [401, 200]
+    await here.backend.change_config(t.ChangeConfig(changes={"PROXY_API_KEYS": None}))
+    assert (await here.ask(key="sk-router-1"))[0] == 200
+    await here.backend.remove_key("other")
 
 
 async def test_limits_and_scope_of_a_key_bind(office) -> None:

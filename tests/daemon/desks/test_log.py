@@ -44,6 +44,20 @@ async def test_the_file_goes_on_where_memory_ends_without_a_line_twice(file: Wri
     assert [event.fields["n"] for event in (await desk.tail(LogWish(lines=5))).events] == [3, 4, 5, 6, 7]
 
 
+async def test_where_memory_begins_is_told_if_nothing_else_has_more(file: Written) -> None:
+    """Of a daemon that has no file of its own: the instant of the oldest line; with a file, or no line yet, none."""
+    ring, path = EventRing(lambda: file.at), ""
+    desk = LogDesk(ring, path=lambda: path, clean=same, level=lambda: "info")
+    assert (await desk.tail(LogWish())).begins_at == 0
+    file.at = START
+    ring.publish("a.b", "info", {})
+    file.at = START + 5
+    ring.publish("a.b", "info", {})
+    assert (await desk.tail(LogWish(lines=1))).begins_at == START
+    path = str(file.path)
+    assert (await desk.tail(LogWish())).begins_at == 0
+
+
 async def test_the_beginning_of_an_id_is_looked_for_in_both(file: Written) -> None:
     """One request is found, several are named, an exact id is only itself."""
     for name in ("req_1", "req_12", "req_2"):

@@ -192,6 +192,24 @@ def test_a_full_log_file_is_turned_and_three_are_kept(tmp_path: Path) -> None:
     os.close(number)
 
 
+def test_other_descriptors_of_the_file_turn_with_it(tmp_path: Path) -> None:
+    """What the interpreter prints by itself goes where the log goes, and stays open in programs that are started."""
+    path = tmp_path / "service.log"
+    others = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for _ in range(2)]
+    outlet = RotatingOutlet(path, followers=others, limit_bytes=30)
+    for n in range(4):
+        outlet.write(f"line {n:04}\n")
+    for number in others:
+        os.write(number, b"a word\n")
+    assert _contents(path) == {
+        "service.log": "line 0003\na word\na word\n",
+        "service.log.1": "line 0000\nline 0001\nline 0002\n",
+    }
+    assert all(map(os.get_inheritable, others))
+    for number in (*others, outlet.fileno()):
+        os.close(number)
+
+
 def test_a_log_file_that_is_there_already_is_written_on(tmp_path: Path) -> None:
     """A start does not empty it, and what is in it counts."""
     path = tmp_path / "daemon.log"
