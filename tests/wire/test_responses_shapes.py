@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.responses import ResponseErrorEvent
 
@@ -391,6 +391,7 @@ BLOCKS = st.lists(
 
 
 @settings(deadline=None)
+@example([_call([], "f", False), _text([], [], False)], Finish.LENGTH, False, True)
 @given(BLOCKS, st.sampled_from(Finish), st.booleans(), st.booleans())
 def test_any_answer_keeps_the_grammar(blocks: list[list[ChatEvent]], reason: Finish, failed: bool, quiet: bool) -> None:
     """Whatever blocks come in whatever order, with keep-alives between them, and however it ends."""

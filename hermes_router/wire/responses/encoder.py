@@ -292,11 +292,14 @@ def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str
     marked = wants_encrypted(inbound)
     items: list[tuple[Item, str | None]] = []
     before: BlockKind | None = None
+    whole = -1
     for block in answer.blocks:
         behind, before = before, block.kind
         thought = block.kind is BlockKind.REASONING
         mark = wrap(block.seal, origin=origin) if marked and thought else None
         if block.kind is not BlockKind.TOOL_CALL and not block.text and (mark is None or block.seal is None):
+            if block.kind is not behind or block.kind is not BlockKind.TEXT:
+                whole = len(items) - 1  # what stands before it had ended, as a stream would have said
             continue
         item = items[-1][0] if items else None
         if block.kind is behind is BlockKind.TEXT and isinstance(item, MessageItem):
@@ -310,7 +313,8 @@ def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str
         item.citations = block.citations
     last = len(items) - 1
     output = [
-        item.closing(status if place == last else "completed", mark)[1] for place, (item, mark) in enumerate(items)
+        item.closing(status if place == last > whole else "completed", mark)[1]
+        for place, (item, mark) in enumerate(items)
     ]
     return ResponseObject(inbound).render(
         new_id=answer.id if answer.id.startswith(ID_PREFIX) else new_id(ID_PREFIX),
