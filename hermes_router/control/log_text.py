@@ -48,6 +48,7 @@ _FAILED: Final = {
 }
 _OUTCOMES: Final = {
     "NoTarget": "nobody could answer",
+    "Unfetched": "an image could not be fetched",
     "DeadlinePassed": "no answer in time",
     "CallerLimited": "refused by the router key's own limit",
     "HermesError": "failed by a fault of ours",
@@ -96,6 +97,7 @@ SENTENCES: Final = {
     "events.lost": "{lost} lines are missing here: they came faster than they were read",
     "exchange.done": "",
     "exchange.waiting": "waits {wait_s} ({why})[, {ahead} ahead of it]",
+    "image.unfetched": "{path}: the image was not fetched, {fault}[ ({said})]",
     "keyring.back": "the keyring answers again",
     "keyring.hung": "the keyring does not answer within {limit_s}; keys in memory serve on",
     "keyring.unread": "{keys} keys cannot be read: {reason}[; {next}]",

@@ -35,6 +35,7 @@ class NextStep(enum.StrEnum):
     BIGGER_TARGET = "bigger_target"
     OTHER_PROVIDER_ONCE = "other_provider_once"  # then the caller gets it back
     SAME_WITHOUT_FIELD = "same_without_field"  # the parameter that was refused, dropped, once
+    OWN_FETCHER = "own_fetcher"  # one that fetches images itself
 
 
 AttemptClass = Literal[
@@ -388,6 +389,12 @@ class Inexpressible(RequestRejected):
     """
 
     next_step = NextStep.OTHER_MODEL
+
+
+class Unfetched(Inexpressible):
+    """An image by its address (`param` is its path) could not be had, so nobody can be told who needs it inline."""
+
+    next_step = NextStep.OWN_FETCHER
 
 
 class ForeignThought(RequestRejected):

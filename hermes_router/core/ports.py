@@ -11,7 +11,8 @@ import msgspec
 from hermes_router.core.accounts import CodexAccount
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
-from hermes_router.core.ids import Credential, CredentialId, Secret
+from hermes_router.core.ids import Credential, CredentialId, RouterKeyId, Secret
+from hermes_router.core.images import Picture, Unfit
 from hermes_router.core.kept import KeptResponse
 from hermes_router.core.records import EmbedBinding, ExchangeRecord
 
@@ -137,6 +138,34 @@ class Renewals(Protocol):
         """The provider refused the tokens of `used`: `done` hears, at once or later, whether there are others now.
 
         What this sets off goes on to its end, whatever becomes of whoever asked.
+        """
+        ...
+
+
+class Fetching(Protocol):
+    """Images that are being fetched."""
+
+    def abort(self) -> None:
+        """Nobody waits for them any longer: close every connection, tell nobody. Idempotent, also after the end."""
+        ...
+
+
+class ImageFetcher(Protocol):
+    """Who fetches the images that a request names by their addresses."""
+
+    def fetch(
+        self,
+        wanted: Mapping[str, int],
+        caller: RouterKeyId,
+        done: Callable[[Mapping[str, Picture] | Unfit], None],
+        *,
+        max_bytes: int,
+    ) -> Fetching:
+        """Have the image of each URL; `done` hears all of them, or the first that cannot be had. Never raises.
+
+        `wanted` says how often each URL stands in the request, whose images may be `max_bytes` together in base64.
+        `done` is called once, at a later turn of the loop, and never after `abort`. What one caller's request has
+        fetched is remembered for that caller alone.
         """
         ...
 

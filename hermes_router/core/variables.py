@@ -120,7 +120,10 @@ GLOBALS: Final = (
     ),
     Variable("DRAIN_SECONDS", "drain_s", read.seconds(zero=True), "How long a stop waits for answers under way."),
     Variable(
-        "FETCH_IMAGES", "fetch_images", read.boolean, "1 = image URLs are fetched for providers that want them inline."
+        "FETCH_IMAGES",
+        "fetch_images",
+        read.boolean,
+        "1 = image URLs are fetched for providers that want them inline: from public addresses only, 8 MB at most.",
     ),
     Variable("HTTPS_PROXY", "https_proxy", read.optional(read.proxy_url), "Proxy for https upstreams."),
     Variable("HTTP_PROXY", "http_proxy", read.optional(read.proxy_url), "Proxy for http upstreams."),

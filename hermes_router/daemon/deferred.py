@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hermes_router.core.errors import UpstreamError
 
-__all__ = ["bring_in", "bring_in_now", "classify", "in_band"]
+__all__ = ["bring_in", "bring_in_images", "bring_in_now", "classify", "in_band"]
 
 AFTER_S: Final = 2.0  # a start has other work, and so has who waits for it
 _LATER: Final = (
@@ -20,6 +20,7 @@ _LATER: Final = (
     "hermes_router.daemon.desks.login",
     "tomlkit",
 )
+_FOR_IMAGES: Final = ("hermes_router.upstream.images", "hermes_router.upstream.public", "hermes_router.engine.pictures")
 
 
 def classify(family: str, status: int, headers: Mapping[str, str], body: bytes, now: float) -> UpstreamError:
@@ -45,4 +46,10 @@ async def bring_in(*, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) 
 async def bring_in_now() -> None:
     """The same at once."""
     for name in _LATER:
+        await asyncio.to_thread(import_module, name)
+
+
+async def bring_in_images() -> None:
+    """What fetches images: imported only where images may be fetched."""
+    for name in _FOR_IMAGES:
         await asyncio.to_thread(import_module, name)

@@ -23,6 +23,7 @@ from hermes_router.core.settings import Settings
 from hermes_router.daemon import deferred
 from hermes_router.daemon.accounts import Accounts
 from hermes_router.daemon.config import Loaded
+from hermes_router.daemon.images import LateImages
 from hermes_router.daemon.ledger import LedgerKeeper
 from hermes_router.daemon.scrub import InBand, Scrub, secrets_of
 from hermes_router.daemon.sources import RandomIds, SystemClock
@@ -98,10 +99,14 @@ class Daemon(msgspec.Struct):
         self.supervisor.keep("warm", self.warm)
         if self.has_local:
             self.supervisor.keep("local", self.look_for_local)
+        if self.loaded.settings.fetch_images:
+            self.supervisor.keep("images", deferred.bring_in_images)
 
     async def make_ready(self) -> None:
         """What a successor does while its predecessor still serves: windows of local servers, connections."""
         await deferred.bring_in_now()
+        if self.loaded.settings.fetch_images:
+            await deferred.bring_in_images()
         for step in self.before_ready:
             await step()
         if self.has_local:
@@ -119,6 +124,8 @@ class Daemon(msgspec.Struct):
         self._look_now.set()
         if self._tasks_run and self.has_local:
             self.supervisor.keep("local", self.look_for_local)
+        if self._tasks_run and loaded.settings.fetch_images:
+            self.supervisor.keep("images", deferred.bring_in_images)
 
     def renew(self) -> None:
         """The same configuration with what was learned of its models: a new generation."""
@@ -332,6 +339,7 @@ def build(
         recorder=recent,
     )
     engine.remembered = RememberedResponses(clock, responses)
+    engine.images = LateImages(loop, clock, settings)
     engine.state.adopt(first.roster)
     configure(engine)
     ledger = LedgerKeeper(engine, usage.db, loop, log) if usage is not None else None

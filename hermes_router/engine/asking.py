@@ -32,19 +32,25 @@ class Asked(NamedTuple):
 
 
 class Asking:
-    """One caller's request, to be said to as many targets as it takes."""
+    """One caller's request, to be said to as many targets as it takes.
 
-    __slots__ = ("_conversation", "_inbound")
+    `pictured` is the same request with its images in it, for targets that do not fetch them; None = as it came for all.
+    """
+
+    __slots__ = ("_conversation", "_inbound", "pictured")
 
     def __init__(self, inbound: Inbound) -> None:
         self._inbound = inbound
         self._conversation: Conversation | None = None
+        self.pictured: Asking | None = None
 
     def of(self, facts: TargetFacts, options: Options, recall: Recall) -> Asked:
         """The request for this target.
 
         Raises Inexpressible where this target cannot be told: others are passed what we cannot read ourselves.
         """
+        if self.pictured is not None and not facts.provider.image_urls:
+            return _altered(self.pictured.of(facts, options, recall))
         inbound = self._inbound
         name = self._name(facts)
         dialect = DIALECTS[name]
@@ -80,6 +86,9 @@ class Asking:
         `prefill` is what has been learnt of the target's taking one, `ended` = the text is known to be whole.
         Raises BadRequest, Inexpressible.
         """
+        if self.pictured is not None and not facts.provider.image_urls:
+            asked, went_on = self.pictured.going_on(facts, options, recall, shown, prefill=prefill, ended=ended)
+            return _altered(asked), went_on
         name, conversation = self._name(facts), self._read()
         dialect = DIALECTS[name]
         by_prefill = takes_prefill(facts, name, conversation, learned=prefill)
@@ -96,3 +105,8 @@ class Asking:
         if self._conversation is None:
             self._conversation = DIALECTS[self._inbound.dialect].read(self._inbound)
         return self._conversation
+
+
+def _altered(asked: Asked) -> Asked:
+    """The same, known not to be what the caller has sent."""
+    return asked._replace(rendered=asked.rendered._replace(altered=True))

@@ -11,7 +11,7 @@ import msgspec
 
 from hermes_router.core.catalog import TargetFacts
 from hermes_router.core.errors import UpstreamError
-from hermes_router.core.ports import Authorizer, Clock, Ids, Log, Recorder, Renewals, Rng, Transport
+from hermes_router.core.ports import Authorizer, Clock, Ids, ImageFetcher, Log, Recorder, Renewals, Rng, Transport
 from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.alerts import Alerts
@@ -96,6 +96,7 @@ class Engine:
     limits: CallerLimits = field(default_factory=CallerLimits)
     recorder: Recorder = field(default_factory=Forgetful)
     renewals: Renewals | None = None
+    images: ImageFetcher | None = None
     embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
     alerts: Alerts = field(default_factory=Alerts)
     outages: Outages = field(default_factory=Outages)

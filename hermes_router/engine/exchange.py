@@ -289,6 +289,8 @@ class Exchange:
         facts = candidate.facts
         delivery = self._delivery
         try:
+            if self._search.constraint.fetches and not facts.provider.image_urls and self._asking.pictured is None:
+                await self._fetch_images()
             asked, request = self._outbound(facts)
         except (KeyError, Inexpressible) as found:
             error = found if isinstance(found, Inexpressible) else CredentialRejected("the credential is gone")
@@ -331,6 +333,16 @@ class Exchange:
         self._settlement.succeeded(facts, attempt, self._spoken())
         self._teach(attempt)
         return None, rendered
+
+    async def _fetch_images(self) -> None:
+        """Have the images that the request names by their addresses, for who does not fetch them. Raises Unfetched."""
+        from hermes_router.engine.pictures import Wait, put_in  # noqa: PLC0415 - nobody pays for what is switched off
+
+        self._look_mono = until_mono = _NEVER if self._committed else self._deadline_mono
+        try:
+            await put_in(self._asking, self._engine, self._q, Wait(self._wait, self.wake, until_mono), self._notices)
+        finally:
+            self._look_mono = _NEVER
 
     def _teach(self, attempt: Attempt) -> None:
         """Let the prober look at the answer; what was shown beside an earlier attempt's part proves nothing."""

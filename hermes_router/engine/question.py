@@ -47,6 +47,9 @@ def make_question(
         caller.min_tier,
         settings.privacy == "no-training",
     )
+    if settings.fetch_images and demand.image_urls and resolved.profile != "local" and engine.images is not None:
+        # A request that must not leave the machine has nothing fetched for it either.
+        constraint = constraint._replace(fetches=True)
     notices = (Notice(*resolved.warning.split(":", 1)),) if resolved.warning else ()
     max_wait_s = None
     asked_s = headers.get(_MAX_WAIT)

@@ -107,6 +107,7 @@ class Book:
         key = (
             demand.operation, demand.needs, demand.difficulty, demand.profile, demand.light, demand.image_urls > 0,
             c.pin, c.providers, c.local_only, c.exclude_providers, c.min_tier, c.no_training,
+            c.fetches,
         )  # fmt: skip
         found = view.lanes.get(key)
         version = self._learned.version

@@ -58,7 +58,8 @@ class Constraint(NamedTuple):
     those of its models to avoid: its other models come first. `min_input` admits only targets that take more than
     that many tokens. `exclude_providers` is set by `failover.after` alone. `providers` None = all. `again` is a
     target that is asked once more at once, since the last failure was about a field that is now dropped.
-    `money_left` is what the caller's own budget still allows, in micro-US-dollars; None = it has none.
+    `money_left` is what the caller's own budget still allows, in micro-US-dollars; None = it has none. `fetches` =
+    images by their address may be put into the request for a target that does not fetch them itself.
     """
 
     pin: Pin | None = None
@@ -73,6 +74,7 @@ class Constraint(NamedTuple):
     no_training: bool = False
     again: Target | None = None
     money_left: int | None = None
+    fetches: bool = False
 
 
 def affinity_key(request: ChatRequest, caller: str) -> str | None:

@@ -69,6 +69,8 @@ def after(
         case NextStep.BIGGER_TARGET:
             floor = max(constraint.min_input, _too_small(error, facts, input_tokens, context))
             return Next("plan", _out(constraint, facts)._replace(min_input=floor))
+        case NextStep.OWN_FETCHER:
+            return Next("plan", _out(constraint, facts)._replace(fetches=False))
         case NextStep.OTHER_MODEL:
             return Next("plan", _away(_out(constraint, facts), facts))
         case NextStep.OTHER_TARGET:

@@ -141,7 +141,7 @@ def _standing(group: Group, demand: Demand, constraint: Constraint, now: float) 
         return f"does not serve {demand.operation}"
     if group.tier < constraint.min_tier:
         return f"below tier {constraint.min_tier}"
-    if demand.image_urls and not group.facts.provider.image_urls:
+    if demand.image_urls and not (group.facts.provider.image_urls or constraint.fetches):
         return "needs images inline"
     unknown = 0
     for need in demand.needs:

@@ -5,7 +5,9 @@ and rule builders over keys, roles, values and schemas. Which provider keeps whi
 how it words a breach in `refusals`.
 """
 
+import base64
 import json
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -13,6 +15,10 @@ from hermes_router.sandbox.values import Asked, Breach
 
 Rule = Callable[[Asked], Breach | None]
 
+_DATA_URL = re.compile(r"data:([a-z]+/[a-z]+);base64,(.*)", re.DOTALL)
+_IMAGES = {
+    "image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8", "image/webp": b"RIFF",
+}  # fmt: skip
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 
@@ -96,6 +102,23 @@ def known_images(asked: Asked) -> Breach | None:
     for at, part in parts(asked):
         if part.get("type") == "image_url":
             return Breach(f"{asked.model.id} does not support image input.", f"messages.{at}.content")
+    return None
+
+
+def inline_images(asked: Asked) -> Breach | None:
+    """Images stand in the request itself, in base64, and are what they are said to be."""
+    for at, part in parts(asked):
+        if part.get("type") != "image_url":
+            continue
+        found = _DATA_URL.fullmatch(str(part.get("image_url", {}).get("url")))
+        if found is None:
+            return Breach("Request contains an invalid argument: image URL could not be fetched.")
+        try:
+            data = base64.b64decode(found[2], validate=True)
+        except ValueError:
+            return Breach("Base64 decoding failed.", f"messages.{at}.content")
+        if not data.startswith(_IMAGES.get(found[1], b"\0")):
+            return Breach("Unable to process input image.", f"messages.{at}.content")
     return None
 
 

@@ -157,13 +157,6 @@ def _gemini_thinking(asked: Asked) -> Breach | None:
     return None
 
 
-def _inline_images(asked: Asked) -> Breach | None:
-    for _, part in rules.parts(asked):
-        if part.get("type") == "image_url" and not str(part.get("image_url", {}).get("url")).startswith("data:"):
-            return Breach("Request contains an invalid argument: image URL could not be fetched.")
-    return None
-
-
 _GEMINI: tuple[Rule, ...] = (
     rules.no_keys(("logit_bias", "logprobs", "top_logprobs", "store", "metadata", "service_tier"), _UNKNOWN_NAME),
     rules.only_keys((*_OPENAI, "extra_body", "top_k"), _UNKNOWN_NAME),
@@ -171,7 +164,7 @@ _GEMINI: tuple[Rule, ...] = (
                             calls_allow=("id", "type", "function", "index", "extra_content")),
     rules.no_schema_keys(_GEMINI_SCHEMA, "Invalid JSON payload received. Unknown name \"{key}\" at 'tools[{at}]'"
                          ": Cannot find field."),
-    rules.no_strict, _gemini_types, _gemini_signatures, _gemini_thinking, _inline_images, rules.known_effort,
+    rules.no_strict, _gemini_types, _gemini_signatures, _gemini_thinking, rules.inline_images, rules.known_effort,
 )  # fmt: skip
 
 # --- Kimi (3.13) ------------------------------------------------------------------------------------
@@ -362,5 +355,5 @@ STRICTNESS: Mapping[str, tuple[Rule, ...]] = {
     "naga": (rules.well_formed, *rules.PAIRING, rules.known_images),
     "generic": (rules.well_formed, *rules.PAIRING, rules.known_images),
     "anthropic": (),
-    "local": (rules.well_formed, rules.parsable_arguments, rules.known_images),
+    "local": (rules.well_formed, rules.parsable_arguments, rules.known_images, rules.inline_images),
 }

@@ -129,11 +129,11 @@ class ResponsesRoutes:
 
 def _kept(inbound: Inbound) -> Inbound:
     """A request whose answer is kept here, and therefore nowhere else."""
-    previous = inbound.turn.previous if inbound.turn is not None else ""
+    turn = inbound.turn if inbound.turn is not None else Turn()
     fields = inbound.fields
     if "store" in fields:
         fields = {name: raw for name, raw in fields.items() if name != "store"}
-    return inbound._replace(fields=fields, turn=Turn(previous, kept=True))
+    return inbound._replace(fields=fields, turn=turn._replace(kept=True))
 
 
 def _unknown(arrival: Arrival) -> NotFound:

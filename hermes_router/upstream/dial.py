@@ -16,6 +16,7 @@ from hermes_router.upstream.connection import Connection
 from hermes_router.upstream.pool import Origin
 from hermes_router.upstream.proxy import is_loopback, open_tunnel
 
+NOT_ALLOWED: Final = "an address that is not allowed"
 _EYEBALLS_S: Final = 0.1
 # Not the provider's doing: no route, no link, or we are out of addresses or descriptors ourselves.
 _OURS: Final = frozenset(
@@ -32,18 +33,29 @@ async def dial(
     *,
     tls: ssl.SSLContext | None,
     timeout_s: float,
+    allows: Callable[[str], bool] | None = None,
 ) -> Connection:
     """Open a connection to `origin`, within `timeout_s` for all of it: DNS, TCP, CONNECT and TLS.
+
+    With `allows` the name is resolved here, once, also where a proxy is used; every address that comes of it must be
+    allowed, and the connection goes to one of these and to no other: a proxy is told the address, not the name.
 
     Raises Unreachable, NetworkDown or TimedOut("connect").
     """
     host, port = (origin.proxy.host, origin.proxy.port) if origin.proxy else (origin.host, origin.port)
+    authority, known = origin.authority, None
     try:
         async with asyncio.timeout(timeout_s):
-            sock = await _race(loop, await _resolve(loop, host, port))
+            if allows is not None:
+                known = await _resolve(loop, origin.host, origin.port)
+                if not all(allows(str(address[1][0])) for address in known):
+                    raise Unreachable(NOT_ALLOWED)
+                if origin.proxy is not None:
+                    authority, known = _numbered(known), None
+            sock = await _race(loop, known or await _resolve(loop, host, port))
             try:
-                if origin.proxy is not None and origin.tls:
-                    await open_tunnel(loop, sock, origin.authority, origin.proxy)
+                if origin.proxy is not None and (origin.tls or allows is not None):
+                    await open_tunnel(loop, sock, authority, origin.proxy)
             except BaseException:
                 sock.close()
                 raise
@@ -90,6 +102,12 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> lis
     others = [row for row in addresses if row[0] != addresses[0][0]]
     mixed = [row for pair in zip(firsts, others, strict=False) for row in pair]
     return mixed + firsts[len(others) :] + others[len(firsts) :]  # type: ignore[return-value]
+
+
+def _numbered(addresses: list[_Address]) -> str:
+    """`address:port` as in CONNECT, of the older family where there is one: a proxy may know no other."""
+    host, port = min(addresses, key=lambda each: each[0] != socket.AF_INET)[1][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _race(loop: asyncio.AbstractEventLoop, addresses: list[_Address]) -> socket.socket:

@@ -8,7 +8,7 @@ no redirect, and repeats a request only when a pooled connection died before the
 import asyncio
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -34,6 +34,13 @@ _OWN: Final = frozenset(
 )
 
 
+def usual_tls() -> ssl.SSLContext:
+    """TLS as providers are asked: the system's CAs, the name verified. It reads files."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class _Form(NamedTuple):
     """A request head with holes for the header values and the body's length, and where it goes."""
 
@@ -57,7 +64,8 @@ class HttpTransport:
     """Implements `core.ports.Transport` on one event loop.
 
     `https_proxy` and `http_proxy` are `http://[user:pass@]host[:port]` (ConfigError otherwise); `no_proxy` as
-    in `proxy.is_direct`. Without `ssl_context`: the system's CAs, loaded with the first https request.
+    in `proxy.is_direct`. Without `ssl_context`: the system's CAs, loaded with the first https request. `allows` as in
+    `dial`: which addresses may be reached at all, None = all.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class HttpTransport:
         keepalive_s: float = 45.0,
         max_idle_per_host: int = 64,
         max_head_bytes: int = 65536,
+        allows: Callable[[str], bool] | None = None,
     ) -> None:
         self._loop = loop
         self._ssl_context = ssl_context
@@ -81,6 +90,7 @@ class HttpTransport:
         self._no_proxy = tuple(no_proxy)
         self._max_idle = max_idle_per_host
         self._max_head = max_head_bytes
+        self._allows = allows
         self._sweep = Sweep(loop, keepalive_s)
         self._pools: dict[Origin, Pool] = {}
         self._forms: dict[tuple[str, ...], _Form] = {}
@@ -176,7 +186,7 @@ class HttpTransport:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not _VISIBLE.fullmatch(target):
             raise ValueError("a URL holds spaces or other bytes that must be escaped")
-        by_proxy = origin.proxy is not None and not origin.tls
+        by_proxy = origin.proxy is not None and not origin.tls and self._allows is None
         if by_proxy:
             target = f"http://{host}{target}"
         lines = [f"{method} {target} HTTP/1.1", f"host: {host}", "accept-encoding: identity"]
@@ -219,13 +229,13 @@ class HttpTransport:
 
     def _open(self, pool: Pool, timeout_s: float) -> asyncio.Task[Connection]:
         if pool.origin.tls and self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
+            self._ssl_context = usual_tls()
 
         make = partial(Connection, pool, self._max_head)
         tls = self._ssl_context if pool.origin.tls else None
         return self._loop.create_task(
-            dial(self._loop, pool.origin, make, tls=tls, timeout_s=timeout_s), name=f"dial {pool.origin.host}"
+            dial(self._loop, pool.origin, make, tls=tls, timeout_s=timeout_s, allows=self._allows),
+            name=f"dial {pool.origin.host}",
         )
 
     def _dial(self, pool: Pool, flight: HttpFlight) -> None:

@@ -41,6 +41,7 @@ UPSTREAM = {
     "TooLargeHere": ("request", "bigger_target", "too_small", False, "provider"),
     "Unsupported": ("request", "same_without_field", "refused", False, "provider"),
     "Inexpressible": ("request", "other_model", "refused", False, "provider"),
+    "Unfetched": ("request", "own_fetcher", "refused", False, "provider"),
     "ForeignThought": ("request", "same_without_field", "refused", False, "provider"),
     "ContentFiltered": ("request", "other_provider_once", "refused", False, "provider"),
     "Invalid": ("request", "other_provider_once", "refused", False, "provider"),

@@ -33,3 +33,15 @@ def test_who_needs_one_sooner_gets_it() -> None:
     )
     found = deferred.in_band("generic", {"code": 429, "message": "slow down"}, 0.0)
     assert type(found) is type(judge.in_band("generic", {"code": 429, "message": "slow down"}, 0.0))
+
+
+IMAGES = ["hermes_router.upstream.images", "hermes_router.engine.pictures", "hermes_router.wire.inlining"]
+
+
+def test_what_fetches_images_is_imported_only_where_they_may_be_fetched() -> None:
+    """Neither a start nor the moment after it brings it in; a daemon that may fetch has all of it before it is needed."""
+    then = "async def soon(s): pass\nasyncio.run(m.deferred.bring_in(sleep=soon))"
+    code = "import sys, asyncio, hermes_router.daemon.__main__ as m\n{}\nprint([n for n in {} if n in sys.modules])"
+    for more, there in (("", []), ("\nasyncio.run(m.deferred.bring_in_images())", IMAGES)):
+        ran = [sys.executable, "-c", code.format(then + more, IMAGES)]
+        assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout.strip() == f"{there}"

@@ -14,7 +14,7 @@ CLASSES = [
     err.Unreachable, err.NetworkDown, err.TimedOut, err.Truncated, err.Malformed, err.EmptyReply, err.ModelGone,
     err.ContextTooLong, err.TooLargeHere, err.Unsupported, err.Inexpressible, err.ForeignThought, err.ContentFiltered,
     err.Invalid,
-    err.Unjoined,
+    err.Unjoined, err.Unfetched,
 ]  # fmt: skip
 
 
@@ -40,6 +40,13 @@ def test_every_class_is_in_the_matrix() -> None:
         return {cls} | {x for sub in cls.__subclasses__() for x in below(sub)}
 
     assert below(UpstreamError) - {UpstreamError, err.RequestRejected} == set(CLASSES)
+
+
+def test_an_image_that_cannot_be_had_rules_out_all_who_need_it(make) -> None:
+    """The target at hand, and by the constraint every other one; whoever fetches images itself is left."""
+    facts = make("p/m")
+    found = after(err.Unfetched(param="messages[0]"), facts, Constraint(fetches=True)).constraint
+    assert (found.fetches, found.tried) == (False, {facts.target})
 
 
 def test_a_failed_target_may_be_asked_again_once(make) -> None:

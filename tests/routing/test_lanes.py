@@ -77,6 +77,14 @@ def test_image_links_need_a_target_that_fetches_them(world, make, want) -> None:
     assert len(order(w, want(images=1))) == 2
 
 
+def test_images_that_are_fetched_stand_in_nobodys_way(world, make, want) -> None:
+    """As long as the request may have its images fetched, who needs them inline is an equal; not longer."""
+    w = world(make("inline/m", caps="images=yes", image_urls=False), make("links/m", caps="images=yes"))
+    asked = want(images=1, image_urls=1)
+    assert set(order(w, asked, fetches=True)) == {"inline/m", "links/m"}
+    assert order(w, asked) == ["links/m"]
+
+
 def test_a_json_schema_is_a_wish(world, make, want) -> None:
     """A model without json_schema ranks last, since the wire can approximate it."""
     w = world(make("no/m", caps="json_schema=no"), make("dunno/m", caps=""), make("yes/m", caps="json_schema=yes"))

@@ -15,9 +15,9 @@ from hermes_router.upstream.dial import blame, dial
 from hermes_router.upstream.pool import Origin, Pool, Sweep
 
 
-def open_one(loop, origin, timeout_s=5.0, tls=None):
+def open_one(loop, origin, timeout_s=5.0, tls=None, allows=None):
     pool = Pool(origin, Sweep(loop, 45.0), lambda _pool, _flight: None, 1)
-    return dial(loop, origin, partial(Connection, pool, 1000), tls=tls, timeout_s=timeout_s)
+    return dial(loop, origin, partial(Connection, pool, 1000), tls=tls, timeout_s=timeout_s, allows=allows)
 
 
 def free_port() -> int:
@@ -86,6 +86,22 @@ def test_nobody_listens(run) -> None:
                 await open_one(asyncio.get_running_loop(), Origin(False, host, free_port(), None))
 
     run(scenario)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "a.localhost"])
+async def test_an_address_that_is_not_allowed_is_not_connected_to(monkeypatch, host) -> None:
+    """Literals and our own names are judged like any other; no socket is made, and no address is told."""
+    monkeypatch.setattr(module, "_connect", None)
+    with pytest.raises(Unreachable) as caught:
+        await open_one(asyncio.get_running_loop(), Origin(False, host, 80, None), allows=lambda _: False)
+    assert caught.value.excerpt == module.NOT_ALLOWED
+
+
+def test_a_proxy_is_told_the_older_of_two_addresses() -> None:
+    """It may know no IPv6; in brackets where there is nothing else."""
+    six, four = (socket.AF_INET6, ("2606:4700::1111", 443)), (socket.AF_INET, ("1.1.1.1", 443))
+    assert module._numbered([six, four]) == "1.1.1.1:443"
+    assert module._numbered([six]) == "[2606:4700::1111]:443"
 
 
 def scripted_connect(fates, begun):

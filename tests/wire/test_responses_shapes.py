@@ -391,8 +391,15 @@ BLOCKS = st.lists(
 
 
 @settings(deadline=None)
+@example([_call([], "f", False), _text([], [], False)], Finish.LENGTH, False, True)
 @given(BLOCKS, st.sampled_from(Finish), st.booleans(), st.booleans())
 @example([_text(["a"], [], False), _thought([], False)], Finish.LENGTH, False, True)
+@example(
+    [_text(["a"], [], False), _thought([], False), _text([], [], False), _text(["b"], [], False)],
+    Finish.STOP,
+    False,
+    True,
+)
 def test_any_answer_keeps_the_grammar(blocks: list[list[ChatEvent]], reason: Finish, failed: bool, quiet: bool) -> None:
     """Whatever blocks come in whatever order, with keep-alives between them, and however it ends."""
     end = Failed(Overloaded("busy")) if failed else Finished(reason)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hermes_router.core.content import Audio, Document, Extras, Foreign, Image
 from hermes_router.core.errors import Inexpressible
+from hermes_router.core.images import media_type_of
 from hermes_router.wire.chat.fields import unsaid_of
 from hermes_router.wire.messages.parts import DIALECT, FILE_ID
 from hermes_router.wire.messages.rules import Notes, Rules
@@ -19,11 +20,6 @@ from hermes_router.wire.messages.rules import Notes, Rules
 __all__ = ["media_blocks", "own_keys"]
 
 _DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
-_MAGIC: Final = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF8", "image/gif"),
-)
 _LOOK: Final = 24  # characters of base64 that hold the first bytes of any of them
 _VIDEO: Final = frozenset({"video_url", "video", "input_video"})
 _FOR_THE_MAKER: Final = frozenset({"search_result", "tool_reference"})
@@ -66,12 +62,10 @@ def _media_type(data: str) -> str:
         head = base64.b64decode(data[:_LOOK], validate=True)
     except (binascii.Error, ValueError):
         head = b""
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    for magic, media_type in _MAGIC:
-        if head.startswith(magic):
-            return media_type
-    raise Inexpressible("an image that is none of jpeg, png, gif, webp", param="messages")
+    media_type = media_type_of(head)
+    if media_type is None:
+        raise Inexpressible("an image that is none of jpeg, png, gif, webp", param="messages")
+    return media_type
 
 
 def _document(part: Document, rules: Rules, notes: Notes) -> dict[str, Any]:

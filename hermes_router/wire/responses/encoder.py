@@ -291,28 +291,26 @@ def render_answer(answer: Answer, usage: Usage, inbound: Inbound, *, origin: str
     restore = restorer(inbound) if any(block.kind is BlockKind.TOOL_CALL for block in answer.blocks) else None
     marked = wants_encrypted(inbound)
     items: list[tuple[Item, str | None]] = []
-    before: BlockKind | None = None
-    ended = False  # what came last says nothing, so that the item before it was not cut
+    item: Item | None = None
+    shown = False  # the item that is open says something: one that says nothing ends the one before it all the same
     for block in answer.blocks:
-        behind, before = before, block.kind
-        thought = block.kind is BlockKind.REASONING
-        mark = wrap(block.seal, origin=origin) if marked and thought else None
-        item = items[-1][0] if items else None
-        one_more_part = block.kind is behind is BlockKind.TEXT and isinstance(item, MessageItem)
+        mark = wrap(block.seal, origin=origin) if marked and block.kind is BlockKind.REASONING else None
         empty = block.kind is not BlockKind.TOOL_CALL and not block.text and (mark is None or block.seal is None)
-        ended = empty and not one_more_part
-        if empty:
-            continue
-        if one_more_part and isinstance(item, MessageItem):
+        if block.kind is BlockKind.TEXT and isinstance(item, MessageItem) and shown:
+            if empty:
+                continue
             item.next_part(refusal=block.refusal)
         else:
             shape = restore.call(block.name) if restore is not None else None
             item = _new_item(block, shape, len(items), new_id)
+            shown = not empty
+            if empty:
+                continue
             items.append((item, mark))
         if block.text:
             item.pieces.append(block.text)
         item.citations = block.citations
-    cut = None if ended else len(items) - 1
+    cut = len(items) - 1 if shown else None
     output = [
         item.closing(status if place == cut else "completed", mark)[1] for place, (item, mark) in enumerate(items)
     ]

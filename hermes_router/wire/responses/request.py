@@ -26,7 +26,7 @@ from hermes_router.wire.responses.items import (
     texts_of,
 )
 from hermes_router.wire.responses.tools import Fields, Toolset, carried, flatten
-from hermes_router.wire.responses.turn import Past, Turn, items_of, own_place, with_past
+from hermes_router.wire.responses.turn import Past, Turn, items_of, length, own_place, with_past
 
 __all__ = ["open_request", "parse_fields", "parse_request", "previous_of"]
 
@@ -66,7 +66,8 @@ def parse_fields(fields: dict[str, Raw], headers: Mapping[str, str], past: Past 
     except BadRequest as error:
         raise own_place(error, past) from None
     request = inbound.request._replace(conversation=past.conversation)
-    return inbound._replace(request=request, turn=Turn(past.previous))
+    before = length(past) if request.image_urls else 0  # who says which image is wrong counts as the caller does
+    return inbound._replace(request=request, turn=Turn(past.previous, before=before))
 
 
 def _parsed(came: Mapping[str, Raw], headers: Mapping[str, str]) -> Inbound:

@@ -19,6 +19,7 @@ __all__ = [
     "ended",
     "ended_stream",
     "items_of",
+    "length",
     "mend_body",
     "mend_event",
     "own_place",
@@ -45,11 +46,12 @@ LIFECYCLE: Final = frozenset({
 class Turn(NamedTuple):
     """What is remembered around one request: `previous` is the id that it refers to, "" = none.
 
-    `kept` = its answer may be referred to later.
+    `kept` = its answer may be referred to later. `before` are the items that were put before the caller's own.
     """
 
     previous: str = ""
     kept: bool = False
+    before: int = 0
 
 
 class Past(NamedTuple):
@@ -81,9 +83,14 @@ def with_past(past: Past, own: bytes) -> Raw:
     return Raw(b"[%b]" % b",".join(filter(None, (*past.items, own))))
 
 
+def length(past: Past) -> int:
+    """How many items it is."""
+    return len(_RAWS.decode(with_past(past, b"")))
+
+
 def own_place(error: BadRequest, past: Past) -> BadRequest:
     """An error of the whole input as one of the caller's own: its items are counted from the first that it sent."""
-    before = len(_RAWS.decode(with_past(past, b"")))
+    before = length(past)
 
     def moved(found: re.Match[str]) -> str:
         at = int(found[1]) - before

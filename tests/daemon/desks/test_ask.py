@@ -29,6 +29,22 @@ async def test_a_plan_partitions_the_targets(office) -> None:
     assert here.daemon.engine.state.in_flight() == 0
 
 
+@pytest.mark.parametrize("on", ["0", "1"])
+async def test_an_image_by_its_address_shows_in_a_plan(office, on: str) -> None:
+    """Who needs images inline takes part where they may be fetched, and nothing is fetched for a plan."""
+    fakes = [FakeProvider("gemini", keys={"k-gemini-0123456789"}), *pool()]
+    here = await office(*fakes, **ENV, GEMINI_API_KEY="k-gemini-0123456789", FETCH_IMAGES=on)
+    part = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/a.png"}}
+    body = {"model": "hermes-router", "messages": [{"role": "user", "content": [part]}]}
+    rows = (await here.backend.plan(t.PlanQuery(body=json.dumps(body)))).rows
+    gemini = [row for row in rows if row.target.startswith("gemini/gemini")]
+    assert gemini
+    assert all((row.place > 0) if on == "1" else (row.why == "needs images inline") for row in gemini), gemini
+    inline = (await here.backend.plan(t.PlanQuery(image=True))).rows
+    assert any(row.place for row in inline if row.target.startswith("gemini/gemini"))
+    assert here.daemon.engine.images._fetcher is None
+
+
 async def test_what_a_request_needs_shows_in_its_plan(office) -> None:
     """Images, tools, size and a pin each have their say."""
     here = await office(*pool(), **ENV)
