@@ -434,7 +434,8 @@ class NoTarget(HermesError):
 
     `limited` tells the 429 (every fitting target is limited) from the 503. `retry_at` is the earliest
     return in epoch seconds. `advice` is a sentence or two for the caller's owner: what holds paid models back. `said`
-    is who cannot serve and why, a sentence, where that is not the whole pool.
+    is who cannot serve and why, a sentence, where that is not the whole pool. `lasting` = no clock changes that, only
+    the owner: `retry_at` is when asking anew is worth it, and no return is foretold.
     """
 
     def __init__(
@@ -446,6 +447,7 @@ class NoTarget(HermesError):
         reasons: Sequence[str] = (),
         advice: str = "",
         said: str = "",
+        lasting: bool = False,
     ) -> None:
         super().__init__("no target: " + "; ".join(reasons))
         self.limited = limited
@@ -454,6 +456,7 @@ class NoTarget(HermesError):
         self.reasons = tuple(reasons)
         self.advice = advice
         self.said = said
+        self.lasting = lasting
 
 
 class DeadlinePassed(HermesError):

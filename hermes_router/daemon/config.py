@@ -43,6 +43,7 @@ class Loaded(msgspec.Struct, frozen=True):
     """One reading of the configuration. `problems` are in the order of the files; `fatal` ones forbid a start.
 
     `keys` are those that stand in files and in the environment; `accounts` are logins, with the tokens that they had.
+    `unread` are the providers with a stored key that cannot be read now: a keyring is locked, a command fails.
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class Loaded(msgspec.Struct, frozen=True):
     digest_key: bytes = b""
     keys: tuple[KeyFound, ...] = ()
     accounts: tuple[CodexAccount, ...] = ()
+    unread: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Loaded({len(self.credentials)} credentials, {len(self.problems)} problems)"
@@ -64,7 +66,8 @@ class Loaded(msgspec.Struct, frozen=True):
     def with_stored(self, stored: CredentialStore) -> "Loaded":
         """The same with what is in the store now."""
         credentials, vault = credentials_of(self.keys, self.catalog, self.digest_key, stored)
-        return replace(self, credentials=credentials, vault=vault).with_accounts(self.accounts)
+        found = replace(self, credentials=credentials, vault=vault, unread=_unread(stored))
+        return found.with_accounts(self.accounts)
 
     def with_accounts(self, accounts: Iterable[CodexAccount]) -> "Loaded":
         """The same with these logins, and no others."""
@@ -125,7 +128,8 @@ def load(
     if settings.log_file is not None:
         settings = replace(settings, log_file=str(Path(settings.log_file).expanduser()))
     accounts = _accounts(places, problems)
-    return Loaded(settings, catalog, credentials, vault, tuple(problems), key, keys).with_accounts(accounts)
+    found = Loaded(settings, catalog, credentials, vault, tuple(problems), key, keys, unread=_unread(stored))
+    return found.with_accounts(accounts)
 
 
 def _accounts(places: Places, problems: list[ConfigError]) -> tuple[CodexAccount, ...]:
@@ -253,6 +257,11 @@ def _systemd_layer(environ: Mapping[str, str], catalog: Catalog, problems: list[
         before = found.get(name)
         found[name] = (",".join([before[0], *values] if before else values), SYSTEMD_CREDENTIAL)
     return SYSTEMD_CREDENTIAL, found
+
+
+def _unread(stored: CredentialStore | None) -> frozenset[str]:
+    entries = stored.entries if stored is not None else ()
+    return frozenset(entry.provider for entry in entries if stored is not None and stored.secret(entry.id) is None)
 
 
 def _unusable(stored: CredentialStore, catalog: Catalog) -> list[ConfigError]:

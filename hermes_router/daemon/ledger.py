@@ -39,7 +39,8 @@ class LedgerKeeper:
         self._store = LedgerStore(db, log=log, now=engine.clock.now, anew=self._begun_anew)
         self._stirred = asyncio.Event()
         self._whole = False  # what is known replaces what is there
-        engine.state.changes.on_first = engine.limits.on_change = engine.alerts.on_change = self._stirred.set
+        engine.state.changes.on_first = engine.limits.on_change = self._stirred.set
+        engine.alerts.on_change = engine.past.on_change = self._stirred.set
 
     async def load(self) -> None:
         """Take over what an earlier life wrote down, before the first plan. Never raises."""
@@ -52,6 +53,7 @@ class LedgerKeeper:
         engine.state.restore(rows, engine.snapshot.roster, now)
         engine.limits.restore(rows, now)
         engine.alerts.restore(rows)
+        engine.past.restore(rows)
 
     def inherited(self) -> None:
         """What is in force came from a predecessor: the file follows it."""
@@ -87,6 +89,7 @@ class LedgerKeeper:
         engine, now = self._engine, self._engine.clock.now()
         self._store.put(engine.limits.rows(now, whole=self._whole))
         self._store.put(engine.alerts.rows(now, whole=self._whole))
+        self._store.put(engine.past.rows(now, whole=self._whole))
         if not self._whole:
             return -math.inf
         engine.state.mark_all()

@@ -203,6 +203,7 @@ class Life:
         daemon, prepared = self._daemon, self._prepared
         if not load_state(daemon, state) and daemon.ledger is not None:
             await daemon.ledger.load()
+        daemon.recall()
         if prepared.keeping.ring is not None:
             prepared.keeping.ring.inherit(state.get("events"))
         await daemon.load_bindings()

@@ -31,6 +31,7 @@ from hermes_router.engine.accounting import Recent
 from hermes_router.engine.attempt import Border
 from hermes_router.engine.context import Engine, Generation
 from hermes_router.engine.embed_bindings import EmbedBindings
+from hermes_router.engine.former import former
 from hermes_router.engine.live_models import LiveModels, LiveView
 from hermes_router.engine.memory import Memory
 from hermes_router.engine.refresh_flight import TokenHome
@@ -38,6 +39,7 @@ from hermes_router.engine.remembered import RememberedResponses
 from hermes_router.engine.snapshot import base_url, is_on, pinned_facts, take_snapshot
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.tasks import Supervisor
+from hermes_router.routing.past import Served
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 from hermes_router.server.access import Access
@@ -56,6 +58,7 @@ _LOOK_AGAIN_S = 5.0  # a local server that is not up yet: one refused connection
 _LOOK_AGAIN_FOUND_S = 300.0
 _TIDY_S = 600.0
 _NO_LISTS = LiveView()
+_NEVER_SERVED: Mapping[str, Served] = {}
 _WARM = 3  # more would be closed, idle, before they are asked
 
 
@@ -131,6 +134,11 @@ class Daemon(msgspec.Struct):
         """The same configuration with what was learned of its models: a new generation."""
         self._install(self.loaded)
 
+    def recall(self) -> None:
+        """What an earlier life served was just taken over: names that meant something then mean it now."""
+        if self.engine.past.news:
+            self.renew()
+
     def _install(self, loaded: Loaded) -> None:
         accounts = self.accounts
         if accounts is not None:
@@ -138,7 +146,10 @@ class Daemon(msgspec.Struct):
         self.loaded = loaded
         self.gate.access = access = Access(loaded.settings, self.stored_keys)
         self.engine.limits.keep(key.id for key in access.admission.keys)
-        self.engine.snapshot = generation(loaded, self.engine.snapshot.number + 1, self.live, self.live_models.view())
+        self.engine.snapshot = generation(
+            loaded, self.engine.snapshot.number + 1, self.live, self.live_models.view(), self.engine.past.served
+        )
+        self._note_served()
         self.engine.authorizer = HeaderAuthorizer(loaded.vault, self.engine.renewals)
         self.engine.border, self.engine.in_band = border(loaded)
         self.engine.state.adopt(self.engine.snapshot.roster)
@@ -147,6 +158,10 @@ class Daemon(msgspec.Struct):
         self.tidy_responses()
         for told in self.on_swap:
             told(loaded)
+
+    def _note_served(self) -> None:
+        snapshot = self.engine.snapshot
+        self.engine.past.note(snapshot.roster, snapshot.embedders, self.engine.clock.now())
 
     def tidy_responses(self) -> None:
         """Forget remembered answers that are too old; all of them, where none are to be kept."""
@@ -244,11 +259,21 @@ class Daemon(msgspec.Struct):
 
 
 def generation(
-    loaded: Loaded, number: int, live: Mapping[str, Sequence[ModelSpec]], lists: LiveView = _NO_LISTS
+    loaded: Loaded,
+    number: int,
+    live: Mapping[str, Sequence[ModelSpec]],
+    lists: LiveView = _NO_LISTS,
+    served: Mapping[str, Served] = _NEVER_SERVED,
 ) -> Generation:
-    """One configuration, indexed for routing, with what local servers hold and providers list."""
+    """One configuration, indexed for routing, with what local servers hold, providers list, and others `served`."""
     snapshot = take_snapshot(number, loaded.settings, loaded.catalog, loaded.credentials, live, lists=lists)
-    roster = Roster(snapshot.facts, live_models=snapshot.live_models(), pinned=partial(pinned_facts, snapshot))
+    live_models = snapshot.live_models()
+    roster = Roster(
+        snapshot.facts,
+        live_models=live_models,
+        pinned=partial(pinned_facts, snapshot),
+        former=former(snapshot, live_models, served, loaded.unread),
+    )
     present = {facts.provider.name for facts in snapshot.facts}
     awaits = any(
         spec.keyless and is_on(spec, loaded.settings.provider(name)) and name not in present and not live.get(name)
@@ -364,6 +389,7 @@ def build(
         embed_store=embed_store,
         beside={"ledger": ledger.run} if ledger is not None else {},
     )
+    engine.past.note(first.roster, first.embedders, clock.now())
     daemon.beside["responses"] = daemon.keep_responses_tidy
     if tokens is not None:
         _with_accounts(daemon, tokens, loop, log, rng)

@@ -25,6 +25,7 @@ from hermes_router.engine.remembered import RememberedResponses
 from hermes_router.engine.runaway import RunawayGuard
 from hermes_router.engine.sweep import Sweeper
 from hermes_router.engine.waiting import Waiters
+from hermes_router.routing.past import Past
 from hermes_router.routing.roster import Roster
 from hermes_router.routing.state import RoutingState
 
@@ -100,6 +101,7 @@ class Engine:
     embed_bindings: EmbedBindings = field(default_factory=EmbedBindings)
     alerts: Alerts = field(default_factory=Alerts)
     outages: Outages = field(default_factory=Outages)
+    past: Past = field(default_factory=Past)
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
     remembered: RememberedResponses = field(init=False)

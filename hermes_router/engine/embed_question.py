@@ -53,4 +53,7 @@ def _known(snapshot: Generation, name: str) -> Pin | None:
     named = {facts.target.name: facts for facts in reversed(snapshot.embedders)}
     known = {str(facts.model.id): facts for facts in reversed(snapshot.embedders)}
     facts = named.get(name) or known.get(name)
-    return None if facts is None else Pin(facts.provider.name, facts.model.id)
+    if facts is not None:
+        return Pin(facts.provider.name, facts.model.id)
+    before = snapshot.roster.embedded(name)
+    return None if before is None else Pin(*before)

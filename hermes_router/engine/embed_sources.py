@@ -10,7 +10,9 @@ from typing import Final
 from hermes_router.core.catalog import ModelSpec, TargetFacts
 from hermes_router.core.errors import BadRequest, CallerError, NoCapableTarget, NoTarget, Unbindable
 from hermes_router.engine.context import Generation
+from hermes_router.engine.former import no_key
 from hermes_router.routing.demand import Constraint
+from hermes_router.routing.names import Pin
 from hermes_router.routing.window import capacity
 from hermes_router.wire.embeddings import EmbedRequest
 
@@ -65,8 +67,8 @@ def source(
 ) -> TargetFacts:
     """A target of the one model that is pinned or `bound`.
 
-    Raises NoTarget while a local server is not there yet; else, for whatever its owner has to change, Unbindable where
-    it is bound, NoCapableTarget where it is pinned.
+    Raises NoTarget while a local server is not there yet, and for a pin whose provider's last key was taken out; else,
+    for whatever its owner has to change, Unbindable where it is bound, NoCapableTarget where it is pinned.
     """
     found = [f for f in snapshot.embedders if f.provider.name == provider and f.model.id == model]
     found = found or snapshot.roster.pinned(provider, model)
@@ -78,6 +80,9 @@ def source(
         keyless = not found or found[0].provider.keyless
         if keyless and snapshot.awaits_local:
             raise _awaited(now)
+        lost = no_key(snapshot.roster, Pin(provider, model), now)
+        if lost is not None and not bound:
+            raise lost
         none = f"no key of {provider} is configured" if not found else ""
         why = none or f"{name} is not known to be a model for embeddings; {variable} would name it"
     else:

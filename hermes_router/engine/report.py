@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from hermes_router.engine.context import Engine
 from hermes_router.routing.names import PROFILES
-from hermes_router.routing.window import advertised_context, advertised_output
+from hermes_router.routing.window import UNKNOWN_CONTEXT, UNKNOWN_OUTPUT, advertised_context, advertised_output
 from hermes_router.wire.chat.models import ModelRow
 
 _CREATED = 1_767_225_600  # 2026-01-01: a model list is no news, and must be stable over restarts
@@ -80,6 +80,25 @@ def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[
             context = learned.context(provider, spec.id) or spec.context
             rows.append(ModelRow(f"{provider}/{spec.id}", provider, _CREATED, context, spec.max_output))
     return [*rows, *_embedding_rows(engine, providers)]
+
+
+def former_row(engine: Engine, name: str, providers: frozenset[str] | None = None) -> ModelRow | None:
+    """The row of a `P/M` that was served before, None for any other name.
+
+    A client that asks for one model has its name already, and the name is a pin still. The list has no such row: who
+    picks from it wants an answer.
+    """
+    provider, _, model = name.partition("/")
+    former = engine.snapshot.roster.former.get(provider)
+    if former is None or (providers is not None and provider not in providers):
+        return None
+    spec = former.models.get(model)
+    if spec is None:
+        return None
+    if model in former.embeds or spec.embeds is not None:
+        return ModelRow(name, provider, _CREATED, spec.context, None, embeds=True)
+    context = engine.state.learned.context(provider, spec.id) or spec.context or UNKNOWN_CONTEXT
+    return ModelRow(name, provider, _CREATED, context, spec.max_output or UNKNOWN_OUTPUT)
 
 
 def _embedding_rows(engine: Engine, providers: frozenset[str] | None) -> list[ModelRow]:

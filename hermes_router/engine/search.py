@@ -21,6 +21,7 @@ from hermes_router.core.ids import Target
 from hermes_router.engine.accounting import owners_money
 from hermes_router.engine.caller_limits import Lease
 from hermes_router.engine.context import Engine
+from hermes_router.engine.former import no_key
 from hermes_router.engine.ramp import Passage
 from hermes_router.engine.refusal import claims_hold, refusal
 from hermes_router.routing.demand import Constraint, Demand
@@ -293,6 +294,10 @@ class Search:
         """The truth about the pool: who was asked, what stands in the way, and the earliest return."""
         planned = self._planned
         assert planned is not None
+        latest = reports[-MOST_ATTEMPTS:]
+        lost = no_key(self._engine.snapshot.roster, self.constraint.pin, self._engine.clock.now(), latest)
+        if lost is not None:
+            return lost
         limited, retry_at = planned.limited, planned.retry_at
         if self._ruled_out and retry_at is not None:
             others = [
@@ -302,7 +307,6 @@ class Search:
             ]
             limited = limited or (bool(others) and all(one.reason in _LIMITS for one in others))
             retry_at = min((one.until for one in others if one.until is not None), default=retry_at)
-        latest = reports[-MOST_ATTEMPTS:]
         found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
         return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
 

@@ -1,7 +1,7 @@
 """What a caller's model name means: one of the router's own profiles, a pin, or nothing.
 
 Owns the names of `contract.md`, Callers. It must never look at the state of a target: a name means the same whether
-its provider is up or down.
+its provider is up or down, and whether or not the provider that it named once still has a key.
 """
 
 import difflib
@@ -66,10 +66,10 @@ def _pin(name: str, roster: "Roster") -> Pin | None:
         if name.startswith(LOCAL_PREFIX) or roster.knows(provider, model):
             return Pin(provider, model)
         # The whole name comes before the open catalogue: `openai/gpt-oss-120b` is Groq's own id of a model.
-        if name in roster.model_ids:
+        if roster.whole(name):
             return Pin(None, name)
         return Pin(provider, model) if roster.open_catalogue(provider) else None
-    return Pin(None, name) if name in roster.model_ids else None
+    return Pin(None, name) if roster.whole(name) else None
 
 
 def _near(name: str, roster: "Roster") -> str:

@@ -15,7 +15,7 @@ from hermes_router.engine.embed_question import make_embed_question
 from hermes_router.engine.embedding import Embedding
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
-from hermes_router.engine.report import is_ready, status_report
+from hermes_router.engine.report import former_row, is_ready, status_report
 from hermes_router.server.arrival import Arrival, Handler
 from hermes_router.server.boundary import VERSION_HEADER, Visit
 from hermes_router.wire.chat import models as openai_models
@@ -88,6 +88,10 @@ class Routes:
             if row.id == wanted:
                 lists = messages_models if VERSION_HEADER in arrival.headers else openai_models
                 return Rendered(200, {}, lists.render_one(row._replace(id=listed)))
+        former = former_row(self._engine, wanted, visit.caller.providers)
+        if former is not None:
+            lists = messages_models if VERSION_HEADER in arrival.headers else openai_models
+            return Rendered(200, {}, lists.render_one(former._replace(id=listed)))
         raise UnknownModel(f"The model {wanted[:100]!r} does not exist.", param="model", code="model_not_found")
 
     # -- status ----------------------------------------------------------------------------------------

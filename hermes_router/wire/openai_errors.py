@@ -64,7 +64,7 @@ def _out_of_pool(error: NoTarget, now: float) -> Rendered:
     headers = _retry_headers(retry_at, now)
     wait = headers["retry-after"]
     message = f"{error.said} It" if error.said else f"{UNAVAILABLE} The next one"
-    message += f" is expected back in {wait} s."
+    message = error.said if error.lasting else f"{message} is expected back in {wait} s."
     if error.advice:
         message = f"{message} {error.advice}"
     if error.limited:

@@ -237,6 +237,25 @@ def test_faults_in_a_units_credentials_are_named_without_their_content(places: P
     assert "cannot be read" in str(problem)
 
 
+async def test_a_stored_key_that_cannot_be_read_is_not_gone(places: Places) -> None:
+    """Its provider is named, also where only the store is read anew: a keyring may be open in a moment."""
+    first, again = (
+        CredentialStore(
+            places.data_dir, choice="file", keyring=None, headless=False, log=SilentLog(), now=lambda: 1_790_000_000.0
+        )
+        for _ in range(2)
+    )
+    first.load()
+    ident = CredentialId(Secret("gsk_stored").digest(load(places, {}).digest_key, ProviderName("groq")))
+    await first.put(Entry(ident, ProviderName("groq"), "api_key", "****", ""), Secret("gsk_stored"))
+    before = load(places, {}, stored=first)
+    (places.data_dir / "secrets.json").unlink()
+    again.load()
+    for lost in (load(places, {}, stored=again), before.with_stored(again)):
+        assert (lost.unread, _secrets(lost)) == ({"groq"}, {})
+    assert before.unread == load(places, {}).unread == frozenset()
+
+
 async def test_stored_keys_take_part(places: Places) -> None:
     """What was added is a credential like any other; what the store has to say is a problem of the reading."""
     store = CredentialStore(
@@ -252,6 +271,7 @@ async def test_stored_keys_take_part(places: Places) -> None:
     [stored] = [c for c in loaded.credentials if c.provider == "groq"]
     assert (stored.source, stored.account) == ("file", "groq:mine")
     assert ["gone" in str(problem) for problem in loaded.problems] == [True]
+    assert loaded.unread == frozenset()
     (places.data_dir / "credentials.json").write_bytes(b"{")
     store.load()
     assert "set aside" in " ".join(map(str, load(places, {}, stored=store).problems))

@@ -19,6 +19,8 @@ from hermes_router.daemon.ledger import LedgerKeeper
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.alerts import Alerts, Fault
 from hermes_router.engine.caller_limits import CallerLimits
+from hermes_router.routing.past import Past
+from hermes_router.routing.roster import Roster
 from hermes_router.store.db import Database
 
 from ..fakes import Clock, SilentLog
@@ -37,10 +39,12 @@ class Life:
         self.db = Database(path, log=log, now=self.clock.now, period_s=3_600.0)
         self.limits = CallerLimits()
         self.alerts = Alerts()
+        self.past = Past()
         engine: Any = SimpleNamespace(
             state=self.world.state,
             limits=self.limits,
             alerts=self.alerts,
+            past=self.past,
             clock=self.clock,
             snapshot=SimpleNamespace(roster=self.world.roster),
         )
@@ -120,7 +124,10 @@ A, B = target("a/m", quotas=RULE), target("b/m", quotas=RULE)
 
 
 async def test_a_kill_loses_nothing_that_is_a_second_old(house: House) -> None:
-    """Counts, claims under way, a told cooldown, whose turn it is, a caller's money, what the owner was told: all stay."""
+    """Counts, claims under way, a told cooldown, whose turn it is, a caller's money, what the owner was told: all stay.
+
+    So does what was served.
+    """
     one = await house.life(A, B)
     assert one.world.who() == "a/m#k1"
     one.world.take()  # under way when it is killed
@@ -129,12 +136,15 @@ async def test_a_kill_loses_nothing_that_is_a_second_old(house: House) -> None:
     one.limits.admit(caller, one.world.now).reserve(700, one.world.now)
     for at in (one.world.now - 60, one.world.now):
         one.alerts.look([Fault("disk_full", "f", "The file f", "The file f is full.")], ("url",), at)
+    one.past.note(Roster([A]), [], one.world.now)
     await one.written()
     assert set(one.slept) == {ledger.GATHER_S}
     await one.kill()
     two = await house.life(A, B)
     assert list(two.alerts.told()) == [("disk_full", "The file f")]
     assert two.alerts.unsent("url") == 1
+    assert two.past.served == one.past.served
+    assert list(two.past.served) == ["a"]
     assert [(q.limit, q.remaining) for f in (A, B) for q in two.world.status(f).quota] == [(3, 2), (3, 2)]
     assert two.world.status(B) == one.world.status(B)
     assert two.world.who() == "a/m#k1"

@@ -16,6 +16,7 @@ from hermes_router.core.ids import ModelId, RouterKeyId
 from hermes_router.core.router_keys import RouterKey, digest_of
 from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.daemon.config import Loaded, load
+from hermes_router.daemon.handover.estate import load_state
 from hermes_router.daemon.wiring import Daemon, build, check_binding
 
 GROQ = {"GROQ_API_KEY": "gsk_0123456789abcdef", "GROQ_MODEL": "openai/gpt-oss-20b"}
@@ -123,6 +124,36 @@ async def test_two_daemons_live_side_by_side(wire: Callable[..., Daemon]) -> Non
     assert one.gate.access.admission.admit({"x-api-key": "sk-one-01234"})
     with pytest.raises(Unauthorized):
         other.gate.access.admission.admit({"x-api-key": "sk-one-01234"})
+
+
+async def test_a_provider_that_loses_its_key_keeps_its_names(
+    wire: Callable[..., Daemon], loaded: Callable[..., Loaded]
+) -> None:
+    """They are pins of nobody, and again of somebody with the next key; no list shows them meanwhile."""
+    daemon = wire(**GROQ)
+    daemon.swap(loaded())
+    roster = daemon.engine.snapshot.roster
+    assert roster.knows("groq", "openai/gpt-oss-20b")
+    assert roster.whole("openai/gpt-oss-20b")
+    assert roster.without_key("groq", "openai/gpt-oss-20b") == ["groq"]
+    assert roster.pinned("groq", "openai/gpt-oss-20b") == []
+    assert not roster.pinnable()
+    daemon.swap(loaded(**GROQ))
+    roster = daemon.engine.snapshot.roster
+    assert roster.without_key("groq", "openai/gpt-oss-20b") == []
+    assert roster.former == {}
+
+
+async def test_names_of_an_earlier_life_are_known_before_the_first_request(wire: Callable[..., Daemon]) -> None:
+    """From the file or from a predecessor; a new generation is made only where one is needed."""
+    old, new = wire(**GROQ), wire()
+    number = new.engine.snapshot.number
+    new.recall()
+    assert new.engine.snapshot.number == number
+    load_state(new, json.loads(json.dumps({"past": old.engine.past.dump()})))
+    new.recall()
+    assert new.engine.snapshot.number == number + 1
+    assert new.engine.snapshot.roster.knows("groq", "openai/gpt-oss-20b")
 
 
 async def test_a_swap_puts_all_of_a_configuration_in_force(

@@ -2,12 +2,15 @@
 
 import pytest
 
+from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import BadRequest, UnknownModel
+from hermes_router.core.ids import ModelId
 from hermes_router.core.settings import Settings
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.embed_question import make_embed_question
 from hermes_router.engine.exchange import Question
 from hermes_router.routing.names import Pin
+from hermes_router.routing.roster import Former, Roster
 
 from .vectors import KEY, Pool, asks, embedder
 
@@ -73,3 +76,12 @@ def test_names_that_are_errors() -> None:
 def test_no_model_for_vectors_is_too_weak() -> None:
     """MIN_TIER is about models that chat."""
     assert question("vec").constraint.min_tier == 1
+
+
+@pytest.mark.parametrize("name", ["gone/vec-3", "vec-3"])
+def test_a_model_whose_key_was_taken_out_is_still_a_pin(name: str) -> None:
+    """Vectors of another model would not compare with those that are stored."""
+    pool = Pool(embedder("a/vec-small"))
+    gone = Former({"vec-3": ModelSpec(ModelId("vec-3"))}, embeds=frozenset({"vec-3"}), how="hr auth add gone")
+    pool.engine.snapshot = pool.engine.snapshot._replace(roster=Roster((), former={"gone": gone}))
+    assert question(name, pool).constraint.pin == Pin("gone", "vec-3")

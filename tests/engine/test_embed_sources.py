@@ -4,12 +4,14 @@ import pytest
 from msgspec.structs import replace
 
 from hermes_router.core.catalog import Embedding as Takes
-from hermes_router.core.catalog import PriceClass, QuotaRule, TargetFacts
+from hermes_router.core.catalog import ModelSpec, PriceClass, QuotaRule, TargetFacts
 from hermes_router.core.errors import BadRequest, CallerError, NoCapableTarget, NoTarget, Unbindable
+from hermes_router.core.ids import ModelId
 from hermes_router.core.observations import Unit, Window
 from hermes_router.core.settings import ProviderSettings, Settings
 from hermes_router.engine.embed_sources import calls, check, choices, own_size, source
 from hermes_router.routing.demand import Constraint
+from hermes_router.routing.roster import Former, Roster
 
 from .vectors import Pool, asks, embedder
 
@@ -168,3 +170,15 @@ def test_a_call_fits_what_its_owner_allows_in_a_minute() -> None:
     rule = QuotaRule(Unit.INPUT_TOKENS, 500, Window.MINUTE, origin="owner")
     facts = replace(embedder("a/vec"), quotas=(rule,))
     assert [part.stop - part.start for part in calls(facts, asks(["x" * 400] * 10))] == [4, 4, 2]
+
+
+def test_a_pin_whose_key_was_taken_out_is_a_503_and_a_binding_says_whose_key_it_misses() -> None:
+    """The store stays as it is until the key is back; only a binding has an end that its owner may choose."""
+    pool = Pool(embedder("a/vec"))
+    gone = Former({"vec": ModelSpec(ModelId("vec"))}, embeds=frozenset({"vec"}), how="hr auth add gone")
+    snapshot = pool.engine.snapshot._replace(roster=Roster((), former={"gone": gone}))
+    with pytest.raises(NoTarget) as pinned:
+        source(snapshot, "gone", "vec", ANY, 0.0, bound=False)
+    assert "hr auth add gone" in pinned.value.said
+    with pytest.raises(Unbindable, match="no key of gone is configured"):
+        source(snapshot, "gone", "vec", ANY, 0.0, bound=True)

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.ids import ModelId
 from hermes_router.core.settings import Settings
-from hermes_router.engine.report import is_ready, model_rows, status_report
+from hermes_router.engine.report import former_row, is_ready, model_rows, status_report
+from hermes_router.routing.roster import Former, Roster
 
 from ..fakes import World, answers, refuses, target
 
@@ -137,3 +138,24 @@ def test_models_for_vectors_are_listed_behind_those_that_chat() -> None:
         ("a/m", 131_072, False), ("b/v", 512, True), ("b/w", None, True),
     ]  # fmt: skip
     assert [row.id for row in model_rows(world.engine, frozenset({"a"}))][3:] == ["a/m"]
+
+
+def test_a_model_whose_key_was_taken_out_is_shown_by_its_name_alone() -> None:
+    """Whoever has the name may look it up, with windows; whoever picks from the list wants an answer. Scope holds."""
+    world = World("a/m")
+    known = ModelSpec(ModelId("known"), context=9_000, max_output=500)
+    others = {one: ModelSpec(ModelId(one)) for one in ("bare", "vec")}
+    gone = Former({"known": known, **others}, embeds=frozenset({"vec"}))
+    world.engine.snapshot = world.engine.snapshot._replace(roster=Roster(world.facts, former={"groq": gone}))
+    assert not any(row.owned_by == "groq" for row in model_rows(world.engine))
+    row = former_row(world.engine, "groq/known")
+    assert row is not None
+    assert (row.id, row.owned_by, row.context_length, row.max_output_tokens) == ("groq/known", "groq", 9_000, 500)
+    bare = former_row(world.engine, "groq/bare")
+    assert bare is not None
+    assert (bare.context_length, bare.max_output_tokens) == (64_000, 4_096)
+    vectors = former_row(world.engine, "groq/vec", frozenset({"groq"}))
+    assert vectors is not None
+    assert vectors.embeds
+    assert former_row(world.engine, "groq/known", frozenset({"a"})) is None
+    assert [former_row(world.engine, name) for name in ("groq/other", "known", "a/m", "groq")] == [None] * 4

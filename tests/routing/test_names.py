@@ -6,7 +6,7 @@ from hermes_router.core.catalog import ModelSpec
 from hermes_router.core.errors import UnknownModel
 from hermes_router.core.ids import ModelId
 from hermes_router.routing.names import IGNORED, Pin, Resolved, resolve
-from hermes_router.routing.roster import Roster
+from hermes_router.routing.roster import Former, Roster
 
 
 @pytest.fixture
@@ -93,3 +93,36 @@ def test_the_name_that_claude_code_lists_is_ours() -> None:
     """It shows no model without `claude` in its id; STRICT_MODELS knows the name, too."""
     roster = Roster(())
     assert resolve("claude-hermes-router", roster, strict=True) == Resolved("main")
+
+
+def before(*ids: str, pool: tuple[str, ...] = (), **more: bool) -> Former:
+    """What a provider without a key served."""
+    return Former({one: ModelSpec(ModelId(one)) for one in (*pool, *ids)}, frozenset(pool), **more)
+
+
+FORMER = {
+    "groq": before("qwen", pool=("openai/gpt-oss-20b",)),
+    "openrouter": before(open_catalogue=True),
+}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("name", "pin"),
+    [
+        ("groq/openai/gpt-oss-20b", Pin("groq", "openai/gpt-oss-20b")),
+        ("groq/qwen", Pin("groq", "qwen")),
+        ("openai/gpt-oss-20b", Pin(None, "openai/gpt-oss-20b")),
+        ("openrouter/acme/any:free", Pin("openrouter", "acme/any:free")),
+    ],
+)
+def test_a_name_means_the_same_after_its_key_was_taken_out(make, name: str, pin: Pin, strict: bool) -> None:
+    """Never a 404, and never another model."""
+    found = resolve(name, Roster([make("mistral/m")], former=FORMER), strict=strict)
+    assert (found.pin, found.warning) == (pin, None)
+
+
+@pytest.mark.parametrize("name", ["qwen", "groq/gpt-4o", "gpt-oss-20b"])
+def test_what_was_no_pin_before_is_none_afterwards(make, name: str) -> None:
+    """Only what could be named is remembered: a row's other models were never known without their provider."""
+    assert resolve(name, Roster([make("mistral/m")], former=FORMER), strict=False).warning == IGNORED

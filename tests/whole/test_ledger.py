@@ -11,12 +11,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 
-from .home import Home
+from .home import KEY, Home
 
 KEYS = {
     "GROQ_API_KEY": "sandbox-key",
@@ -154,6 +155,49 @@ async def test_a_removed_key_leaves_no_row(home) -> None:
     assert ids["2222"] in str(rows(here))
     await here.hr("auth", "remove", "groq", "2222", "--yes", code=0)
     assert ids["2222"] not in str(rows(here))
+
+
+async def looked_up(home: Home, name: str) -> tuple[int, int, str, bool]:
+    """A pin asked for, then looked up, then looked for in the list: both statuses, what was said, whether it is there."""
+    root = f"http://127.0.0.1:{home.port}/v1"
+    body = {"model": name, "messages": [{"role": "user", "content": "say 5 words"}]}
+    async with aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as http:
+        async with http.post(f"{root}/chat/completions", json=body) as answer:
+            status, said = answer.status, await answer.text()
+        async with http.get(f"{root}/models/{name}") as one:
+            known = one.status
+        async with http.get(f"{root}/models") as every:
+            return status, known, said, name in {model["id"] for model in (await every.json())["data"]}
+
+
+async def test_a_key_that_is_taken_out_takes_no_name_with_it(home) -> None:
+    """Over kill -9 and a handover: a 503 that says what to do, nobody else's answer; the next key serves it again."""
+    here = await home("groq", "mistral", MISTRAL_API_KEY="sandbox-key", STRICT_MODELS="1")
+    name = "groq/openai/gpt-oss-20b"
+    await here.hr("start", code=0)
+    assert (await looked_up(here, name))[0] == 404
+    await here.hr("auth", "add", "groq", stdin="sandbox-key\n", code=0)
+    assert (await looked_up(here, name))[::3] == (200, True)
+    async with asyncio.timeout(SOON_S):
+        while "served groq" not in rows(here):  # noqa: ASYNC110 - another process is awaited
+            await asyncio.sleep(0.01)
+    await here.hr("auth", "remove", "groq", "--yes", code=0)
+
+    async def gone() -> None:
+        for one in (name, "openai/gpt-oss-20b"):
+            status, known, said, listed = await looked_up(here, one)
+            assert (status, listed) == (503, False), said
+            assert "`hr auth add groq` adds one" in said
+            assert known == (200 if one == name else 404)  # the list has whole ids of no provider either
+
+    await gone()
+    await kill(here)
+    await here.hr("start", code=0)
+    await gone()
+    await here.hr("restart", code=0)
+    await gone()
+    await here.hr("auth", "add", "groq", stdin="sandbox-key\n", code=0)
+    assert (await looked_up(here, name))[::3] == (200, True)
 
 
 @pytest.fixture

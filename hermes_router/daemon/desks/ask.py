@@ -13,6 +13,7 @@ from hermes_router.core.ids import RouterKeyId
 from hermes_router.engine.admission import Caller
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Exchange
+from hermes_router.engine.former import no_key
 from hermes_router.engine.question import make_question
 from hermes_router.routing.names import Pin
 from hermes_router.routing.scheduler import Choice, Plan, plan
@@ -63,6 +64,7 @@ class AskDesk:
             else:
                 rows.append(t.PlanRow(target=str(found.facts.target), place=0, why=found.reason, until=found.until))
         demand = question.demand
+        lost = no_key(snapshot.roster, question.constraint.pin, engine.clock.now())
         return t.PlanReport(
             difficulty=demand.difficulty,
             input_tokens=demand.input_tokens,
@@ -70,7 +72,7 @@ class AskDesk:
             pin=_pin(question.constraint.pin),
             needs=sorted(map(str, demand.needs)),
             rows=rows,
-            verdict=_verdict(planned, rows),
+            verdict=_verdict(planned, rows) if lost is None else lost.said.rstrip("."),
         )
 
     async def ask(self, asked: t.Ask) -> t.Answer:

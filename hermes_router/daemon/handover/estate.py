@@ -99,6 +99,7 @@ class Household:
             routing=engine.state.dump(now),
             limits=engine.limits.dump(now),
             alerts=engine.alerts.dump(),
+            past=engine.past.dump(),
             events=self._events,
         )
         if self._ring is not None:
@@ -135,6 +136,7 @@ def load_state(daemon: Daemon, state: Message) -> bool:
     now = engine.clock.now()
     routing, limits = state.get("routing"), state.get("limits")
     engine.alerts.load(state.get("alerts"))
+    engine.past.load(state.get("past"))
     if isinstance(limits, dict):
         engine.limits.load(limits, now)
     if not isinstance(routing, dict):

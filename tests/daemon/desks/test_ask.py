@@ -6,6 +6,7 @@ import pytest
 
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
+from hermes_router.daemon.config import load
 from hermes_router.sandbox import faults
 from hermes_router.sandbox.providers import FakeProvider
 
@@ -43,6 +44,17 @@ async def test_an_image_by_its_address_shows_in_a_plan(office, on: str) -> None:
     inline = (await here.backend.plan(t.PlanQuery(image=True))).rows
     assert any(row.place for row in inline if row.target.startswith("gemini/gemini"))
     assert here.daemon.engine.images._fetcher is None
+
+
+async def test_the_plan_of_a_pin_without_a_key_says_which_command_adds_one(office) -> None:
+    """Its name is a pin still, though its last key was taken out, and everybody else is rejected by it."""
+    here = await office(*pool(), **ENV)
+    left = {name: value for name, value in here.env.items() if name != "GROQ_API_KEY"}
+    here.daemon.swap(load(here.places, left, stored=here.store))
+    report = await here.backend.plan(t.PlanQuery(model="groq/openai/gpt-oss-20b"))
+    assert report.pin == "groq/openai/gpt-oss-20b"
+    assert not any(row.place for row in report.rows)
+    assert "`hr auth add groq` adds one" in report.verdict
 
 
 async def test_what_a_request_needs_shows_in_its_plan(office) -> None:
