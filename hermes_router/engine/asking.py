@@ -5,11 +5,13 @@ another is composed from neutral content, which is read once per exchange. It mu
 became of it.
 """
 
+import hashlib
 from typing import NamedTuple
 
 from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
 from hermes_router.core.errors import BadRequest, Inexpressible
+from hermes_router.routing.demand import Demand
 from hermes_router.wire.chat.outgoing import Options, Recall, Rendered
 from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
@@ -32,12 +34,18 @@ class Asked(NamedTuple):
 
 
 class Asking:
-    """One caller's request, to be said to as many targets as it takes."""
+    """One caller's request, to be said to as many targets as it takes.
 
-    __slots__ = ("_conversation", "_inbound")
+    `secret` is the installation's own, at most 64 bytes of it: what goes out instead of a conversation's name is made
+    with it.
+    """
 
-    def __init__(self, inbound: Inbound) -> None:
+    __slots__ = ("_conversation", "_demand", "_inbound", "_secret")
+
+    def __init__(self, inbound: Inbound, demand: Demand, secret: bytes = b"") -> None:
         self._inbound = inbound
+        self._demand = demand
+        self._secret = secret
         self._conversation: Conversation | None = None
 
     def of(self, facts: TargetFacts, options: Options, recall: Recall) -> Asked:
@@ -46,7 +54,7 @@ class Asking:
         Raises Inexpressible where this target cannot be told: others are passed what we cannot read ourselves.
         """
         inbound = self._inbound
-        name = self._name(facts)
+        name, options = self._name(facts), self._with_session(facts, options)
         dialect = DIALECTS[name]
         same = name == inbound.dialect
         if same:
@@ -80,7 +88,7 @@ class Asking:
         `prefill` is what has been learnt of the target's taking one, `ended` = the text is known to be whole.
         Raises BadRequest, Inexpressible.
         """
-        name, conversation = self._name(facts), self._read()
+        name, conversation, options = self._name(facts), self._read(), self._with_session(facts, options)
         dialect = DIALECTS[name]
         by_prefill = takes_prefill(facts, name, conversation, learned=prefill)
         echoed = Quirk.PREFILL_ECHOED in facts.quirks
@@ -88,6 +96,20 @@ class Asking:
         rendered = dialect.compose(went_on.conversation, facts, options, recall)
         left = went_on.conversation.max_output_tokens
         return Asked(name, facts.url_of(name) + dialect.path, rendered, translated=True, asked_tokens=left), went_on
+
+    def _with_session(self, facts: TargetFacts, options: Options) -> Options:
+        """The same for all turns of a conversation, from where affinity binds it: a broker then keeps to one host.
+
+        The affinity key holds the caller's, so two callers are never joined; with a secret of ours, nobody can guess
+        at either of them.
+        """
+        key = self._demand.affinity_key
+        if Quirk.SESSION_ID not in facts.quirks or key is None:
+            return options
+        if not (self._demand.binds or self._inbound.request.session):
+            return options
+        said = key.encode(errors="surrogatepass")
+        return options._replace(session=hashlib.blake2b(said, digest_size=16, key=self._secret[:64]).hexdigest())
 
     def _name(self, facts: TargetFacts) -> DialectName:
         return facts.asked_in(self._inbound.dialect, tools=self._inbound.request.tools > 0)

@@ -35,6 +35,7 @@ from hermes_router.engine.resumption import Resumption, may_fold, tokens_of
 from hermes_router.engine.search import Search
 from hermes_router.engine.settlement import Settlement, Spoken
 from hermes_router.engine.standby import Standby
+from hermes_router.engine.thoughts import LEFT_OUT, THOUGHTS, Thoughts
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import Candidate
@@ -51,7 +52,6 @@ _UNARY_TOKENS = 2_048  # where the caller gives no cap
 _NEVER = float("inf")
 _MOST_EMPTY = 3
 _RENEWAL_S = 30.0  # how long a request waits for an account's new tokens before the next account is asked
-THOUGHTS = "thoughts"  # what is left out after a provider has refused a signature (providers.md 12.9)
 
 
 class Question(NamedTuple):
@@ -77,7 +77,7 @@ class Exchange:
     __slots__ = (
         "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
         "_engine", "_folds", "_lane", "_look_mono", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q",
-        "_reading", "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_wake",
+        "_reading", "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_thoughts", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -91,7 +91,7 @@ class Exchange:
         self._settlement = Settlement(engine, question.demand, question.request_id)
         self._standby: Standby | None = None
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
-        self._asking = Asking(question.inbound)
+        self._asking = Asking(question.inbound, question.demand, engine.secret)
         self._delivery: Delivery | None = None
         if reply is not None:
             tokens = question.demand.input_tokens
@@ -105,6 +105,7 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._reading: Reading | None = None
         self._dropped: frozenset[str] = frozenset()
+        self._thoughts = Thoughts(engine.memory)
         self._empty: set[str] = set()  # providers that had nothing to say to this request
         self._altered = False
         self._cap_tokens: int | None = None
@@ -322,6 +323,7 @@ class Exchange:
         if reading.limits:
             self.seen(reading.limits)
         if attempt.error is not None:
+            self._thoughts.refused(facts, attempt.error, request.body)
             return reading.judged(attempt.error), None
         try:
             rendered = await self._deliver(reading, attempt, lane)
@@ -329,6 +331,7 @@ class Exchange:
             attempt.overrule(error)
             return error, None
         self._settlement.succeeded(facts, attempt, self._spoken())
+        self._thoughts.answered(facts)
         self._teach(attempt)
         return None, rendered
 
@@ -374,6 +377,8 @@ class Exchange:
         self._altered = rendered.altered or asked.translated
         for notice in rendered.warnings:
             self._notices[str(notice)] = None
+        if options.strip_thoughts or recall.left_out:
+            self._notices[LEFT_OUT] = None
         sent = rendered.sent_max_tokens
         # Where no cap can be sent, or more than was to be, the answer is cut here.
         asked_for = asked.asked_tokens
