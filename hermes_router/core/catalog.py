@@ -82,6 +82,7 @@ class Quirk(enum.StrEnum):
     LAST_NOT_ASSISTANT = "last_not_assistant"  # Mistral: the last message is user or tool
     SINGLE_CALLS = "single_calls"  # NVIDIA: one tool call a turn, parallel_tool_calls false
     # What tools and parameters need.
+    SESSION_ID = "session_id"  # OpenRouter: what has one session_id is asked of one host, whose cache it finds
     CLEAN_SCHEMA_GEMINI = "clean_schema_gemini"
     CLEAN_SCHEMA_BASIC = "clean_schema_basic"  # without $schema and additionalProperties (Cohere)
     CLEAN_SCHEMA_KIMI = "clean_schema_kimi"  # no siblings of $ref; enum needs type
@@ -261,6 +262,7 @@ class ProviderSpec(msgspec.Struct, frozen=True):
         routes: other ways to it, by the name that a credential gives.
         worse: dialects of `endpoints` that serve worse than another: `always`, or for `tools` with a model that
             reasons (OpenAI's Chat: providers.md 3.14).
+        id_quirks: quirks of the models whose ids begin so, where others answer behind one address.
         usual: base URLs where its servers usually listen, by the program's name: where `hr setup` looks for one.
     """
 
@@ -312,6 +314,15 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     charges_cap: bool = False
     worse: Mapping[DialectName, Worse] = msgspec.field(default_factory=dict)
     usual: Mapping[str, str] = msgspec.field(default_factory=dict)
+    id_quirks: Mapping[str, frozenset[Quirk]] = msgspec.field(default_factory=dict)
+
+    def quirks_of(self, model: ModelSpec) -> frozenset[Quirk]:
+        """All quirks that a model of this row has: the row's, its own, and those of ids that begin like its id."""
+        found = self.quirks | model.quirks
+        for beginning, quirks in self.id_quirks.items():
+            if model.id.startswith(beginning):
+                found |= quirks
+        return found
 
     def model(self, model_id: str) -> ModelSpec | None:
         """The row's model of exactly this id, None where it has none."""

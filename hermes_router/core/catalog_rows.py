@@ -208,6 +208,18 @@ def _worse(table: _Table) -> dict[DialectName, Worse]:
     return cast("dict[DialectName, Worse]", pairs)
 
 
+def _id_quirks(table: _Table) -> dict[str, frozenset[Quirk]]:
+    raw = table.raw("id_quirks")
+    if raw is None:
+        return {}
+    found = {beginning: read.quirks(names) for beginning, names in raw.items()} if isinstance(raw, dict) else {"": None}
+    for beginning, quirks in found.items():
+        if quirks is None or not beginning:
+            table.fault("id_quirks", "must be a table of the beginnings of ids, each with a list of known quirks")
+            return {}
+    return {beginning: quirks for beginning, quirks in found.items() if quirks is not None}
+
+
 def _usual(table: _Table) -> dict[str, str]:
     pairs = table.take("usual", read.pairs, "a table of programs and base URLs", cast("dict[str, str]", {}))
     for program, url in pairs.items():
@@ -284,6 +296,7 @@ def _row(name: str, table: _Table, *, own: bool) -> ProviderSpec:
         charges_cap=table.take("charges_cap", read.yes_no, "true or false", default=False),
         worse=_worse(table),
         usual=_usual(table),
+        id_quirks=_id_quirks(table),
         aggregate=table.take("aggregate", read.yes_no, "true or false", default=False),
         whole_calls=table.take("whole_calls", read.yes_no, "true or false", default=False),
         free_only=table.take("free_only", read.text, "text", cast("str | None", None)) or None,

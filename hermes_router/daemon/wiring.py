@@ -361,6 +361,7 @@ def build(
         ids=RandomIds(),
         log=log,
         started_mono=clock.mono(),
+        secret=loaded.digest_key,
         recorder=recent,
     )
     engine.remembered = RememberedResponses(clock, responses)

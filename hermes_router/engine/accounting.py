@@ -189,15 +189,18 @@ class Trail:
         """The exchange is over: count it, log it, hand its record over. No await, so that nothing can lose it."""
         engine = self._engine
         duration_s = engine.clock.mono() - self._arrived_mono
+        told = tuple(islice(warnings, _WARNINGS))
         engine.counters.count(outcome, failures)
         engine.recorder.put(
             ExchangeRecord(
                 request_id, self._arrived_at, router_key, dialect, model[:_NAME], demand.profile, stream, outcome,
                 duration_s, demand.difficulty, demand.input_tokens, tuple(self._records),
-                tuple(islice(warnings, _WARNINGS)),
+                told,
             )
         )  # fmt: skip
-        more = {"waited_s": round(waited_s, 3)} if waited_s else {}
+        more: dict[str, object] = {"waited_s": round(waited_s, 3)} if waited_s else {}
+        if told:
+            more["warnings"] = " ".join(told)
         if self.again_at is not None:
             more["again_in_s"] = max(0, round(self.again_at - engine.clock.now()))
         say = engine.log.info if outcome in _ROUTINE or outcome.startswith("refused_") else engine.log.warning

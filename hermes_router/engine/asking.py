@@ -5,11 +5,13 @@ another is composed from neutral content, which is read once per exchange. It mu
 became of it.
 """
 
+import hashlib
 from typing import NamedTuple
 
 from hermes_router.core.catalog import DialectName, Known, Quirk, TargetFacts
 from hermes_router.core.content import Conversation
 from hermes_router.core.errors import BadRequest, Inexpressible
+from hermes_router.routing.demand import Demand
 from hermes_router.wire.chat.outgoing import Options, Recall, Rendered
 from hermes_router.wire.continuation import Continuation, go_on, takes_prefill
 from hermes_router.wire.dialects import DIALECTS
@@ -35,12 +37,16 @@ class Asking:
     """One caller's request, to be said to as many targets as it takes.
 
     `pictured` is the same request with its images in it, for targets that do not fetch them; None = as it came for all.
+    `secret` is the installation's own, at most 64 bytes of it: what goes out instead of a conversation's name is made
+    with it.
     """
 
-    __slots__ = ("_conversation", "_inbound", "pictured")
+    __slots__ = ("_conversation", "_demand", "_inbound", "_secret", "pictured")
 
-    def __init__(self, inbound: Inbound) -> None:
+    def __init__(self, inbound: Inbound, demand: Demand, secret: bytes = b"") -> None:
         self._inbound = inbound
+        self._demand = demand
+        self._secret = secret
         self._conversation: Conversation | None = None
         self.pictured: Asking | None = None
 
@@ -52,7 +58,7 @@ class Asking:
         if self.pictured is not None and not facts.provider.image_urls:
             return _altered(self.pictured.of(facts, options, recall))
         inbound = self._inbound
-        name = self._name(facts)
+        name, options = self._name(facts), self._with_session(facts, options)
         dialect = DIALECTS[name]
         same = name == inbound.dialect
         if same:
@@ -89,7 +95,7 @@ class Asking:
         if self.pictured is not None and not facts.provider.image_urls:
             asked, went_on = self.pictured.going_on(facts, options, recall, shown, prefill=prefill, ended=ended)
             return _altered(asked), went_on
-        name, conversation = self._name(facts), self._read()
+        name, conversation, options = self._name(facts), self._read(), self._with_session(facts, options)
         dialect = DIALECTS[name]
         by_prefill = takes_prefill(facts, name, conversation, learned=prefill)
         echoed = Quirk.PREFILL_ECHOED in facts.quirks
@@ -97,6 +103,20 @@ class Asking:
         rendered = dialect.compose(went_on.conversation, facts, options, recall)
         left = went_on.conversation.max_output_tokens
         return Asked(name, facts.url_of(name) + dialect.path, rendered, translated=True, asked_tokens=left), went_on
+
+    def _with_session(self, facts: TargetFacts, options: Options) -> Options:
+        """The same for all turns of a conversation, from where affinity binds it: a broker then keeps to one host.
+
+        The affinity key holds the caller's, so two callers are never joined; with a secret of ours, nobody can guess
+        at either of them.
+        """
+        key = self._demand.affinity_key
+        if Quirk.SESSION_ID not in facts.quirks or key is None:
+            return options
+        if not (self._demand.binds or self._inbound.request.session):
+            return options
+        said = key.encode(errors="surrogatepass")
+        return options._replace(session=hashlib.blake2b(said, digest_size=16, key=self._secret[:64]).hexdigest())
 
     def _name(self, facts: TargetFacts) -> DialectName:
         return facts.asked_in(self._inbound.dialect, tools=self._inbound.request.tools > 0)

@@ -16,6 +16,7 @@ from hermes_router.core.records import ExchangeRecord
 from hermes_router.core.settings import Settings
 from hermes_router.engine.alerts import Alerts
 from hermes_router.engine.attempt import Border
+from hermes_router.engine.caches import Caches
 from hermes_router.engine.caller_limits import CallerLimits
 from hermes_router.engine.embed_bindings import EmbedBindings
 from hermes_router.engine.memory import Memory
@@ -77,7 +78,8 @@ class Forgetful:
 class Engine:
     """The ports and the ledger. `snapshot` is the current generation: read it once per attempt.
 
-    `waiters.wake()` is called by whoever changes something that may serve a request that waits.
+    `waiters.wake()` is called by whoever changes something that may serve a request that waits. `secret` is the
+    installation's own, the same after every start.
     """
 
     snapshot: Generation
@@ -93,6 +95,7 @@ class Engine:
     ids: Ids
     log: Log
     started_mono: float
+    secret: bytes = field(default=b"", repr=False)
     counters: Counters = field(default_factory=Counters)
     limits: CallerLimits = field(default_factory=CallerLimits)
     recorder: Recorder = field(default_factory=Forgetful)
@@ -102,6 +105,7 @@ class Engine:
     alerts: Alerts = field(default_factory=Alerts)
     outages: Outages = field(default_factory=Outages)
     past: Past = field(default_factory=Past)
+    caches: Caches = field(default_factory=Caches)
     waiters: Waiters = field(init=False)
     guard: RunawayGuard = field(init=False)
     remembered: RememberedResponses = field(init=False)

@@ -34,7 +34,9 @@ from hermes_router.engine.reading import Reading
 from hermes_router.engine.resumption import Resumption, may_fold, tokens_of
 from hermes_router.engine.search import Search
 from hermes_router.engine.settlement import Settlement, Spoken
+from hermes_router.engine.silence import before_the_first_token, between_tokens
 from hermes_router.engine.standby import Standby
+from hermes_router.engine.thoughts import LEFT_OUT, THOUGHTS, Thoughts
 from hermes_router.routing import failover
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import Candidate
@@ -46,12 +48,9 @@ from hermes_router.wire.openai_errors import Rendered
 from hermes_router.wire.seam import Seam
 from hermes_router.wire.translated import FoldLane
 
-_UNARY_TOKENS_PER_S = 20.0  # the slowest generation that is not taken for a hang
-_UNARY_TOKENS = 2_048  # where the caller gives no cap
 _NEVER = float("inf")
 _MOST_EMPTY = 3
 _RENEWAL_S = 30.0  # how long a request waits for an account's new tokens before the next account is asked
-THOUGHTS = "thoughts"  # what is left out after a provider has refused a signature (providers.md 12.9)
 
 
 class Question(NamedTuple):
@@ -77,7 +76,7 @@ class Exchange:
     __slots__ = (
         "_altered", "_asking", "_attempt", "_cap_tokens", "_deadline_mono", "_delivery", "_dropped", "_empty",
         "_engine", "_folds", "_lane", "_look_mono", "_notices", "_patience_s", "_paused", "_prompt_tokens", "_q",
-        "_reading", "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_wake",
+        "_reading", "_resumption", "_seam", "_search", "_settings", "_settlement", "_standby", "_thoughts", "_wake",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, question: Question, reply: ReplyStream | None) -> None:
@@ -91,7 +90,7 @@ class Exchange:
         self._settlement = Settlement(engine, question.demand, question.request_id)
         self._standby: Standby | None = None
         self._notices: dict[str, None] = dict.fromkeys(map(str, question.notices))
-        self._asking = Asking(question.inbound)
+        self._asking = Asking(question.inbound, question.demand, engine.secret)
         self._delivery: Delivery | None = None
         if reply is not None:
             tokens = question.demand.input_tokens
@@ -105,6 +104,7 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._reading: Reading | None = None
         self._dropped: frozenset[str] = frozenset()
+        self._thoughts = Thoughts(engine.memory)
         self._empty: set[str] = set()  # providers that had nothing to say to this request
         self._altered = False
         self._cap_tokens: int | None = None
@@ -308,6 +308,9 @@ class Exchange:
             delivery.answered_by(facts.target.name)
             lane = reading.lane(delivery.splice)
         self._lane = lane
+        settings, wish, whole = self._settings, inbound.request, delivery is None and not self._folds
+        limit_s = engine.state.first_token_limit_s(facts, self._q.demand, settings.first_token_s)
+        limit_s = before_the_first_token(limit_s, facts, wish, whole=whole)
         attempt = self._attempt = Attempt(
             facts,
             self,
@@ -315,8 +318,8 @@ class Exchange:
             clock=engine.clock,
             border=engine.border,
             sweeper=engine.sweeper,
-            first_token_limit_s=(limit_s := self._first_token_limit(facts)),
-            stall_s=self._stall_limit(facts, limit_s),
+            first_token_limit_s=limit_s,
+            stall_s=between_tokens(settings.stall_s, facts, wish, first_token_limit_s=limit_s),
         )
         attempt.send(engine.transport, request)
         while not attempt.over:
@@ -324,6 +327,7 @@ class Exchange:
         if reading.limits:
             self.seen(reading.limits)
         if attempt.error is not None:
+            self._thoughts.refused(facts, attempt.error, request.body)
             return reading.judged(attempt.error), None
         try:
             rendered = await self._deliver(reading, attempt, lane)
@@ -331,6 +335,7 @@ class Exchange:
             attempt.overrule(error)
             return error, None
         self._settlement.succeeded(facts, attempt, self._spoken())
+        self._thoughts.answered(facts)
         self._teach(attempt)
         return None, rendered
 
@@ -386,6 +391,8 @@ class Exchange:
         self._altered = rendered.altered or asked.translated
         for notice in rendered.warnings:
             self._notices[str(notice)] = None
+        if options.strip_thoughts or recall.left_out:
+            self._notices[LEFT_OUT] = None
         sent = rendered.sent_max_tokens
         # Where no cap can be sent, or more than was to be, the answer is cut here.
         asked_for = asked.asked_tokens
@@ -396,20 +403,6 @@ class Exchange:
         if rendered.headers:
             headers = {**headers, **dict(rendered.headers)}
         return asked, Outbound("POST", asked.url, headers, rendered.body)
-
-    def _first_token_limit(self, facts: TargetFacts) -> float:
-        """Silence limit of the attempt in seconds. The deadline is looked at apart: what it cuts is nobody's fault."""
-        limit = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
-        if self._delivery is None and not self._folds:
-            # All of it comes at once: the time of writing is part of the silence.
-            tokens = self._q.inbound.request.max_output_tokens or _UNARY_TOKENS
-            limit += min(tokens, facts.output_cap or tokens) / _UNARY_TOKENS_PER_S
-        return limit
-
-    def _stall_limit(self, facts: TargetFacts, first_token_limit_s: float) -> float:
-        """Seconds of silence between tokens: more where a whole tool call may be written in it."""
-        whole_calls = facts.provider.whole_calls and self._q.inbound.request.tools > 0
-        return max(self._settings.stall_s, first_token_limit_s) if whole_calls else self._settings.stall_s
 
     # -- the answer ------------------------------------------------------------------------------------
 

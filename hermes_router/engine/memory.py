@@ -8,7 +8,7 @@ disk: after a restart the fall-backs of `wire/quirks_replay` serve.
 
 import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ TTL_S = 24 * 3600.0
 _OVERHEAD_BYTES = 400  # an entry's own objects and its places in the three indexes, roughly
 
 MAKERS_MAX = 20_000  # seals whose maker is remembered: 3 MB
+REFUSED_MAX = 20_000  # seals that somebody has refused: 2 MB
 _THOUGHTS = msgspec.json.Decoder(list[tuple[str, Seal]])
 _Key = tuple[str, str, str, str, bytes]  # scope, provider, model, call id, content
 _Index = dict[tuple[str, ...], list[_Key]]
@@ -65,6 +66,7 @@ class Memory:
         self._held: Counter[tuple[str, str]] = Counter()  # entries by scope and provider
         self._bytes = 0
         self._makers: OrderedDict[bytes, tuple[str, str]] = OrderedDict()  # digest of a seal: provider, model
+        self._refused: OrderedDict[bytes, None] = OrderedDict()  # digests of a seal and of who refused it
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -148,11 +150,30 @@ class Memory:
         for seal in seals:
             if not seal.data:
                 continue
+            self._refused.pop(_refusal_digest(facts.provider.name, facts.maker_model, seal.data), None)
             key = _seal_digest(seal.data)
             self._makers[key] = (facts.provider.name, facts.maker_model)
             self._makers.move_to_end(key)
             if len(self._makers) > MAKERS_MAX:
                 self._makers.popitem(last=False)
+
+    def refuse(self, facts: TargetFacts, seals: Sequence[str]) -> None:
+        """Note that this target's model has refused a request for these seals, and took it without them.
+
+        Which of them it was is not said: those that it is known to have made itself are believed to the last.
+        """
+        maker = (facts.provider.name, facts.maker_model)
+        strangers: Iterable[str] = [seal for seal in seals if self.made_by(seal) != maker]
+        for seal in strangers or seals:
+            key = _refusal_digest(*maker, seal)
+            self._refused[key] = None
+            self._refused.move_to_end(key)
+            if len(self._refused) > REFUSED_MAX:
+                self._refused.popitem(last=False)
+
+    def has_refused(self, provider: str, model: str, data: str) -> bool:
+        """Whether a model has refused a thought sealed so."""
+        return bool(self._refused) and _refusal_digest(provider, model, data) in self._refused
 
     def made_by(self, data: str) -> tuple[str, str] | None:
         """The provider and the model that sealed a thought so, None where that is not remembered."""
@@ -215,15 +236,19 @@ class Memory:
 
 
 class Remembered:
-    """The memory as one target may see it; satisfies `wire/outgoing.Recall`."""
+    """The memory as one target may see it; satisfies `wire/outgoing.Recall`.
 
-    __slots__ = ("_memory", "_model", "_provider", "_scope")
+    `left_out` = it was asked about a thought that this target has refused before.
+    """
+
+    __slots__ = ("_memory", "_model", "_provider", "_scope", "left_out")
 
     def __init__(self, memory: Memory, provider: str, model: str, scope: str) -> None:
         self._memory = memory
         self._provider = provider
         self._model = model
         self._scope = scope
+        self.left_out = False
 
     @property
     def holds(self) -> bool:
@@ -253,7 +278,10 @@ class Remembered:
         return tuple(Reasoning(text, seal) for text, seal in _THOUGHTS.decode(entry.thoughts))
 
     def made_here(self, data: str) -> bool | None:
-        """Whether this model made the signature or encrypted thought; None = nobody remembers."""
+        """Whether this model made the signature or encrypted thought, and takes it; None = nobody remembers."""
+        if self._memory.has_refused(self._provider, self._model, data):
+            self.left_out = True
+            return False
         maker = self._memory.made_by(data)
         return None if maker is None else maker == (self._provider, self._model)
 
@@ -273,6 +301,10 @@ def _sealed(thoughts: Sequence[Reasoning]) -> bytes | None:
 
 def _seal_digest(data: str) -> bytes:
     return hashlib.blake2b(data.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _refusal_digest(provider: str, model: str, data: str) -> bytes:
+    return _seal_digest(f"{provider}\0{model}\0{data}")
 
 
 def _signature(extra: object) -> str | None:

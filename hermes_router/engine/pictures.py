@@ -40,7 +40,7 @@ async def put_in(
     places = links(question.inbound)
     found = await _fetched(places, engine, question, wait)
     if not isinstance(found, Unfit):
-        asking.pictured = Asking(inlined(question.inbound, found))
+        asking.pictured = Asking(inlined(question.inbound, found), question.demand, engine.secret)
         return
     path = next((link.path for link in places if link.url == found.url), places[0].path)
     fault = found.fault.name.lower()

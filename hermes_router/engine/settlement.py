@@ -83,6 +83,9 @@ class Settlement:
         target = facts.target
         cost: int | None = None
         if candidate is not None:
+            lost = engine.caches.answered(self._demand.affinity_key, facts, usage, now)
+            if lost and self._demand.binds:  # a first turn goes on with nothing
+                candidate.why = f"{candidate.why}; {lost}"
             cost = self.trail.answered(candidate, attempt, usage, shown_chars=spoken.shown_chars, by=spoken.by)
             if engine.waiters.waiting and candidate.reservation.slot.marked:
                 engine.waiters.wake()  # what stood against it is about to end

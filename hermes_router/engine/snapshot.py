@@ -346,7 +346,7 @@ def _of_model(  # noqa: PLR0917 - whose, by whose word, what, in which place, by
     reasons = model.capability(Capability.REASONING).value is Known.YES
     found: list[TargetFacts] = []
     for credential in credentials:
-        where, ways, quirks, disabled = url, endpoints, spec.quirks | model.quirks, _disabled(spec, said)
+        where, ways, quirks, disabled = url, endpoints, spec.quirks_of(model), _disabled(spec, said)
         if credential.route:
             address, route = routes.get(credential.route, ("", None))
             where, ways = address, {dialect: address}

@@ -139,7 +139,7 @@ class Roster:
                 quotas=owners or (*row.quotas, *spec.quotas),
                 output_cap=spec.max_output,
                 position=len(self._specs[provider]),
-                quirks=row.quirks | spec.quirks,
+                quirks=row.quirks_of(spec),
             )
         return list(made.values())
 

@@ -1,18 +1,19 @@
 """Marks on thoughts: who made one, written into the slot that a dialect has for signatures.
 
 Owns `wrap` and `unwrap` (facts: providers.md 12.9, "smuggle"): a caller that sends its history back brings them along,
-so a thought finds its maker again after a restart, and never goes to anybody else. It must never know a target.
+so a thought finds its maker again after a restart, and never goes to anybody else; and where sealed thoughts stand in a
+body that goes out. It must never know a target.
 """
 
 import base64
 import binascii
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from hermes_router.core.content import Seal
 
-__all__ = ["MARK", "unwrap", "wrap"]
+__all__ = ["MARK", "sealed_in", "unwrap", "wrap"]
 
 MARK: Final = "hr1."
 _MOST: Final = 1024 * 1024  # characters
@@ -52,3 +53,33 @@ def unwrap(text: str) -> Seal | None:
     if mark.kind not in _KINDS:
         return None
     return Seal(mark.dialect, _KINDS[mark.kind], mark.data, mark.origin, mark.item_id)
+
+
+class _Turn(msgspec.Struct, gc=False):
+    content: Any = None
+
+
+class _Body(msgspec.Struct, gc=False):
+    messages: list[_Turn] = []
+    input: str | list[dict[str, Any]] = ""
+
+
+_BODY: Final = msgspec.json.Decoder(_Body)
+_SEALS: Final = (("thinking", "signature"), ("redacted_thinking", "data"), ("reasoning", "encrypted_content"))
+
+
+def sealed_in(body: bytes) -> list[str]:
+    """The seals of all thoughts in a body as it goes out, in Messages or Responses; none where it is no such body."""
+    try:
+        said = _BODY.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []
+    parts: list[Any] = [] if isinstance(said.input, str) else [*said.input]
+    for message in said.messages:
+        parts += message.content if isinstance(message.content, list) else ()
+    found = (_seal_of(part) for part in parts if isinstance(part, dict))
+    return [seal for seal in found if isinstance(seal, str) and seal]
+
+
+def _seal_of(part: dict[str, Any]) -> Any:
+    return next((part.get(key) for kind, key in _SEALS if part.get("type") == kind), None)

@@ -217,3 +217,15 @@ def test_where_its_servers_usually_listen() -> None:
         rows, errors = _parse(_with(f"usual = {wrong}"))
         assert "acme" not in rows
         assert "usual" in str(errors[0])
+
+
+def test_quirks_by_the_beginning_of_an_id() -> None:
+    """Models of one maker among many behind one address share them; what names no quirk leaves the row out."""
+    rows, errors = _parse(_with('id_quirks = { "acme-l" = ["cache_marks"], "other/" = ["one_stop"] }'))
+    assert errors == []
+    row = rows["acme"]
+    assert row.quirks_of(row.models[0]) == {Quirk.MERGE_SYSTEM, Quirk.CACHE_MARKS}
+    for wrong in ('["cache_marks"]', '{ "a/" = ["nobody"] }', '{ "a/" = "cache_marks" }', '{ "" = ["cache_marks"] }'):
+        rows, errors = _parse(_with(f"id_quirks = {wrong}"))
+        assert "acme" not in rows
+        assert "id_quirks" in str(errors[0])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from hermes_router.core.catalog import TargetFacts
+from hermes_router.core.catalog import Known, Quirk, TargetFacts
 from hermes_router.core.content import Seal
 from hermes_router.core.errors import Inexpressible
 from hermes_router.core.ids import RouterKeyId
@@ -14,6 +14,7 @@ from hermes_router.engine.admission import Caller
 from hermes_router.engine.asking import Asking
 from hermes_router.engine.exchange import Exchange
 from hermes_router.engine.question import make_question
+from hermes_router.routing.demand import assess
 from hermes_router.wire.chat.outgoing import NO_RECALL, Options
 from hermes_router.wire.chat.request import parse_request as chat_request
 from hermes_router.wire.messages.request import parse_request as messages_request
@@ -40,9 +41,13 @@ def inbound(**more: Any) -> Any:
     return chat_request(json.dumps({**CHAT, **more}).encode(), {})
 
 
+def asking_of(parsed: Any, caller: str = "k", secret: bytes = b"s" * 32) -> Asking:
+    return Asking(parsed, assess(parsed.request, caller=caller), secret)
+
+
 def test_the_same_dialect_passes_the_callers_fields_on() -> None:
     """And another is composed."""
-    asking = Asking(inbound())
+    asking = asking_of(inbound())
     options = Options(stream=False)
     own = asking.of(speaks("a/m", "openai_chat", "anthropic_messages"), options, NO_RECALL)
     other = asking.of(speaks("b/m", "anthropic_messages"), options, NO_RECALL)
@@ -55,7 +60,7 @@ def test_the_same_dialect_passes_the_callers_fields_on() -> None:
 def test_what_a_target_cannot_be_told_is_no_fault_of_the_callers() -> None:
     """Two choices at once are Chat's alone: another target may know them."""
     with pytest.raises(Inexpressible):
-        Asking(inbound(n=2)).of(speaks("b/m", "anthropic_messages"), Options(stream=False), NO_RECALL)
+        asking_of(inbound(n=2)).of(speaks("b/m", "anthropic_messages"), Options(stream=False), NO_RECALL)
 
 
 async def test_what_we_cannot_read_is_passed_to_who_may() -> None:
@@ -72,6 +77,59 @@ async def test_what_we_cannot_read_is_passed_to_who_may() -> None:
     assert rendered is not None
     assert (rendered.status, json.loads(rendered.body)["error"]["param"]) == (400, "tools[0].function")
     assert world.transport.flights == []
+
+
+BROKER = replace(speaks("broker/m", "openai_chat"), quirks=frozenset({Quirk.SESSION_ID}))
+SECOND = [CHAT["messages"][0], {"role": "assistant", "content": "hello"}, {"role": "user", "content": "go"}]
+
+
+def session_of(
+    parsed: Any,
+    *,
+    caller: str = "0123456789ab",
+    secret: bytes = b"s" * 32,
+    broker: TargetFacts = BROKER,
+    going_on: bool = False,
+) -> str | None:
+    """The word for the conversation that goes to a broker, in its body or beside it."""
+    asking, options = asking_of(parsed, caller, secret), Options(stream=False)
+    if going_on:
+        asked, _ = asking.going_on(broker, options, NO_RECALL, "so far", prefill=Known.NO, ended=False)
+    else:
+        asked = asking.of(broker, options, NO_RECALL)
+    sent = json.loads(asked.rendered.body)
+    found: str | None = sent.get("session_id") or dict(asked.rendered.headers).get("x-session-id")
+    return found
+
+
+def test_or1_a_conversation_keeps_one_word_and_shares_it_with_no_other() -> None:
+    """From the second turn on, or by an id of the caller's; other conversations and other callers have others (OR-1)."""
+    third = [*SECOND, {"role": "assistant", "content": "gone"}, {"role": "user", "content": "and?"}]
+    other = [{"role": "user", "content": "ho"}, *SECOND[1:]]
+    first = session_of(inbound(messages=SECOND))
+    assert first is not None
+    assert session_of(inbound(messages=third)) == session_of(inbound(messages=SECOND), going_on=True) == first
+    assert session_of(inbound()) is None
+    named = [session_of(chat_request(json.dumps(CHAT).encode(), {"x-session-id": name})) for name in ("a", "a", "b")]
+    assert None not in named
+    assert named[0] == named[1]
+    words = [
+        first, named[0], named[2], session_of(inbound(messages=other)),
+        session_of(inbound(messages=SECOND), caller="ba9876543210"),
+        session_of(inbound(messages=SECOND), secret=b"t" * 32),
+    ]  # fmt: skip
+    assert len(set(words)) == len(words)
+    assert session_of(inbound(messages=SECOND), broker=speaks("a/m", "openai_chat")) is None
+
+
+def test_or1_the_word_goes_beside_a_body_that_has_no_field_for_it() -> None:
+    """In Messages it is a header, and the same for callers of both dialects' ids."""
+    broker = replace(BROKER, dialect="anthropic_messages", endpoints={"anthropic_messages": URL})
+    body = json.dumps({**CHAT, "max_tokens": 9, "messages": SECOND}).encode()
+    passed = session_of(messages_request(body, {}), broker=broker)
+    composed = session_of(inbound(messages=SECOND), broker=broker)
+    assert passed is not None
+    assert composed is not None
 
 
 async def ask(world: World, body: dict[str, Any]) -> Any:

@@ -336,3 +336,32 @@ def test_seals_beside_an_answer_have_a_maker_too(memory) -> None:
     assert memory.recall_for(facts("openai", "m")).made_here("history") is True
     assert memory.recall_for(facts("openai", "other")).made_here("history") is False
     assert memory.recall_for(facts("openai", "m")).made_here("") is None
+
+
+def test_cp6_a_refused_seal_is_not_sent_to_that_model_again(memory):
+    """By who refused it; another model may still be its maker, and what it makes later is its own (CP-6)."""
+    memory.refuse(facts("anthropic", "claude"), ["sig-1"])
+    told = memory.recall_for(facts("anthropic", "claude"))
+    assert (told.made_here("sig-2"), told.left_out) == (None, False)
+    assert (told.made_here("sig-1"), told.left_out) == (False, True)
+    for other in (facts("anthropic", "other"), facts("kimi", "claude")):
+        assert memory.recall_for(other).made_here("sig-1") is None
+    memory.keep_seals(facts("anthropic", "claude"), [THOUGHT.seal])
+    assert memory.recall_for(facts("anthropic", "claude")).made_here("sig-1") is True
+
+
+def test_cp6_what_a_model_made_itself_is_believed_as_long_as_there_are_strangers(memory):
+    """A refusal does not say which one it means."""
+    memory.keep_seals(facts("anthropic", "claude"), [THOUGHT.seal])
+    mine = memory.recall_for(facts("anthropic", "claude"))
+    memory.refuse(facts("anthropic", "claude"), ["sig-1", "stranger"])
+    assert (mine.made_here("sig-1"), mine.made_here("stranger")) == (True, False)
+    memory.refuse(facts("anthropic", "claude"), ["sig-1"])
+    assert mine.made_here("sig-1") is False
+
+
+def test_remembered_refusals_are_bounded(memory, monkeypatch):
+    """The oldest leaves first."""
+    monkeypatch.setattr("hermes_router.engine.memory.REFUSED_MAX", 2)
+    memory.refuse(facts("a", "m"), [f"s{number}" for number in range(3)])
+    assert [memory.has_refused("a", "m", f"s{number}") for number in range(3)] == [False, True, True]

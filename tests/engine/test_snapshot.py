@@ -403,6 +403,15 @@ def test_a_pinned_model_has_the_same_facts_as_any_other() -> None:
     assert {(one.output_cap, one.quotas, one.model.context) for one in facts} == {(50, (), 128_000)}
 
 
+def test_a_pinned_model_has_the_quirks_of_ids_that_begin_like_its_own() -> None:
+    """A broker's Claude is cached up to marks, its other models without (BF-10); all have a session (OR-1)."""
+    snapshot = _snapshot({"OPENROUTER_API_KEY": "k"})
+    for model, marks in (("anthropic/claude-any", True), ("openai/gpt-any", False)):
+        [facts] = pinned_facts(snapshot, "openrouter", model)
+        assert (Quirk.CACHE_MARKS in facts.quirks) is marks
+        assert Quirk.SESSION_ID in facts.quirks
+
+
 def test_no_pin_without_a_credential() -> None:
     """An unknown provider, one without a key, and `local` turned off have nothing to pin."""
     snapshot = _snapshot({"GROQ_API_KEY": "g"})

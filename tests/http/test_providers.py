@@ -2,6 +2,10 @@
 
 import pytest
 
+from hermes_router.sandbox.providers import FakeProvider
+from hermes_router.sandbox.styles import STYLES as SANDBOX
+from hermes_router.sandbox.values import FakeModel
+
 STYLES = (
     "gemini", "openrouter", "sambanova", "cerebras", "groq", "mistral", "cohere", "zai", "naga", "nvidia",
     "huggingface", "kimi", "openai",
@@ -97,3 +101,28 @@ async def test_pool_of_all_providers_serves_without_a_refusal(house) -> None:
         assert got.good
         assert got.attempts == 1
     assert len({record.provider for record in h.chats()}) >= 8
+
+
+async def test_or1_bf10_a_conversation_through_a_broker_finds_its_cache(house) -> None:
+    """Its turns have one `session_id`; Claude is told what to cache, in a shape that is taken; others are left alone."""
+    claude = FakeModel("anthropic/claude-any", 1_000_000, 128_000)
+    h = await house(FakeProvider("openrouter", models=(claude, *SANDBOX["openrouter"].models)))
+    talk = [*TALK, {"role": "assistant", "content": "sunny"}, {"role": "user", "content": "and tomorrow?"}]
+    longer = [*talk, {"role": "assistant", "content": "rain"}, {"role": "user", "content": "say 5 words"}]
+    for messages in (talk, longer):
+        await answer_of(h, "openrouter/anthropic/claude-any", messages, stream=False)
+    await answer_of(h, "openrouter/openrouter/free", talk, stream=False)
+    first, second, free = (asked.body for asked in h.chats("openrouter"))
+    assert first["session_id"] == second["session_id"] == free["session_id"]
+    marked = [
+        [n for n, said in enumerate(body["messages"]) if "cache_control" in str(said)] for body in (first, second)
+    ]
+    assert marked == [[0, 1, 3], [0, 3, 5]]
+    assert free["messages"] == talk
+    own = [{"type": "text", "text": "be nice", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    messages = [{"role": "system", "content": own}, *talk[1:]]
+    asked = {"messages": messages, "extra_body": {"session_id": "mine", "prompt_cache_key": "too"}}
+    await answer_of(h, "openrouter/anthropic/claude-any", stream=False, **asked)
+    sent = h.chats("openrouter")[-1].body
+    assert sent["messages"] == messages
+    assert (sent["session_id"], sent["prompt_cache_key"]) == ("mine", "too")

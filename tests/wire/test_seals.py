@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_router.core.content import Seal
-from hermes_router.wire.seals import MARK, unwrap, wrap
+from hermes_router.wire.seals import MARK, sealed_in, unwrap, wrap
 
 SEALS = st.builds(
     Seal,
@@ -61,3 +61,32 @@ def test_what_is_no_whole_mark_of_ours_is_none(text: str) -> None:
 def test_garbage_is_none(text: str) -> None:
     """Whatever a caller sends as a signature raises nothing."""
     assert unwrap(MARK + text) is None or isinstance(unwrap(MARK + text), Seal)
+
+
+@pytest.mark.parametrize(
+    ("body", "seals"),
+    [
+        (
+            (
+                b'{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":['
+                b'{"type":"thinking","thinking":"x","signature":"a"},{"type":"redacted_thinking","data":"b"},'
+                b'{"type":"text","text":"signature","signature":"c"},{"type":"thinking","signature":""}]}]}'
+            ),
+            ["a", "b"],
+        ),
+        (
+            (
+                b'{"input":[{"type":"reasoning","encrypted_content":"a"},{"role":"user","content":"hi"},'
+                b'{"type":"compaction","encrypted_content":"b"},{"type":"reasoning","encrypted_content":null}]}'
+            ),
+            ["a"],
+        ),
+        (b'{"input":"hi"}', []),
+        (b'{"messages":5}', []),
+        (b'{"messages":[{"content":[5,{"type":["thinking"],"signature":"a"}]}]}', []),
+        (b"no JSON", []),
+    ],
+)
+def test_seals_are_found_where_thoughts_stand(body: bytes, seals: list[str]) -> None:
+    """In both dialects that have them; what stands for a whole conversation is no thought."""
+    assert sealed_in(body) == seals

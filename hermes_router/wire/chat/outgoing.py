@@ -23,6 +23,7 @@ from hermes_router.wire.chat.seen_tools import seen_tools
 from hermes_router.wire.chat.traits import EVERYTHING, NOTHING, Trait, are_strict, decode_messages, traits_of
 from hermes_router.wire.quirks import history
 from hermes_router.wire.quirks.draft import Draft, NoRecall, Recall, open_messages, open_strict
+from hermes_router.wire.quirks.marks import may_mark, set_marks
 from hermes_router.wire.quirks.messages import instruct
 from hermes_router.wire.quirks.parameters import (
     CapKeys,
@@ -57,6 +58,8 @@ class Options(NamedTuple):
         traits: what the messages are like (`traits.traits_of`), None where nobody has looked.
         betas: the caller's own `anthropic-beta` values, for Messages upstreams.
         strip_thoughts: this provider has refused a signature or an encrypted thought: send none (providers.md 12.9).
+        session: a word for the conversation that tells nothing of it or its caller, for a target that keeps what has
+            one word together; empty = no conversation yet, or nobody wants it.
     """
 
     stream: bool
@@ -68,6 +71,7 @@ class Options(NamedTuple):
     traits: int | None = None
     betas: tuple[str, ...] = ()
     strip_thoughts: bool = False
+    session: str = ""
 
 
 class Rendered(NamedTuple):
@@ -98,6 +102,7 @@ class Recipe:
         self.allow = provider.allow
         self.refuse = model.refuse
         self.rename = provider.rename
+        self.marks = Quirk.CACHE_MARKS in self.quirks
         self.strict_row = Quirk.STRICT_MESSAGE_KEYS in self.quirks
         self.only_allowed = self.strict_row or Quirk.ALLOWED_AS_TOOLS in self.quirks
         self.caps = CapKeys(provider.allow, provider.rename, newer_first=Quirk.MODEST_OUTPUT in self.quirks)
@@ -157,7 +162,7 @@ def render(fields: Mapping[str, Raw], facts: TargetFacts, options: Options, reca
         key: raw for key, raw in fields.items() if key not in _OURS and not (len(raw) == 4 and bytes(raw) == b"null")
     }
     refused = recipe.refuse | options.without if options.without else recipe.refuse
-    draft = Draft(params, recall, recipe.quirks, recipe.allow, refused)
+    draft = Draft(params, recall, recipe.quirks, recipe.allow, refused, session=options.session)
     try:
         _fit_tools(draft, recipe)
         reasoning_off = _fit_parameters(draft, recipe)
@@ -243,7 +248,8 @@ def _fit_messages(draft: Draft, recipe: Recipe, fields: Mapping[str, Raw], trait
         return None
     if traits is None:
         traits = _traits(raw)
-    if not draft.instruction and not recipe.opens_messages(traits, draft.recall):
+    marks = recipe.marks and may_mark(draft, fields)
+    if not marks and not draft.instruction and not recipe.opens_messages(traits, draft.recall):
         return raw
     known = fields.messages if isinstance(fields, Fields) else None
     draft.messages = open_strict(known) if known is not None and are_strict(known) else open_messages(raw)
@@ -261,6 +267,8 @@ def _fit_messages(draft: Draft, recipe: Recipe, fields: Mapping[str, Raw], trait
     for rule, step in recipe.steps:
         if rule.when & traits:
             step(draft)
+    if marks:
+        set_marks(draft)
     return _ENCODER.encode(draft.messages) if draft.messages_changed else raw
 
 

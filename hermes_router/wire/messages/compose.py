@@ -56,7 +56,9 @@ def encoded(body: dict[str, Any], facts: TargetFacts, options: Options, notes: N
     """The body as bytes. A translated request counts as altered: another provider may take it (contract.md, Errors)."""
     rules = rules_of(facts)
     without(body, rules.refused | options.without, notes)
-    return Rendered(_ENCODE(body), tuple(notes.said), True, body["max_tokens"], rules.headers(options.betas))
+    return Rendered(
+        _ENCODE(body), tuple(notes.said), True, body["max_tokens"], rules.headers(options.betas, options.session)
+    )
 
 
 def _refuse(conversation: Conversation) -> None:

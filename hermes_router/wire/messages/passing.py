@@ -50,7 +50,7 @@ def pass_on(inbound: Inbound, facts: TargetFacts, options: Options, recall: Reca
         encoded = _ENCODE(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, TypeError) as error:
         raise BadRequest("the request holds values that cannot be sent on") from error
-    headers = rules.headers(options.betas or inbound.betas)
+    headers = rules.headers(options.betas or inbound.betas, options.session)
     return Rendered(encoded, tuple(notes.said), notes.altered, body["max_tokens"], headers)
 
 

@@ -94,10 +94,17 @@ class Rules(NamedTuple):
             return self.betas or key not in NEED_BETAS
         return key in self.allow
 
-    def headers(self, betas: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        """What goes beside the row's own headers: the version, and betas to whoever knows them (12.12)."""
-        out = () if self.versioned else (VERSION,)
-        return (*out, ("anthropic-beta", ",".join(betas))) if betas and self.betas else out
+    def headers(self, betas: tuple[str, ...], session: str = "") -> tuple[tuple[str, str], ...]:
+        """What goes beside the row's own headers: the version, betas to whoever knows them (12.12), the session.
+
+        The dialect has no field for a session, and a header that is not known is refused by nobody.
+        """
+        out = [] if self.versioned else [VERSION]
+        if betas and self.betas:
+            out.append(("anthropic-beta", ",".join(betas)))
+        if session and Quirk.SESSION_ID in self.quirks:
+            out.append(("x-session-id", session))
+        return tuple(out)
 
 
 _RULES: WeakKeyDictionary[TargetFacts, Rules] = WeakKeyDictionary()

@@ -247,10 +247,9 @@ class MessageWriter:
         seal = part.seal
         if seal is None or self._strip or seal.dialect not in (DIALECT, ""):
             return None
-        if seal.origin:
-            if seal.origin != self._rules.name:
-                return None
-        elif self._recall.made_here(seal.data) is False:
+        if seal.origin and seal.origin != self._rules.name:
+            return None
+        if self._recall.made_here(seal.data) is False:  # another's, or refused although it bears this name
             return None
         if seal.kind == "redacted":
             block: Block = {"type": "redacted_thinking", "data": seal.data}

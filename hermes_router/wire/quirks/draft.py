@@ -88,6 +88,7 @@ class Draft(msgspec.Struct):
 
     `cap_default` and `cap_limit` (tokens) are what a quirk wants for the output cap. `instruction` is text that must
     reach the model because a parameter could not. `messages_changed` tells whether they have to be encoded anew.
+    `session` is our own word for the conversation, empty where there is none.
     """
 
     params: dict[str, Any]
@@ -103,6 +104,7 @@ class Draft(msgspec.Struct):
     instruction: str = ""
     cap_default: int | None = None
     cap_limit: int | None = None
+    session: str = ""
 
     def takes(self, key: str) -> bool:
         """Whether the provider and this model take this top-level key."""

@@ -149,6 +149,15 @@ def json_object_only(draft: Draft) -> None:
     draft.warn("approx", "response_format")
 
 
+# --- the conversation -------------------------------------------------------------------------------
+
+
+def session_id(draft: Draft) -> None:
+    """Who is asked through a broker stays the same for one conversation (cases.md OR-1); the caller's word wins."""
+    if draft.session and not any(key in draft.params for key in ("session_id", "prompt_cache_key")):
+        draft.params["session_id"] = draft.session
+
+
 # --- the output cap ---------------------------------------------------------------------------------
 
 _MODEST_CHAT, _MODEST_CODE = MODEST_TOKENS

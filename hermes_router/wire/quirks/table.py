@@ -79,6 +79,7 @@ QUIRKS: dict[Quirk, Rule] = {
     Quirk.DROP_STRICT: Rule(tools=tools.drop_strict, tools_trigger=rb'strict"'),
     Quirk.UNIFORM_STRICT: Rule(tools=tools.uniform_strict, tools_trigger=rb'strict"'),
     # parameters
+    Quirk.CACHE_MARKS: Rule(),  # set when all else is done with the messages (`outgoing.py`)
     Quirk.ALLOWED_AS_TOOLS: Rule(),  # what is chosen is fitted with the tools (`outgoing.py`)
     Quirk.TOOL_CHOICE_AUTO_ONLY: Rule(parameters=tools.tool_choice_auto_only, keys=frozenset({"tool_choice"})),
     Quirk.TOOL_CHOICE_ANY: Rule(parameters=tools.tool_choice_any, keys=frozenset({"tool_choice"})),
@@ -90,12 +91,13 @@ QUIRKS: dict[Quirk, Rule] = {
     Quirk.EFFORT_LOW_HIGH_MAX: Rule(parameters=parameters.effort_low_high_max, keys=_EFFORT),
     Quirk.EFFORT_LOW_MEDIUM_HIGH: Rule(parameters=parameters.effort_low_medium_high, keys=_EFFORT),
     Quirk.EFFORT_NONE_DEFAULT: Rule(parameters=parameters.effort_none_default, keys=_EFFORT),
+    Quirk.SESSION_ID: Rule(parameters=parameters.session_id),
     Quirk.MODEST_OUTPUT: Rule(parameters=parameters.modest_output),
 }  # fmt: skip
 
 ELSEWHERE = frozenset({
     Quirk.BARE_END, Quirk.CALLER_AGENT, Quirk.THINK_TAGS, Quirk.THOUGHT_TAGS, Quirk.BETAS, Quirk.HOSTED_TOOLS,
-    Quirk.CACHE_MARKS, Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
+    Quirk.SYSTEM_TURNS, Quirk.ADAPTIVE_THINKING, Quirk.BUDGET_THINKING, Quirk.ALWAYS_THINKS,
     Quirk.NATIVE_RESPONSES, Quirk.PREFILL_ECHOED, Quirk.CODEX_BODY, Quirk.RESPONSES_LITE, Quirk.GROUPED_TOOLS,
     Quirk.ACCOUNT_SEALS,
 })  # fmt: skip

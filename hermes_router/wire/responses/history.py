@@ -48,8 +48,8 @@ def goes_back(seal: Seal | None, origin: str, options: Options, recall: Recall) 
     """Whether a sealed thought may be sent to the target called `origin`: only its own model reads it."""
     if seal is None or seal.dialect != DIALECT or not seal.data or options.strip_thoughts:
         return False
-    if seal.origin:
-        return seal.origin == origin
+    if seal.origin and seal.origin != origin:
+        return False
     return recall.made_here(seal.data) is not False
 
 

@@ -54,7 +54,7 @@ class Knows:
         return msgspec.Raw(b'[{"type":"reasoning.encrypted","data":"x"}]')
 
 
-def rendered(quirk, body, recall=NO_RECALL):
+def rendered(quirk, body, recall=NO_RECALL, session=""):
     quirks = quirk if isinstance(quirk, frozenset) else frozenset({quirk} if quirk else ())
     model = ModelSpec(ModelId("m"))
     provider = ProviderSpec(ProviderName("p"), "P", {"openai_chat": "http://p"}, "bearer", (model,))
@@ -64,12 +64,14 @@ def rendered(quirk, body, recall=NO_RECALL):
         quirks=quirks,
     )  # fmt: skip
     fields = msgspec.json.decode(json.dumps({"messages": [USER], **body}).encode(), type=dict[str, msgspec.Raw])
-    return render(fields, facts, Options(stream=True), recall)
+    return render(fields, facts, Options(stream=True, session=session), recall)
 
 
 SYSTEM, DEVELOPER = {"role": "system", "content": "a"}, {"role": "developer", "content": "b"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "additionalProperties": False}}, "$schema": "x"}
+ANSWER = {"role": "assistant", "content": "x"}
+MARK = {"cache_control": {"type": "ephemeral"}}
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
 
 # quirk, before, after (the keys that count), with what is remembered
@@ -101,13 +103,15 @@ PAIRS = [
     (Quirk.EFFORT_LOW_HIGH_MAX, {"reasoning_effort": "xhigh"}, {"reasoning_effort": "max"}),
     (Quirk.EFFORT_LOW_MEDIUM_HIGH, {"reasoning_effort": "none"}, {"reasoning_effort": "low"}),
     (Quirk.EFFORT_NONE_DEFAULT, {"reasoning_effort": "low"}, {"reasoning_effort": "default"}),
+    (Quirk.CACHE_MARKS, {"messages": [USER, ANSWER, USER]}, {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi", **MARK}]}, ANSWER, {"role": "user", "content": [{"type": "text", "text": "hi", **MARK}]}]}),
     (Quirk.MODEST_OUTPUT, {}, {"max_completion_tokens": 4_096}),
     (Quirk.REPLAY_DETAILS, {"messages": [USER, calls("abcDEF123"), result()]}, {"messages": [USER, calls("abcDEF123", reasoning_details=[{"type": "reasoning.encrypted", "data": "x"}]), result()]}),
     (Quirk.REPLAY_REASONING, {"messages": [USER, calls("abcDEF123"), result()]}, {"messages": [USER, calls("abcDEF123", reasoning_content="thought"), result()]}),
     (Quirk.REPLAY_REASONING_IF_KNOWN, {"messages": [USER, calls("abcDEF123"), result()]}, {"messages": [USER, calls("abcDEF123", reasoning_content="thought"), result()]}),
 ]  # fmt: skip
 # Members whose after is not a plain value; proved in the tests below and in the modules' own test files.
-BY_HAND = {Quirk.REPLAY_SIGNATURE, Quirk.CALL_IDS_9, Quirk.JSON_OBJECT_ONLY}
+BY_HAND = {Quirk.REPLAY_SIGNATURE, Quirk.CALL_IDS_9, Quirk.JSON_OBJECT_ONLY, Quirk.SESSION_ID}
+ALWAYS = {Quirk.MODEST_OUTPUT, Quirk.CACHE_MARKS}  # they have something to do in any conversation
 
 
 def test_every_member_has_its_place():
@@ -126,7 +130,7 @@ def test_before_and_after(quirk, before, after):
     assert {key: same.get(key) for key in before} == before
 
 
-@pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk is not Quirk.MODEST_OUTPUT])
+@pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk not in ALWAYS])
 def test_a_plain_request_is_no_ones_business(quirk):
     """A body with none of the triggers goes out as the caller's own bytes, whatever the row."""
     messages = [USER, {"role": "assistant", "content": "x"}, {"role": "user", "content": 'say "tool_calls", "name": 1'}]
@@ -194,6 +198,19 @@ def test_the_mark_of_a_prefill_is_for_its_row_alone():
     )
     assert json.loads(out.body)["messages"][1] == {"role": "assistant", "content": "x"}
     assert [str(notice) for notice in out.warnings] == ["dropped:messages.prefix"]
+
+
+@pytest.mark.parametrize("own", [{"session_id": "mine"}, {"prompt_cache_key": "mine"}])
+def test_or1_a_conversation_has_a_word_of_its_own_where_the_caller_has_none(own):
+    """A broker keeps what has one `session_id` with one host, whose cache it finds; the caller's word wins (OR-1)."""
+    out = json.loads(rendered(Quirk.SESSION_ID, {}, session="ours").body)
+    assert out["session_id"] == "ours"
+    out = json.loads(rendered(Quirk.SESSION_ID, own, session="ours").body)
+    assert {key: out.get(key) for key in ("session_id", "prompt_cache_key")} == {
+        "session_id": None, "prompt_cache_key": None, **own,
+    }  # fmt: skip
+    assert "session_id" not in json.loads(rendered(Quirk.SESSION_ID, {}).body)
+    assert "session_id" not in json.loads(rendered(None, {}, session="ours").body)
 
 
 def test_images_survive_every_quirk():
