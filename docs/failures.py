@@ -21,6 +21,9 @@ hold fails the tests, and so does a page that does not tell the rows as they are
 - **Gone on with** means: another model is told what its reader has seen, and goes on behind it. By *prefill* where the
   target is known to take one, else by *anchor*: it must begin with the last words shown, which proves the seam, and
   which are then cut away. A reply that joins nowhere is never shown. At most three others go on with one answer.
+- **Asked next**: whoever failed is asked once more, after all others, and then no more. The cases below are of requests
+  that cannot wait (`X-Hermes-Max-Wait: 0`), where that comes at once. With patience it comes when its cooldown or its
+  breaker ends, where that is within the patience, else after a second; a limit is waited for as often as it takes.
 - **The error event** is the last resort: the dialect's own, on which every SDK raises. There is no `[DONE]`,
   `message_stop` or `response.completed` beside it.
 - **Held against** gives the class of each failed attempt, as it stands in the bodies of our 429 and 503, and who rests

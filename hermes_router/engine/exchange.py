@@ -233,7 +233,7 @@ class Exchange:
             if self._patience_s and not search.planned and waiters.expects(search.kind, search.size) is not None:
                 return None
         waited_s = 0.0 if standby is None else standby.waited_s
-        return search.take(patient=self._patience_s > waited_s)
+        return search.take(left_s=self._patience_s - waited_s)
 
     async def _stand_by(self) -> Candidate:
         """Wait for whoever returns, where that is worth it (contract.md, Waiting). Raises what the caller gets else."""
@@ -244,6 +244,7 @@ class Exchange:
                 self._search,
                 self._settlement,
                 patience_s=self._patience_s,
+                stretches=self._q.max_wait_s is None,
                 arrived_mono=self._deadline_mono - self._settings.request_deadline_s,
                 request_id=self._q.request_id,
                 changed=self.wake,

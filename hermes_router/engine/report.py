@@ -39,10 +39,15 @@ def status_report(engine: Engine, version: str, *, providers: frozenset[str] | N
                 "quota": [window._asdict() for window in status.quota],
             }
         )
+    ready = any(_may_serve(target["state"], target["until"], now) for target in targets)
+    if not ready:  # a request goes to a broken one now, as a last resort: that is what `Retry-After` says, too
+        for target in targets:
+            if target["state"] == "open":
+                target["until"] = now
     return {
         "version": version,
         "uptime_s": round(engine.clock.mono() - engine.started_mono, 1),
-        "ready": any(_may_serve(target["state"], target["until"], now) for target in targets),
+        "ready": ready,
         "mode": snapshot.settings.mode,
         "targets": targets,
         "counters": asdict(engine.counters),

@@ -26,7 +26,8 @@ from hermes_router.engine.ramp import Passage
 from hermes_router.engine.refusal import claims_hold, refusal
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import RETRY_S, Candidate, Choice, Plan, Rejection, plan
-from hermes_router.routing.window import advertised_context
+from hermes_router.routing.standing import BROKEN
+from hermes_router.routing.window import advertised_context, overflow
 
 _RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
 _NOBODY: frozenset[Target] = frozenset()
@@ -43,8 +44,8 @@ class Search:
     """
 
     __slots__ = (
-        "_asked", "_dared", "_demand", "_engine", "_fallback_any", "_held", "_missed", "_paused", "_planned",
-        "_resting", "_returns_seen", "_ruled_out", "constraint", "lease", "passage",
+        "_asked", "_dared", "_demand", "_engine", "_failed", "_fallback_any", "_held", "_missed", "_planned",
+        "_resting", "_returns_seen", "_ruled_out", "_too_small", "_unsent", "constraint", "lease", "passage",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, demand: Demand, constraint: Constraint, *, fallback_any: bool) -> None:
@@ -56,31 +57,44 @@ class Search:
         self.passage: Passage | None = None
         self._planned: Plan | None = None
         self._held = False  # somebody is there, but those who went ahead have not heard yet
-        self._paused = False
         self._dared = False
         self._returns_seen: tuple[float, Constraint, list[float]] | None = None
         self._missed = _NOBODY  # they were to go on with an answer, and began elsewhere
         self._ruled_out = _NOBODY  # this request is not for them, however long it waits
+        self._too_small = _NOBODY  # the same, since it is too long for them
+        self._failed = _NOBODY  # in a way that is no limit: they are asked once more, and then no more
+        self._unsent = _NOBODY  # the request never left: nobody was asked
         self._resting = _NOBODY  # the ledger holds them for as long as it takes, so no rule is needed here
 
-    def take(self, *, patient: bool) -> Candidate | None:
+    def take(self, *, left_s: float) -> Candidate | None:
         """The best candidate, its quota reserved in the same step; None where nobody can take the request now.
 
-        `patient` = one of which a published number is spent is left for later (contract.md, What binds).
+        `left_s` = how long the request can still wait, in seconds. While it can, one of which a published number is
+        spent is left for later (contract.md, What binds), and so is whoever failed (`relent`).
         """
+        patient, reach_at = left_s > 0.0, self._engine.clock.now() + left_s
         self.passage = None
         money_left = self.lease.money_left(self._engine.clock.now()) if self.lease is not None else None
         if money_left != self.constraint.money_left:
             self.constraint = self.constraint._replace(money_left=money_left)
         while True:
-            planned = self._plan(self.constraint)
-            candidate = planned.take(patient=patient)
+            constraint = self._later() if patient else self.constraint
+            planned = self._plan(constraint)
+            candidate = planned.take(patient=patient, reach_at=reach_at)
             if candidate is not None:
-                return self._paid(self._in_turn(candidate, patient) if self._engine.waiters.waiting else candidate)
+                if not self._engine.waiters.waiting:
+                    return self._paid(candidate)
+                return self._paid(self._in_turn(candidate, constraint, patient, reach_at))
             self._planned, self._held = planned, False
             if self.constraint.pin is None or not self._fallback_any:
                 return None
             self.constraint = self.constraint._replace(pin=None)
+
+    def _later(self) -> Constraint:
+        """The constraint of a round that leaves out who failed: a pause comes before they are asked again."""
+        given = self.constraint
+        waits = given.last - self._resting
+        return given._replace(tried=given.tried | waits, last=given.last - waits) if waits else given
 
     def dare(self) -> Candidate | None:
         """Whom to ask, once, though the ledger says no: it may be wrong, and the caller would be sent away else."""
@@ -100,17 +114,19 @@ class Search:
             self._demand, constraint, snapshot.roster, engine.state, snapshot.policy, engine.clock.now(), engine.rng
         )
 
-    def _in_turn(self, candidate: Candidate | None, patient: bool) -> Candidate | None:
+    def _in_turn(
+        self, candidate: Candidate | None, constraint: Constraint, patient: bool, reach_at: float
+    ) -> Candidate | None:
         """The same, or the next best, where others went ahead to a target that is just coming back."""
         engine = self._engine
-        ramps, constraint = engine.waiters.ramps, self.constraint
+        ramps = engine.waiters.ramps
         held = False
         while candidate is not None and (behind := ramps.behind(candidate.reservation.slot)):
             held = True
             self.give_back(candidate)
             constraint = constraint._replace(tried=constraint.tried | behind, again=None)
             self._planned = self._plan(constraint)
-            candidate = self._planned.take(patient=patient)
+            candidate = self._planned.take(patient=patient, reach_at=reach_at)
         self._held = held
         if candidate is not None:
             self.passage = ramps.go(candidate.reservation.slot, engine.clock.now())
@@ -139,18 +155,27 @@ class Search:
 
     def failed(self, facts: TargetFacts, error: UpstreamError, constraint: Constraint) -> None:
         """An attempt failed; `constraint` is what the failover table says of the next one."""
-        if self._paused and constraint.last:  # asked once more after a pause: not twice
-            constraint = constraint._replace(tried=constraint.tried | constraint.last, last=_NOBODY)
+        target = facts.target
+        out = {target}
         if isinstance(error, Unjoined):
-            if facts.target in self._missed:  # it was asked to go on twice, and cannot: no wait changes that
-                self._ruled_out |= {facts.target}
-                constraint = constraint._replace(tried=constraint.tried | {facts.target})
-            self._missed |= {facts.target}
-        self.constraint = constraint
+            if target in self._missed:  # it was asked to go on twice, and cannot: no wait changes that
+                self._ruled_out |= out
+            self._missed |= out
+        if error.next_step is NextStep.BIGGER_TARGET:
+            self._too_small |= out
         if error.next_step is NextStep.BIGGER_TARGET or isinstance(error, Inexpressible):
-            self._ruled_out |= {facts.target}
+            self._ruled_out |= out
         elif error.blames in _RESTS:
-            self._resting |= {facts.target}
+            self._resting |= out
+        elif error.blames is Blames.NETWORK:
+            self._unsent |= out
+        elif error.blames is not Blames.REQUEST:
+            self._resting -= out
+            self._unsent -= out
+            if target in self._failed:
+                constraint = constraint._replace(tried=constraint.tried | out, last=constraint.last - out)
+            self._failed |= out
+        self.constraint = constraint
 
     def refused(self, facts: TargetFacts, error: UpstreamError, *, again: bool) -> None:
         """It refused what we made of the request: ask it `again`, in another way, or not any more."""
@@ -174,20 +199,31 @@ class Search:
         spare = (one.why for one in planned.explain() if isinstance(one, Choice))
         return all(why == "last resort" for why in spare)
 
-    def relent(self, *, all_of_them: bool) -> None:
+    def relent(self, *, paused: bool, reach_at: float) -> None:
         """A wait begins or is over: who rests (a limit, a key) may be asked again as soon as the ledger says so.
 
-        `all_of_them` = whoever failed in another way may be asked once more, too, as by a request that has just come:
-        the exchange has paused for long enough. Who cannot take this request is never asked again.
+        `paused` = the pause that is due after a failure is over, too: whoever failed in another way may be asked once
+        more, no sooner than the ledger says where that is before `reach_at`, in epoch seconds. Who has failed twice,
+        or cannot take this request, is never asked again.
         """
         given = self.constraint
         if not (given.tried or given.last or given.prefer):
             return
-        tried, last = given.tried - self._resting, given.last - self._resting
-        if all_of_them:
-            self._paused = True
-            tried, last = tried & self._ruled_out, _NOBODY
+        now = self._engine.clock.now()
+        back = set(self._resting)
+        if paused:
+            back |= self._unsent
+            back |= {one for one in given.last & self._failed if self._again_at(one, now, reach_at) <= now}
+        back -= self._ruled_out
+        tried, last = given.tried - back, given.last - back
         self.constraint = given._replace(tried=tried, last=last, prefer=None, again=None)
+
+    def _again_at(self, target: Target, not_before: float, reach_at: float) -> float:
+        """When one that failed is asked again, epoch seconds. A breaker is a guess, and counts where there is time."""
+        slot = self._engine.state.slot(target)
+        if slot is None:
+            return not_before
+        return max(not_before, slot.blocked_until if slot.blocked_until <= reach_at else slot.cool_until)
 
     # -- nobody ----------------------------------------------------------------------------------------
 
@@ -195,7 +231,7 @@ class Search:
     def kind(self) -> tuple[object, ...]:
         """What could serve it, as one value; requests of less than twice the size are one kind (`size`)."""
         demand = self._demand
-        constraint = self.constraint._replace(last=_NOBODY, again=None, prefer=None)
+        constraint = self._later()._replace(last=_NOBODY, again=None, prefer=None)
         sizes = demand.input_tokens.bit_length(), demand.max_output.bit_length()
         return constraint, demand.needs, demand.profile, demand.image_urls > 0, sizes
 
@@ -222,13 +258,14 @@ class Search:
 
     @property
     def paced(self) -> bool:
-        """Whether somebody would take it who is only beyond a published number."""
-        return self._planned is not None and self._planned.paced_until is not None
+        """Whether somebody would take it at once who was left for later (`take`): beyond a number, or an unknown."""
+        planned = self._planned
+        return planned is not None and (planned.paced_until is not None or planned.held_back)
 
-    def returns_at(self, relents_at: float) -> float | None:
+    def returns_at(self, relents_at: float, reach_at: float) -> float | None:
         """The earliest instant at which to look again, epoch seconds; None where no wait helps.
 
-        Whoever failed this exchange and need not rest is worth another try at `relents_at`, not before.
+        Whoever failed this exchange is asked again at `relents_at` at the soonest (`relent`).
         """
         planned, now = self._planned, self._engine.clock.now()
         assert planned is not None
@@ -237,12 +274,12 @@ class Search:
         if self._held or claims_hold(self._engine, self._demand, planned, self.lease):
             found.append(now + RETRY_S)
         if found or self.constraint.tried or self.constraint.last:
-            found += self._returns(planned, relents_at)
+            found += self._returns(planned, relents_at, reach_at)
         elif planned.retry_at is not None:
             found.append(planned.retry_at)
         return min(found, default=None)
 
-    def _returns(self, planned: Plan, relents_at: float) -> list[float]:
+    def _returns(self, planned: Plan, relents_at: float, reach_at: float) -> list[float]:
         """The same target by target: those that failed here have their own time, those that are paced need none.
 
         It looks at the whole pool, so what it found holds for a second; nobody comes back sooner than that anyway.
@@ -250,16 +287,18 @@ class Search:
         now, seen = self._engine.clock.now(), self._returns_seen
         if seen is not None and seen[1] is self.constraint and 0.0 <= now - seen[0] < RETRY_S:
             return seen[2]
-        failed = self.constraint.tried | self.constraint.last
+        given = self.constraint
         found = []
         for one in planned.explain():
             target = one.facts.target
             if isinstance(one, Choice) or target in self._ruled_out:
                 continue
-            if target in failed:
-                # A breaker is our own guess: where it is all that is left, it may be tried (scheduler.py, last resort).
-                rests = one.until is not None and one.reason != "broken"
-                found.append(max(one.until or 0.0, relents_at) if rests else relents_at)
+            until = None if one.until is None or one.reason == BROKEN else one.until
+            if target in self._unsent or target in given.last & self._failed:
+                found.append(max(until or 0.0, self._again_at(target, relents_at, reach_at)))
+            elif target in given.tried | given.last:
+                if target in self._resting:
+                    found.append(max(until or 0.0, relents_at))
             elif one.until is not None:
                 found.append(one.until)
         self._returns_seen = now, self.constraint, found
@@ -269,9 +308,10 @@ class Search:
         """What the caller gets where no wait would help: its own fault, as far as that is known."""
         planned = self._planned
         assert planned is not None
-        too_long = planned.too_long
-        if too_long is not None:
-            return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
+        if planned.none_takes_it(self._too_small):
+            window, needed = planned.sizes
+            window, needed = overflow(self._advertised(window), needed)
+            return ContextTooLarge(advertised=window, needed=needed)
         if refusal is not None and not (isinstance(refusal, Inexpressible) and self._another_returns(reports)):
             return refusal
         awaited = self._engine.snapshot.awaits_local and self._demand.profile == "local"
@@ -301,12 +341,12 @@ class Search:
         limited, retry_at = planned.limited, planned.retry_at
         if self._ruled_out and retry_at is not None:
             others = [
-                one
+                (one.reason, self._engine.clock.now() + RETRY_S if one.reason == BROKEN else one.until)
                 for one in planned.explain()
                 if isinstance(one, Rejection) and one.until is not None and one.facts.target not in self._ruled_out
             ]
-            limited = limited or (bool(others) and all(one.reason in _LIMITS for one in others))
-            retry_at = min((one.until for one in others if one.until is not None), default=retry_at)
+            limited = limited or (bool(others) and all(reason in _LIMITS for reason, _ in others))
+            retry_at = min((until for _, until in others if until is not None), default=retry_at)
         found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
         return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
 

@@ -1,10 +1,11 @@
 """One exchange's waits: whether a wait is worth it, for how long, and what it ended with.
 
-Owns the patience of one exchange, in all its waits together, and the pauses between two rounds through a pool that
-fails. Whoever is limited is waited for, to the instant that the ledger names, and so is whoever is broken: an agent at
-night is better served by half a minute's pause than by a 503, of which it stands three. But where the ledger names no
-instant, since nothing has to rest, it pauses between its rounds, 1 s at first and 10 s at last, so that a dead pool is
-not hammered. What returns too late is said at once. It must never send, or know the caller's connection.
+Owns the patience of one exchange, in all its waits together, and the pause before a target that failed is asked again.
+Whoever is limited is waited for, to the instant that the ledger names, as often as that takes. Whoever failed in
+another way is asked once more, and then no more: when its cooldown or its breaker ends, where that is within the
+patience, else after a second. So an outage of some seconds is survived, and a longer one is a 503 that says when to ask
+again. Where our own network is down, nobody was asked and nothing is counted: the pauses double, from 1 s to 10 s. What
+returns too late is said at once. It must never send, or know the caller's connection.
 """
 
 from collections.abc import Callable, Hashable
@@ -22,7 +23,10 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class Standby:
-    """A Waiter on behalf of one exchange. `on` while it waits; `waited_s` counts all its waits, in seconds."""
+    """A Waiter on behalf of one exchange. `on` while it waits; `waited_s` counts all its waits, in seconds.
+
+    `stretches` = the patience is nobody's own number for this request, and may be exceeded where that saves it.
+    """
 
     __slots__ = (
         "_began_mono", "_changed", "_engine", "_error", "_found", "_last_mono", "_limit_mono", "_patience_s",
@@ -37,6 +41,7 @@ class Standby:
         settlement: Settlement,
         *,
         patience_s: float,
+        stretches: bool,
         arrived_mono: float,
         request_id: str,
         changed: Callable[[], None],
@@ -45,7 +50,7 @@ class Standby:
         self._search = search
         self._settlement = settlement
         self._patience_s = patience_s
-        self._stretch_s = _STRETCH_S if patience_s >= _MINUTE_S else 0.0
+        self._stretch_s = _STRETCH_S if stretches and patience_s >= _MINUTE_S else 0.0
         self._request_id = request_id
         self._changed = changed
         self._pause_s = _FIRST_PAUSE_S
@@ -74,10 +79,10 @@ class Standby:
             if expected_at is not None and expected_at - clock.now() <= left_s:
                 self._join(expected_at, "queue")
                 return
-            self._found = search.take(patient=left_s > 0.0)
+            self._found = search.take(left_s=left_s)
             if self._found is not None:
                 return
-        search.relent(all_of_them=False)
+        search.relent(paused=False, reach_at=self.gives_up_at)
         again_at = self._weigh(left_s)
         if again_at is not None:
             why = search.why
@@ -115,8 +120,8 @@ class Standby:
 
     def _looked(self, mono: float, left_s: float) -> float | None:
         search = self._search
-        search.relent(all_of_them=mono >= self._relents_mono)
-        self._found = search.take(patient=left_s > 0.0)
+        search.relent(paused=mono >= self._relents_mono, reach_at=self.gives_up_at)
+        self._found = search.take(left_s=left_s)
         return self._weigh(left_s) if self._found is None else None
 
     def _weigh(self, left_s: float) -> float | None:
@@ -128,11 +133,11 @@ class Standby:
         reach_s = left_s if search.why == "broken" else self._last_mono - clock.mono()
         if left_s > 0.0 or reach_s > 0.0:
             now = clock.now()
-            again_at = search.returns_at(now + max(0.0, self._relents_mono - clock.mono()))
+            again_at = search.returns_at(now + max(0.0, self._relents_mono - clock.mono()), self.gives_up_at)
             if again_at is not None and again_at - now <= reach_s:
                 return again_at
             if left_s > 0.0 and search.paced:
-                self._found = search.take(patient=False)  # a published number never refuses anybody
+                self._found = search.take(left_s=0.0)  # a published number never refuses anybody
                 if self._found is not None:
                     return None
         dares_at = search.dares_at()

@@ -21,6 +21,11 @@ ARE_WISHES = frozenset({Capability.JSON_OBJECT, Capability.JSON_SCHEMA, Capabili
 """Capabilities that the wire can approximate with a warning: a model without them ranks last, but may serve."""
 _NEVER_TRIED = {Capability.COMPACTION: "does not compact conversations"}
 """Capabilities that a model has only where that is known, and what is said of the others."""
+_SCOPE = "outside the router key's scope"
+_NOT_PINNED = "not the pinned model"
+TRUSTED, UNSAID, LACKS_A_WISH, TOOLS_UNSAID = range(4)
+"""What is not known of a model, as the second part of its standing: the best first."""
+_UNSAID = {Capability.TOOLS: TOOLS_UNSAID}
 
 
 class Member:
@@ -49,10 +54,11 @@ class Lanes:
     """The lanes of one kind of request, best first, and why the other models are in none of them.
 
     `standing` answers for every admitted model; `rejected` names the reason for every other.
-    `lacking` are the reasons that no key and no wait would cure: capability, privacy, profile.
+    `lacking` are the reasons that no key and no wait would cure: capability, privacy, profile. `out_of_scope` = there
+    are models, and nothing but the router key's scope keeps the request from them.
     """
 
-    __slots__ = ("expires_at", "lacking", "lanes", "rejected", "standing", "version")
+    __slots__ = ("expires_at", "lacking", "lanes", "out_of_scope", "rejected", "standing", "version")
 
     def __init__(self, version: int, expires_at: float) -> None:
         self.version = version
@@ -61,6 +67,23 @@ class Lanes:
         self.standing: dict[Group, Standing] = {}
         self.rejected: dict[Group, str] = {}
         self.lacking: list[str] = []
+        self.out_of_scope = False
+
+    def lack(self, demand: Demand, constraint: Constraint) -> str:
+        """Why there is no lane, and no wait brings one, in words for the caller; empty where one may."""
+        if self.out_of_scope:
+            which = "Every target that could serve this request" if constraint.pin is None else "This model"
+            return (
+                f"{which} is outside the scope of your router key, which is: "
+                f"{', '.join(sorted(constraint.providers or ()))}. Name a model inside it, or use a key with another "
+                "scope ('hr key add NAME --providers P,...')."
+            )
+        local = demand.profile == "local" or constraint.local_only
+        if not (self.lacking or local):
+            return ""
+        return (
+            f"No configured target can serve this request: {', '.join(sorted(set(self.lacking))) or 'no local model'}."
+        )
 
 
 def build(
@@ -69,12 +92,10 @@ def build(
     """Sort every model into a lane or name why it is in none."""
     made = Lanes(version, expires_at)
     admitted: list[tuple[Group, Standing]] = []
-    outside = 0
     for group in groups:
         reason = _outside(group, constraint)
         if reason is not None:
             made.rejected[group] = reason
-            outside += 1
             continue
         verdict = _standing(group, demand, constraint, now)
         if isinstance(verdict, str):
@@ -86,6 +107,8 @@ def build(
         admitted = _known_to_see(admitted, made, now)
     if admitted:
         made.lacking.clear()
+    else:
+        made.out_of_scope = {reason for reason in made.rejected.values() if reason != _NOT_PINNED} == {_SCOPE}
     by_order: dict[Order, list[Group]] = {}
     for group, standing in admitted:
         made.standing[group] = standing
@@ -120,9 +143,9 @@ def _outside(group: Group, constraint: Constraint) -> str | None:
     """Why a model is outside what this request may use at all, None where it is inside."""
     pin = constraint.pin
     if pin is not None and (pin.model != group.model or pin.provider not in (None, group.provider)):
-        return "not the pinned model"
+        return _NOT_PINNED
     if constraint.providers is not None and group.provider not in constraint.providers:
-        return "outside the router key's scope"
+        return _SCOPE
     if group.provider in constraint.exclude_providers:
         return "provider refused this request"
     if all(slot.facts.disabled is not None for slot in group.slots):
@@ -143,7 +166,7 @@ def _standing(group: Group, demand: Demand, constraint: Constraint, now: float) 
         return f"below tier {constraint.min_tier}"
     if demand.image_urls and not (group.facts.provider.image_urls or constraint.fetches):
         return "needs images inline"
-    unknown = 0
+    unknown = TRUSTED
     for need in demand.needs:
         known = group.memory.capability(need, spec, now)
         if known is Known.YES and (need is not Capability.COMPACTION or group.facts.speaks("openai_responses")):
@@ -152,7 +175,7 @@ def _standing(group: Group, demand: Demand, constraint: Constraint, now: float) 
             return _NEVER_TRIED[need]
         if known is Known.NO and need not in ARE_WISHES:
             return f"no {_IN_WORDS.get(need, need.value)}"
-        unknown = max(unknown, 2 if known is Known.NO else 1)
+        unknown = max(unknown, LACKS_A_WISH if known is Known.NO else _UNSAID.get(need, UNSAID))
     passed_over = 0
     if demand.profile == "fast" and demand.light:
         takes_tools = not demand.tools or group.memory.capability(Capability.TOOLS, spec, now) is Known.YES

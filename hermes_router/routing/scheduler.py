@@ -5,6 +5,7 @@ reserving are one synchronous step. It must never wait, send, or change the ledg
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import msgspec
 
 from hermes_router.core.catalog import PriceClass, TargetFacts
 from hermes_router.core.clocks import next_reset
-from hermes_router.core.errors import CallerError, ContextTooLarge, NoCapableTarget
+from hermes_router.core.errors import NoCapableTarget
 from hermes_router.core.ids import Target
 from hermes_router.core.observations import Window
 from hermes_router.core.ports import Rng
@@ -20,7 +21,7 @@ from hermes_router.routing.bindings import IDLE_S
 from hermes_router.routing.claims import Reservation
 from hermes_router.routing.cooldown import NEVER
 from hermes_router.routing.demand import Constraint, Demand
-from hermes_router.routing.lanes import Lane, Lanes, Member
+from hermes_router.routing.lanes import TOOLS_UNSAID, Lane, Lanes, Member
 from hermes_router.routing.policies import Policy, policy_named
 from hermes_router.routing.quota import BEYOND
 from hermes_router.routing.roster import Roster
@@ -30,10 +31,12 @@ from hermes_router.routing.standing import (
     PROBING,
     SOON_S,
     Hold,
+    but_for_breakers,
     dares_at,
     holds,
     paced_until,
     readiness,
+    returns_by,
     spends,
     too_small,
 )
@@ -93,13 +96,15 @@ def plan(  # noqa: PLR0917 - the design's own signature, one argument a thing th
 class _Aside:
     """What a walk puts aside: targets given already, those that failed once, those held back by a doubt or a breaker.
 
-    `over` are those beyond a prior that a patient walk passes by: single ones, and groups of which all are.
+    `over` are those beyond a prior that a patient walk passes by: single ones, and groups of which all are. `reach_at`
+    is how long a patient one can wait, in epoch seconds.
     """
 
-    __slots__ = ("again", "doubted", "given", "opened", "over", "patient", "whole")
+    __slots__ = ("again", "doubted", "given", "opened", "over", "patient", "reach_at", "whole")
 
-    def __init__(self, *, patient: bool, whole: bool) -> None:
+    def __init__(self, *, patient: bool, whole: bool, reach_at: float = 0.0) -> None:
         self.patient = patient
+        self.reach_at = reach_at
         self.whole = whole
         self.given: set[Slot] = set()
         self.again: list[Slot] = []
@@ -116,11 +121,13 @@ class Plan:
     """One attempt's candidates, worked out as far as they are asked for.
 
     `paced_until`: after a patient `take` that gave none, when to plan anew, in epoch seconds, where somebody would
-    take the request who is only beyond a published number; else None.
+    take the request who is only beyond a published number; else None. `held_back`: it passed by those that are not
+    known to take tools, since one that is could serve in time.
     """
 
     __slots__ = (
-        "_constraint", "_demand", "_lanes", "_now", "_outlook", "_policy", "_roster", "_state", "paced_until",
+        "_constraint", "_demand", "_lanes", "_now", "_outlook", "_policy", "_roster", "_state", "held_back",
+        "paced_until",
     )  # fmt: skip
 
     def __init__(
@@ -142,14 +149,16 @@ class Plan:
         self._lanes: Lanes = state.lanes(roster, demand, constraint, now)
         self._outlook: _Outlook | None = None
         self.paced_until: float | None = None
+        self.held_back = False
 
-    def take(self, *, patient: bool = False) -> Candidate | None:
+    def take(self, *, patient: bool = False, reach_at: float = 0.0) -> Candidate | None:
         """The best candidate, reserved; None when none is ready.
 
-        `patient` = the request can wait: a target that is beyond a published number is left alone until its window
-        returns (`paced_until`). Once in a long while it is taken all the same, to find out whether the number is true.
+        `patient` = the request can wait, until `reach_at` (epoch seconds): a target that is beyond a published number
+        is left alone until its window returns (`paced_until`). Once in a long while it is taken all the same, to find
+        out whether the number is true. So is one that is not known to take tools, where one that is returns in time.
         """
-        aside = _Aside(patient=patient, whole=False)
+        aside = _Aside(patient=patient, whole=False, reach_at=reach_at)
         for slot, why in self._walk(aside):
             return self._reserved(slot, why)
         self.paced_until = None
@@ -204,6 +213,9 @@ class Plan:
         if self._constraint.prefer is not None:
             yield from self._preferred(aside)
         for lane in self._lanes.lanes:
+            if aside.patient and lane.standing[1] == TOOLS_UNSAID and self._known_returns(aside):
+                self.held_back = True
+                break
             if bound is not None and lane.standing >= bound[1]:
                 slot, bound = bound[0], None
                 if slot not in given:
@@ -214,6 +226,15 @@ class Plan:
                     yield slot, _why(lane, rank)
         if not aside.over:  # whoever only has to wait a little is better than these
             yield from self._rest(aside)
+
+    def _known_returns(self, aside: _Aside) -> bool:
+        """Whether one that is known to take tools could serve within the patience."""
+        out = self._constraint.tried | self._constraint.last
+        return bool(aside.over) or any(
+            slot.target not in out and returns_by(slot, self._demand, self._now, aside.reach_at)
+            for slot, group in self._fitting()
+            if self._lanes.standing[group][1] != TOOLS_UNSAID
+        )
 
     def _rest(self, aside: _Aside) -> Iterator[tuple[Slot, str]]:
         """Those that failed once; then, as a last resort, the doubted and the broken, the nearest return first."""
@@ -360,7 +381,7 @@ class Plan:
         provider, avoid = self._constraint.prefer
         classes = {g.price_class for g in self._lanes.standing if g.provider == provider and g.model in avoid}
         for lane in self._lanes.lanes:
-            if not lane.fits or lane.price_class not in classes:
+            if not lane.fits or lane.price_class not in classes or lane.standing[1] == TOOLS_UNSAID:
                 continue
             for member in lane.members:
                 if member.rotor.provider != provider:
@@ -421,25 +442,29 @@ class Plan:
     # --- why not -----------------------------------------------------------------------------------
 
     @property
-    def hopeless(self) -> CallerError | None:
-        """What no wait and no other key would cure: nobody has what it needs, or it is too long for everybody."""
-        lanes = self._lanes
-        if not lanes.lanes:
-            local = self._demand.profile == "local" or self._constraint.local_only
-            return NoCapableTarget(self._lack()) if lanes.lacking or local else None
-        long = self.too_long
-        return ContextTooLarge(advertised=long[0], needed=long[1]) if long is not None else None
+    def hopeless(self) -> NoCapableTarget | None:
+        """What no wait would cure, its size aside (`too_long`): nobody within the key's scope has what it needs."""
+        lack = "" if self._lanes.lanes else self._lanes.lack(self._demand, self._constraint)
+        return NoCapableTarget(lack) if lack else None
 
     @property
     def too_long(self) -> tuple[int, int] | None:
-        """The pool's window and the tokens needed, where no configured target could ever take the request."""
-        if not self._lanes.lanes or any(self._fitting()):
-            return None
+        """The `sizes`, where no configured target could ever take the request."""
+        return self.sizes if self.none_takes_it(frozenset()) else None
+
+    def none_takes_it(self, but: AbstractSet[Target]) -> bool:
+        """Whether it is too long for every configured target, however long it waits: for all `but` these, at least."""
+        return bool(self._lanes.lanes) and all(slot.target in but for slot, _ in self._fitting())
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The pool's window, or the pinned model's, and the request's size as the models count, both in tokens."""
         local = self._constraint.local_only or self._demand.profile == "local"
         window = pool_window(self._roster, self._state.learned, profile="local" if local else "main")
         if self._constraint.pin is not None:
             window = max(group.capacity for group in self._lanes.standing)
-        return window, max(self._demand.input_tokens, self._constraint.min_input + 1, window + 1)
+        factor = max((group.memory.factor for group in self._lanes.standing), default=1.0)
+        return window, int(self._demand.input_tokens * factor)
 
     @property
     def retry_at(self) -> float | None:
@@ -491,7 +516,7 @@ class Plan:
             return Rejection(slot.facts, f"too small: takes {group.capacity} tokens")
         standing = self._holds(slot, group)
         if standing:
-            worst = max(standing, key=lambda hold: hold.until)
+            worst = max(but_for_breakers(standing) or standing, key=lambda hold: hold.until)
             return Rejection(slot.facts, worst.reason, worst.until)
         return Rejection(slot.facts, "tried")
 
@@ -527,8 +552,8 @@ class Plan:
             earliest: float | None = None
             limited = True
             any_fit = False
-            for group in self._lanes.standing:
-                if not self._roomy(group):
+            for group, standing in self._lanes.standing.items():
+                if not self._roomy(group) or (self.held_back and standing[1] == TOOLS_UNSAID):
                     continue
                 found = self._look_at(group)
                 if found is None:
@@ -563,13 +588,10 @@ class Plan:
 
     def _return_of(self, standing: list[Hold]) -> tuple[float, bool]:
         """When a target returns, and whether it is quota alone that holds it."""
-        if not standing:
+        lasting = but_for_breakers(standing)  # they keep nobody from a last try
+        if not lasting:
             return self._now + RETRY_S, False
-        return max(hold.until for hold in standing), all(hold.limited for hold in standing)
-
-    def _lack(self) -> str:
-        lacking = sorted(set(self._lanes.lacking)) or ["no local model"]
-        return f"No configured target can serve this request: {', '.join(lacking)}."
+        return max(hold.until for hold in lasting), all(hold.limited for hold in standing)
 
 
 def _why(lane: Lane, rank: int) -> str:

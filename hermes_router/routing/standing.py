@@ -4,7 +4,7 @@ Owns questions about slots; every function here only reads. It must never change
 windows and slots notice that time has passed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from hermes_router.core.catalog import MODEST_TOKENS, Capability, Quirk
@@ -26,6 +26,7 @@ LONG_WINDOWS = frozenset({Window.DAY, Window.WEEK, Window.MONTH, Window.PLAN})
 
 POOL = "all paid models"
 BUDGET = "budget"
+BROKEN = "broken"
 
 SPENT, PROBING = -1, -2
 SIZES = frozenset({TOKENS, INPUT, OUTPUT})
@@ -194,13 +195,25 @@ def holds(slot: Slot, demand: Demand, now: float) -> Iterator[Hold]:
         yield Hold(block.cause, block.ends_at, block.cause in ("limited", "limited_day"))
     for breaker in (slot.provider_breaker, slot.model_breaker):
         if breaker.open_until > now or breaker.busy(now):
-            yield Hold("broken", max(breaker.open_until, now + 1.0), limited=False)
+            yield Hold(BROKEN, max(breaker.open_until, now + 1.0), limited=False)
     if slot.strict and slot.group is not None:
         wanted = amounts(slot.group, demand)
         for meter in slot.meters:
             amount = _needed(meter, wanted)
             if meter.binds and not meter.fits(amount, now) and not meter.may_try(now):
                 yield Hold(_word(meter), max(_returns(meter, amount, now), now + SOON_S), limited=True)
+
+
+def but_for_breakers(standing: Sequence[Hold]) -> list[Hold]:
+    """All but breakers: where they alone are left, a request goes there all the same, as a last resort."""
+    return [hold for hold in standing if hold.reason != BROKEN]
+
+
+def returns_by(slot: Slot, demand: Demand, now: float, reach_at: float) -> bool:
+    """Whether nothing but limits and an overload hold the target back, and not for longer than that."""
+    standing = list(holds(slot, demand, now))
+    passing = all(hold.limited or hold.reason == "overloaded" for hold in standing)
+    return bool(standing) and passing and max(hold.until for hold in standing) <= reach_at
 
 
 def _needed(meter: Meter, wanted: Amounts) -> int:

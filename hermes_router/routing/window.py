@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 UNKNOWN_CONTEXT = 64_000
 UNKNOWN_LOCAL_CONTEXT = 8_192
 UNKNOWN_OUTPUT = 4_096
+NEARLY = 0.8  # an estimate of at least this share of a window may be of a request that exceeds it
 OUTPUT_RESERVE = 1_024  # what is kept free for an answer; a 65,536 window still shows the 64,000 that Hermes demands
-UNBOUND = 1 << 60
 
 
 class Capacity(NamedTuple):
@@ -42,12 +42,11 @@ def reserve(context: int) -> int:
 def capacity(facts: TargetFacts, context: int | None) -> Capacity:
     """What a target can take in one request. `context` is the learned window in tokens, None = the row's counts."""
     known = context if context is not None else facts.model.context
-    hard = UNBOUND
-    soft = UNBOUND
     if known is not None:
         hard = known - reserve(known)
-    else:
-        soft = UNKNOWN_LOCAL_CONTEXT if is_local(facts) else UNKNOWN_CONTEXT
+    else:  # it binds as if it were known: a larger one is learned from lists and from what providers say, not by trial
+        hard = UNKNOWN_LOCAL_CONTEXT if is_local(facts) else UNKNOWN_CONTEXT
+    soft = hard
     if facts.skip_tokens_over is not None:
         hard = min(hard, facts.skip_tokens_over)
     for rule in facts.quotas:
@@ -88,6 +87,18 @@ def pool_window(roster: "Roster", learned: "Learned", *, profile: str = "main") 
     for facts in _serving(roster, profile):
         best[facts.provider.name] = max(best.get(facts.provider.name, 0), can_take(facts, learned))
     return _second(best.values(), UNKNOWN_CONTEXT)
+
+
+def overflow(window: int, needed: int) -> tuple[int, int]:
+    """The window and the size to name, both in tokens, where a request was found too long: the second is the larger.
+
+    Agents store the first, so it is the advertised one wherever the request may have been as large as that, its size
+    being an estimate. A smaller one shows that whoever refused it takes less than is known: then no more is known of
+    the window than that the request did not fit.
+    """
+    if needed > window:
+        return window, needed
+    return (window, window + 1) if needed >= window * NEARLY else (max(1, needed - 1), needed)
 
 
 def advertised_output(roster: "Roster", settings: Settings, learned: "Learned", *, profile: str = "main") -> int:

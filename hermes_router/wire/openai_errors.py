@@ -25,6 +25,7 @@ _JSON = msgspec.json.Encoder()
 _SHOWN = {"gone": "broken", "refused": "broken"}  # told apart in our log, not in contract.md's list for callers
 _MAX_RETRY_HEADER_S = 60
 _NEVER_S = 86_400.0
+_OURS = 429  # from this status on an error lists the attempts that were made, though there be none
 _UNKNOWN_RETURN_S = 10.0
 UNAVAILABLE = "All providers are temporarily unavailable."
 
@@ -44,9 +45,11 @@ def render_error(error: HermesError, *, now: float, request_id: str = "") -> Ren
             headers = _retry_headers(now + error.retry_after_s, now) if error.retry_after_s is not None else {}
             if error.should_retry is not None:
                 headers["x-should-retry"] = "true" if error.should_retry else "false"
-            elif error.status < 429:
+            elif error.status < _OURS:
                 headers["x-should-retry"] = "false"
-            return Rendered(error.status, headers, _envelope(error.message, error.kind, error.param, error.code))
+            attempts = () if error.status >= _OURS else None
+            body = _envelope(error.message, error.kind, error.param, error.code, attempts)
+            return Rendered(error.status, headers, body)
         case RequestRejected():
             message = error.excerpt or "the provider refused the request"
             body = _envelope(message, "invalid_request_error", error.param, None)
@@ -56,7 +59,7 @@ def render_error(error: HermesError, *, now: float, request_id: str = "") -> Ren
         case DeadlinePassed():
             body = _envelope("No provider answered in time.", "timeout", None, "deadline", error.attempts)
             return Rendered(504, {}, body)
-    return Rendered(503, {"retry-after": "1"}, _envelope(UNAVAILABLE, "server_error", None, "unavailable"))
+    return Rendered(503, {"retry-after": "1"}, _envelope(UNAVAILABLE, "server_error", None, "unavailable", ()))
 
 
 def _out_of_pool(error: NoTarget, now: float) -> Rendered:
@@ -91,12 +94,12 @@ def _envelope(
     kind: str,
     param: str | None,
     code: str | None,
-    attempts: Sequence[AttemptReport] = (),
+    attempts: Sequence[AttemptReport] | None = None,
 ) -> bytes:
     # Texts may quote a path or a header with bytes that are no UTF-8.
     message = message.encode(errors="replace").decode()
     error: dict[str, object] = {"message": message, "type": kind, "param": param, "code": code}
-    if attempts:
+    if attempts is not None:
         error["attempts"] = [
             {"target": a.target, "class": _SHOWN.get(a.wire_class, a.wire_class), "retry_at": a.retry_at}
             for a in attempts

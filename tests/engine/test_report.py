@@ -40,7 +40,7 @@ async def test_status_has_the_shape_of_the_contract() -> None:
 
 
 async def test_status_says_what_is_wrong_and_until_when() -> None:
-    """cooling with the told instant, paused with the next try, open with the breaker's end."""
+    """cooling with the told instant, paused with the next try, open with now where a request would go there at once."""
     world = World("a/m", "b/m", "c/m")
     world.transport.on("a", refuses(429, None, {"retry-after": "90"}))
     world.transport.on("b", refuses(401, REVOKED))
@@ -55,7 +55,10 @@ async def test_status_says_what_is_wrong_and_until_when() -> None:
         now + 90,
     )
     assert (states["b"]["state"], states["b"]["reason"], states["b"]["until"]) == ("paused", "rejected_key", now + 600)
-    assert (states["c"]["state"], states["c"]["until"]) == ("open", now + 15)
+    assert (states["c"]["state"], states["c"]["until"]) == ("open", now)
+    world.engine.state.succeeded(world.facts[0].target, now, ttft_s=None, demand=world.question().demand)
+    states = {each["provider"]: each for each in status_report(world.engine, "1")["targets"]}
+    assert (states["a"]["state"], states["c"]["until"]) == ("ready", now + 15)
 
 
 async def test_a_scoped_key_sees_its_scope() -> None:

@@ -293,7 +293,7 @@ async def test_who_cannot_go_on_is_asked_twice_and_no_more() -> None:
     await world.later(120.0)
     await run.over()
     assert run.out.error is not None
-    assert len(world.transport.flights) == 5
+    assert len(world.transport.flights) == 4
 
 
 KEPT = {"type": "file", "file": {"file_id": "file-1"}}

@@ -34,7 +34,7 @@ class Under:
         self.candidate = self.plan()
 
     def plan(self) -> Candidate:
-        found = self.search.take(patient=False)
+        found = self.search.take(left_s=0.0)
         assert found is not None
         self.settlement.begin(found, None)
         return found

@@ -334,36 +334,102 @@ async def test_a_request_that_waits_is_under_way_for_its_key() -> None:
 # --- a pool that is broken ------------------------------------------------------------------------------------
 
 
-async def test_9r12_a_pool_that_comes_back_within_the_patience_loses_no_request() -> None:
-    """Everything is down for 40 s: pauses that double, then the answer; no 503 reaches the agent."""
+async def test_a_pool_that_comes_back_in_some_seconds_loses_no_request() -> None:
+    """Everybody fails: a second later each is asked once more, and answers; no 503 reaches the agent."""
     made = world("a/m", "b/m")
     for name in "ab":
         made.transport.on(name, fails(lambda: Unreachable("refused")))
     run = made.start(stream=False)
-    await made.later(40.0)
+    await turns()
+    await made.later(0.75)
+    assert len(made.transport.flights) == 2
     for name in "ab":
         made.transport.on(name, answers("back"))
-    await made.later(10.5)
+    await made.later(0.5)
     await run.over()
     assert whole(run) == "back"
     assert {line["why"] for line in lines(made, "exchange.waiting")} == {"broken"}
 
 
-async def test_bf4_a_dead_pool_is_not_hammered() -> None:
-    """A minute of patience with a pool that is dead: each target is asked a handful of times, and then it is a 503."""
+async def test_9r12_an_outage_of_forty_seconds_costs_an_agent_none_of_its_three_tries_in_vain() -> None:
+    """It asks again when the 503 says; its third try waits for the breakers' end within its patience, and is answered."""
+    made = world("a/m", "b/m")
+    for name in "ab":
+        made.transport.on(name, *[fails(lambda: Unreachable("refused"))] * 5, answers("back"))
+    for ends_after_s in (1.25, 15.25, 0.0):
+        run = made.start(stream=False)
+        await turns()
+        await made.later(ends_after_s)
+        if ends_after_s:
+            await run.over()
+            assert (run.rendered.status, run.rendered.headers["retry-after"]) == (503, "1")
+            await made.later(1.0)
+    assert len(made.transport.flights) == 2 * 5
+    await made.later(29.0)
+    await run.over()
+    assert whole(run) == "back"
+
+
+async def test_bf4_a_dead_pool_is_asked_twice_and_no_more() -> None:
+    """A minute of patience with a pool that is dead: each target is asked twice, a second apart; then it is a 503."""
     made = world("a/m", "b/m")
     for name in "ab":
         made.transport.on(name, refuses(500))
     run = made.start(stream=False)
-    await made.later(64.0)
+    await turns()
+    await made.later(1.25)
     await run.over()
-    assert run.rendered.status == 503
-    assert 2 * 8 <= len(made.transport.flights) <= 2 * 11
+    assert (run.rendered.status, run.rendered.headers["retry-after"]) == (503, "1")
+    assert [flight.provider for flight in made.transport.flights] == ["a", "b", "a", "b"]
     assert made.inflight == 0
 
 
+async def test_who_is_overloaded_is_asked_again_when_its_cooldown_ends() -> None:
+    """503 of the provider's: five seconds, which the ledger names, and then once more; the answer names the next end."""
+    made = world("a/m")
+    made.transport.on("a", refuses(503))
+    run = made.start(stream=False)
+    await made.later(4.5)
+    assert len(made.transport.flights) == 1
+    await made.later(1.0)
+    await run.over()
+    assert len(made.transport.flights) == 2
+    assert (run.rendered.status, run.rendered.headers["retry-after"]) == (503, "10")
+
+
+async def test_a_limit_between_two_failures_gives_no_third_chance() -> None:
+    """It failed, was limited for a while, and failed again: that is twice."""
+    made = world("a/m")
+    made.transport.on("a", refuses(500), limited(20), refuses(500))
+    run = made.start(stream=False)
+    await made.later(30.0)
+    await run.over()
+    assert run.rendered.status == 503
+    assert [a["class"] for a in run.said["error"]["attempts"]] == ["broken", "limited", "broken"]
+
+
+async def test_without_patience_the_second_asking_comes_at_once() -> None:
+    """X-Hermes-Max-Wait: 0: after all others, and without a pause."""
+    made = world("a/m")
+    made.transport.on("a", refuses(500), answers("at last"))
+    run = Run(made, made.question(stream=False)._replace(max_wait_s=0.0))
+    await run.over()
+    assert whole(run) == "at last"
+
+
+@pytest.mark.parametrize(("max_wait_s", "status"), [(60.0, 429), (None, 200)])
+async def test_the_callers_own_limit_is_not_exceeded(max_wait_s, status) -> None:
+    """A return in 62 s is waited for with the patience of the settings; a caller who says 60 means 60."""
+    made = world("a/m")
+    made.transport.on("a", limited(62), answers())
+    run = Run(made, made.question(stream=False)._replace(max_wait_s=max_wait_s))
+    await made.later(62.5)
+    await run.over()
+    assert run.rendered.status == status
+
+
 async def test_who_waits_for_a_dead_pool_tries_it_one_at_a_time() -> None:
-    """Ten agents, one dead provider: after the first pause no two attempts are under way together."""
+    """Ten agents, one dead provider: when its breaker ends, no two attempts are under way together."""
     made = world("a/m")
     made.transport.on("a", fails(lambda: Unreachable("refused")))
     runs = [made.start(str(number), stream=False) for number in range(10)]
@@ -371,7 +437,7 @@ async def test_who_waits_for_a_dead_pool_tries_it_one_at_a_time() -> None:
     assert made.engine.waiters.waiting == 10
     made.transport.script.clear()
     before = len(made.transport.flights)
-    await made.later(10.0)
+    await made.later(20.0)
     assert len(made.transport.flights) == before + 1
     made.transport.on("a", answers("back"))
     made.transport.last.answer(200, completion("back"))
@@ -428,7 +494,7 @@ async def test_a_stream_that_showed_its_reasoning_waits_on_with_keep_alives() ->
     await turns()
     made.transport.on("a", limited(40), streams("done"))
     made.transport.last.fail(Truncated("cut"))
-    await made.later(40.5)
+    await made.later(41.5)
     await run.over()
     assert run.out.good
     assert (run.out.reasoning, run.out.text) == ("hm", "done")

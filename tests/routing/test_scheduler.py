@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hermes_router.core import errors as err
 from hermes_router.core.catalog import PriceClass, QuotaRule
 from hermes_router.core.clocks import next_reset
-from hermes_router.core.errors import ContextTooLarge, NoCapableTarget
+from hermes_router.core.errors import NoCapableTarget
 from hermes_router.core.observations import QuotaSeen, Unit, Window
 from hermes_router.routing.demand import Constraint
 from hermes_router.routing.failover import after
@@ -187,10 +187,11 @@ def test_w14_a_slow_provider_ranks_after_its_equals(world, make, want) -> None:
 
 
 def test_a_request_goes_where_it_fits(world, make, want) -> None:
-    """Targets that are too small are filtered before sending; an unknown window or a prior ranks last."""
+    """Targets that are too small are filtered before sending: an unknown window counts as 64,000; a prior ranks last."""
     w = world(make("small/m", context=8_000), make("dunno/m", context=None), make("big/m", price=PriceClass.PAID))
     demand = want(text_bytes=300_000)
-    assert [f.target.name for f in w.plan(demand).candidates] == ["dunno/m", "big/m"]
+    assert [f.target.name for f in w.plan(demand).candidates] == ["big/m"]
+    assert [f.target.name for f in w.plan(want(text_bytes=200_000)).candidates] == ["dunno/m", "big/m"]
     assert (
         "too small"
         in {r.facts.target.name: r.reason for r in w.plan(demand).explain() if isinstance(r, Rejection)}["small/m"]
@@ -503,6 +504,47 @@ def test_broken_or_rejected_is_a_503(world, make) -> None:
     assert (nobody.limited, nobody.retry_at) == (False, w.now + 600)
 
 
+def test_a_breaker_is_no_return(world, make) -> None:
+    """The next request goes to a broken one at once: what else holds it back is what has to end first."""
+    a = make("a/m")
+    w = world(a)
+    for _ in range(3):
+        w.blame(a, err.ServerFailed())
+    assert w.plan().retry_at == w.now + 1
+    w.blame(a, err.Overloaded())
+    nobody = w.plan()
+    assert nobody.take() is None
+    assert (nobody.retry_at, nobody.limited) == (w.now + 5, False)
+    assert [(r.reason, r.until) for r in nobody.explain()] == [("overloaded", w.now + 5)]
+    assert w.later(5).take() is not None
+
+
+def test_tools_wait_for_one_that_is_known_to_take_them(world, make, want) -> None:
+    """Limited for 4 s: within the patience it is waited for; without, and beyond it, the unknown one is asked."""
+    known, unknown = make("a/m"), make("b/m", caps="")
+    w = world(known, unknown)
+    w.blame(known, err.RateLimited(retry_at=w.now + 4, told=True))
+    demand = want(tools=1)
+    patient = w.plan(demand)
+    assert patient.take(patient=True, reach_at=w.now + 60) is None
+    assert (patient.held_back, patient.retry_at, patient.limited) == (True, w.now + 4, True)
+    assert w.plan(demand).take(patient=True, reach_at=w.now + 3).facts is unknown
+    assert w.plan(demand).take().facts is unknown
+    assert w.plan(want()).take(patient=True, reach_at=w.now + 60).facts is unknown  # without tools it is as good
+
+
+def test_tools_go_to_an_unknown_one_where_the_known_are_broken_or_tried(world, make, want) -> None:
+    """Nobody says that a broken one will serve in time, and who was asked already is not waited for."""
+    known, unknown = make("a/m"), make("b/m", caps="")
+    w = world(known, unknown)
+    demand = want(tools=1)
+    tried = Constraint(tried=frozenset({known.target}))
+    assert w.plan(demand, tried).take(patient=True, reach_at=w.now + 60).facts is unknown
+    for _ in range(3):
+        w.blame(known, err.ServerFailed())
+    assert w.plan(demand).take(patient=True, reach_at=w.now + 60).facts is unknown
+
+
 def test_tried_targets_return_at_once(world, make) -> None:
     """A pool whose only target failed twice in this exchange says: in a second."""
     a = make("a/m")
@@ -537,7 +579,6 @@ def test_ha6_too_long_for_every_configured_target(world, make, want) -> None:
     """The answer names the pool's window, and more tokens than that."""
     w = world(make("a/m", context=8_000), make("b/m", context=9_000))
     found = w.plan(want(text_bytes=90_000))
-    assert isinstance(found.hopeless, ContextTooLarge)
     assert found.too_long == (7_000, want(text_bytes=90_000).input_tokens)
     assert found.take() is None
 
@@ -559,11 +600,21 @@ def test_a_disabled_target_makes_nothing_possible(world, make, want) -> None:
 
 
 def test_too_long_by_evidence(world, make, want) -> None:
-    """When the largest target itself says too long, so do we, with a number above the window."""
+    """When the largest target itself says too long, so do we: its window, and the size as we estimate it."""
     w = world(make("a/m", context=100_000))
-    found = w.plan(want(text_bytes=330_000), min_input=98_976).too_long
-    assert found is not None
-    assert found[1] > found[0] == 98_976
+    demand = want(text_bytes=330_000)
+    assert w.plan(demand, min_input=98_976).too_long == (98_976, demand.input_tokens)
+
+
+def test_too_long_for_all_but_those_that_refused_it(world, make, want) -> None:
+    """Whoever says of a request that it is too long takes it at no time; it is the others that count, cooling or not."""
+    a, b = make("a/m"), make("b/m")
+    w = world(a, b)
+    w.blame(b, err.RateLimited(retry_at=w.now + 50, told=True))
+    found = w.plan(want(text_bytes=60_000))
+    assert not found.none_takes_it(frozenset({a.target}))
+    assert found.none_takes_it(frozenset({a.target, b.target}))
+    assert not world().plan().none_takes_it(frozenset())  # no keys at all: that may change
 
 
 def test_a_told_window_smaller_than_the_request_is_too_small(world, make, want) -> None:
@@ -580,6 +631,15 @@ def test_a_pins_window_is_its_own(world, make, want) -> None:
     """Too long for the pinned model names that model's window."""
     w = world(make("a/m", context=8_000), make("b/m"))
     assert w.plan(want(text_bytes=90_000), pin=Pin("a", "m")).too_long[0] == 7_000
+
+
+def test_a_pin_whose_window_nobody_knows_counts_as_64000(world, make, want) -> None:
+    """So does what is said of it, until a list or the provider says more."""
+    w = world(make("a/m", context=None), make("b/m", context=1_000_000))
+    pinned = {"demand": want(text_bytes=300_000), "pin": Pin("a", "m")}
+    assert w.plan(**pinned).too_long == (64_000, pinned["demand"].input_tokens)
+    w.state.learn_context("a", "m", 131_072)
+    assert w.take(**pinned) is not None
 
 
 # --- explain ---------------------------------------------------------------------------------------

@@ -343,9 +343,10 @@ def test_a_learned_window_changes_the_next_plan(world, make, want) -> None:
     """A window read from the server at start filters and admits at once."""
     local = make("local/m", context=None, kind="none")
     w = world(local)
-    big = want(text_bytes=300_000)
-    assert w.take(big) is not None  # unknown: tried
+    fits, big = want(text_bytes=40_000), want(text_bytes=300_000)
+    assert w.take(fits) is None  # unknown: 8,192 tokens
     w.state.learn_context("local", "m", 16_384)
+    assert w.take(fits) is not None
     assert w.take(big) is None
     assert w.plan(big).too_long is not None
 

@@ -1,12 +1,13 @@
 """Windows: what a target can take and what is advertised."""
 
+import pytest
 from msgspec.structs import replace
 
 from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.observations import Unit, Window
 from hermes_router.routing.learned import Learned
 from hermes_router.routing.roster import Roster
-from hermes_router.routing.window import advertised_context, advertised_output, can_take, capacity, is_local
+from hermes_router.routing.window import advertised_context, advertised_output, can_take, capacity, is_local, overflow
 
 TPM = QuotaRule(Unit.TOKENS, 8_000, Window.MINUTE)
 
@@ -33,6 +34,22 @@ def test_unknown_windows_count_as_64000_and_local_as_8192_until_learned(make) ->
     assert (can_take(cloud, learned), can_take(local, learned)) == (64_000, 8_192)
     learned.of("local", "x").context = 32_768
     assert can_take(local, learned) == 32_768 - 1_024
+
+
+def test_an_unknown_window_binds(make) -> None:
+    """A request that is larger goes elsewhere, or hears 64,000: it is not tried out with the caller's prompt."""
+    assert capacity(make("a/x", context=None), None) == (64_000, 64_000)
+    assert capacity(make("local/x", context=None, kind="none"), None) == (8_192, 8_192)
+    assert capacity(make("a/x", context=None), 200_000).hard == 200_000 - 1_024
+
+
+@pytest.mark.parametrize(
+    ("window", "needed", "told"),
+    [(64_000, 70_000, (64_000, 70_000)), (64_000, 60_000, (64_000, 64_001)), (130_048, 16_678, (16_677, 16_678))],
+)
+def test_what_is_said_of_a_request_that_is_too_long(window, needed, told) -> None:
+    """The advertised window where the request may exceed it; else no more than that this one did not fit."""
+    assert overflow(window, needed) == told
 
 
 def test_token_windows_and_the_skip_limit_count(make) -> None:

@@ -176,6 +176,7 @@ class Ours:
             search,
             settlement,
             patience_s=job.patience_s,
+            stretches=True,
             arrived_mono=world.now,
             request_id="",
             changed=lambda: world.at(world.now, lambda: world.resume(exchange, None)),
@@ -183,7 +184,7 @@ class Ours:
         while True:
             if engine.waiters.waiting:
                 engine.waiters.serve()
-            candidate = search.take(patient=job.patience_s > standby.waited_s)
+            candidate = search.take(left_s=job.patience_s - standby.waited_s)
             if candidate is None:
                 standby.begin(deadline)
                 yield from self._wait(standby, deadline)

@@ -28,6 +28,7 @@ from hermes_router.core.errors import (
     UnknownModel,
     UpstreamError,
 )
+from hermes_router.wire.messages.errors import render_error as render_messages
 from hermes_router.wire.openai_errors import error_event, render_error
 
 NOW = 1_790_000_000.25
@@ -160,7 +161,18 @@ def test_the_body_lists_the_attempts() -> None:
     attempts = body_of(NoTarget(limited=True, retry_at=NOW, attempts=REPORTS))["attempts"]
     assert attempts[0] == {"target": "groq/m0", "class": "limited", "retry_at": NOW}
     assert len(attempts) == len(REPORTS)
-    assert "attempts" not in body_of(NoTarget(limited=True, retry_at=NOW))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(NoTarget(limited=True, retry_at=NOW), True), (NoTarget(limited=False, retry_at=NOW), True),
+     (DeadlinePassed(), True), (CallerLimited("too many"), True), (UpstreamError(), True), (BadRequest("no"), False)],
+)  # fmt: skip
+def test_where_nobody_was_asked_the_list_is_empty_and_there(error, told) -> None:
+    """A 429 or a 5xx of our own always has its attempts; a mistake of the caller's never has."""
+    assert body_of(error).get("attempts") == ([] if told else None)
+    said = json.loads(render_messages(error, now=NOW).body)["error"]
+    assert said.get("attempts") == ([] if told else None)
 
 
 def test_bytes_that_are_no_utf8_do_no_harm() -> None:

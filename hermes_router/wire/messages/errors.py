@@ -64,7 +64,7 @@ def _message(error: HermesError, said: _Said) -> str:
 
 def _envelope(kind: str, message: str, attempts: list[dict[str, Any]] | None, request_id: str) -> bytes:
     error: dict[str, Any] = {"type": kind, "message": message}
-    if attempts:
+    if attempts is not None:
         error["attempts"] = attempts
     return _JSON.encode({"type": "error", "error": error, "request_id": request_id or None})
 
