@@ -309,9 +309,7 @@ class Exchange:
             delivery.answered_by(facts.target.name)
             lane = reading.lane(delivery.splice)
         self._lane = lane
-        settings, wish, whole = self._settings, inbound.request, delivery is None and not self._folds
-        limit_s = engine.state.first_token_limit_s(facts, self._q.demand, settings.first_token_s)
-        limit_s = before_the_first_token(limit_s, facts, wish, whole=whole)
+        limit_s, stall_s = self._first_token_limit(facts), self._settings.stall_s
         attempt = self._attempt = Attempt(
             facts,
             self,
@@ -320,7 +318,7 @@ class Exchange:
             border=engine.border,
             sweeper=engine.sweeper,
             first_token_limit_s=limit_s,
-            stall_s=between_tokens(settings.stall_s, facts, wish, first_token_limit_s=limit_s),
+            stall_s=between_tokens(stall_s, facts, inbound.request, first_token_limit_s=limit_s),
         )
         attempt.send(engine.transport, request)
         while not attempt.over:
@@ -404,6 +402,11 @@ class Exchange:
         if rendered.headers:
             headers = {**headers, **dict(rendered.headers)}
         return asked, Outbound("POST", asked.url, headers, rendered.body)
+
+    def _first_token_limit(self, facts: TargetFacts) -> float:
+        limit_s = self._engine.state.first_token_limit_s(facts, self._q.demand, self._settings.first_token_s)
+        whole = self._delivery is None and not self._folds
+        return before_the_first_token(limit_s, facts, self._q.inbound.request, whole=whole)
 
     # -- the answer ------------------------------------------------------------------------------------
 
