@@ -25,7 +25,7 @@ from hermes_router.engine.ramp import Passage
 from hermes_router.engine.refusal import claims_hold, refusal
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import RETRY_S, Candidate, Choice, Plan, Rejection, plan
-from hermes_router.routing.window import advertised_context
+from hermes_router.routing.window import advertised_context, pin_window
 
 _RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
 _NOBODY: frozenset[Target] = frozenset()
@@ -270,7 +270,7 @@ class Search:
         assert planned is not None
         too_long = planned.too_long
         if too_long is not None:
-            return ContextTooLarge(advertised=self._advertised(too_long[0]), needed=too_long[1])
+            return ContextTooLarge(advertised=self._advertised(), needed=too_long[1])
         if refusal is not None and not (isinstance(refusal, Inexpressible) and self._another_returns(reports)):
             return refusal
         awaited = self._engine.snapshot.awaits_local and self._demand.profile == "local"
@@ -306,11 +306,11 @@ class Search:
         found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
         return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
 
-    def _advertised(self, window: int) -> int:
-        """The window to name: agents store it, so it is the advertised one where no model was pinned."""
-        if self.constraint.pin is not None:
-            return window
-        snapshot = self._engine.snapshot
+    def _advertised(self) -> int:
+        """The window to name: agents store it, so it is the one that the list of models shows under that name."""
+        snapshot, pin = self._engine.snapshot, self.constraint.pin
+        if pin is not None:
+            return pin_window(snapshot.roster, self._engine.state.learned, pin.provider, pin.model)
         return advertised_context(
             snapshot.roster, snapshot.settings, self._engine.state.learned, profile=self._demand.profile
         )
