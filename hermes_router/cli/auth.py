@@ -17,9 +17,11 @@ from hermes_router.cli.original.command import import_
 from hermes_router.cli.provider_names import EXPOSED, find_provider, is_key
 from hermes_router.cli.render import Cell, Column
 from hermes_router.cli.screen import account, resting_place, state_cell
+from hermes_router.cli.stray import point_out
 from hermes_router.cli.trouble import REFUSED, USAGE, Trouble, warn
 from hermes_router.control import types as t
 from hermes_router.control.client import quote
+from hermes_router.control.places import SYSTEM_SOCKET
 
 _MOST_BYTES = 1 << 20
 _PLACES = ("keyring", "file")
@@ -80,6 +82,7 @@ def add(
     _check_words(rest, account, argv, inline)
     link = connect(needs_daemon=False)
     row = find_provider(provider, link.get("/v1/credentials", t.Credentials).providers)
+    point_out(link=link, system=link.path == SYSTEM_SOCKET)
     lines: list[str] = []
     if not row.variables:
         raise Trouble(f"{row.title} takes a login, not a key", f"run `hr auth login {row.name}`", code=USAGE)

@@ -21,6 +21,7 @@ from hermes_router import __version__
 from hermes_router.cli import render, words
 from hermes_router.cli.link import Link, find
 from hermes_router.cli.lock import is_held
+from hermes_router.cli.stray import point_out
 from hermes_router.cli.trouble import FAILED, REFUSED, Trouble, unstartable, warn
 from hermes_router.control import types as t
 from hermes_router.control.places import SYSTEM_SOCKET, user_places
@@ -52,6 +53,7 @@ def start(env_file: Path | None) -> None:
     if service is None:
         _start(env_file)
         return
+    point_out(system=service.scope == "system")
     if env_file is not None:
         raise Trouble(
             "a service is installed, and it reads its own .env", "leave --env-file out, or use `hr serve`", code=REFUSED
@@ -99,8 +101,10 @@ def restart() -> None:
         if service is None:
             _start(None)
         else:
+            point_out(system=service.scope == "system")
             _start_service(service)
         return
+    point_out(link=link, system=link.path == SYSTEM_SOCKET)
     before = link.ping
     if before.run == "launchd":
         _restart_by_manager(link)
@@ -196,6 +200,7 @@ def _restart_by_manager(link: Link) -> None:
 
 
 def _start(env_file: Path | None) -> None:
+    point_out(env_file=env_file)
     reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", "hermes_router.daemon", "--detached", "--tell", str(writer)]
     if env_file is not None:

@@ -22,7 +22,12 @@ def snippets(url: str, key: str) -> list[tuple[str, list[str]]]:
         ),
         (
             "Claude Code",
-            [f"export ANTHROPIC_BASE_URL={base}", f"export ANTHROPIC_AUTH_TOKEN={key}", "claude"],
+            [
+                f"export ANTHROPIC_BASE_URL={base}",
+                f"export ANTHROPIC_AUTH_TOKEN={key}",
+                "export CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",  # else it may make a tool call twice
+                "claude",
+            ],
         ),
         (
             "OpenAI's SDK (Python)",

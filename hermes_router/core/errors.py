@@ -84,13 +84,17 @@ class BadRequest(CallerError):
 
 
 class ContextTooLarge(CallerError):
-    """Too long for every configured target: the one text that makes agents compress their history."""
+    """Too long for every configured target: the one text that makes agents compress their history.
 
-    def __init__(self, *, advertised: int, needed: int) -> None:
+    A window is named whole, though a part of it is kept for the answer: a prompt within that part is named as larger.
+    """
+
+    def __init__(self, *, advertised: int, needed: int, param: str = "messages") -> None:
+        needed = max(needed, advertised + 1)
         super().__init__(
             f"This model's maximum context length is {advertised} tokens. However, your messages resulted in "
             f"{needed} tokens. Please reduce the length of the messages.",
-            param="messages",
+            param=param,
             code="context_length_exceeded",
         )
         self.advertised = advertised

@@ -140,8 +140,8 @@ class Delivery:
         told = " ".join(f"{name}={headers[header]}" for header, name in named if header in headers)
         return f": hermes {told}\n\n".encode("ascii", "replace")
 
-    async def fail(self, error: HermesError) -> None:
+    async def fail(self, error: HermesError, request_id: str = "") -> None:
         """End with the dialect's error event, never with a clean stop."""
-        self._write(self.splice.fail(error, now=self._clock.now()))
+        self._write(self.splice.fail(error, now=self._clock.now(), request_id=request_id))
         self.closed = True
         await self._reply.end()

@@ -567,7 +567,7 @@ class Exchange:
         """The exchange failed: an HTTP error while the head is held, else the dialect's error event."""
         delivery = self._delivery
         if delivery is not None and delivery.live:
-            await delivery.fail(error)
+            await delivery.fail(error, self._q.request_id)
             return None
         render_error = DIALECTS[self._q.inbound.dialect].render_error
         rendered = render_error(error, now=self._engine.clock.now(), request_id=self._q.request_id)

@@ -10,7 +10,14 @@ from msgspec.structs import asdict
 
 from hermes_router.engine.context import Engine
 from hermes_router.routing.names import PROFILES
-from hermes_router.routing.window import UNKNOWN_CONTEXT, UNKNOWN_OUTPUT, advertised_context, advertised_output
+from hermes_router.routing.window import (
+    UNKNOWN_CONTEXT,
+    UNKNOWN_OUTPUT,
+    advertised_context,
+    advertised_output,
+    pin_output,
+    pin_window,
+)
 from hermes_router.wire.chat.models import ModelRow
 
 _CREATED = 1_767_225_600  # 2026-01-01: a model list is no news, and must be stable over restarts
@@ -82,8 +89,9 @@ def model_rows(engine: Engine, providers: frozenset[str] | None = None) -> list[
     ]
     for provider, spec in snapshot.roster.pinnable():
         if providers is None or provider in providers:
-            context = learned.context(provider, spec.id) or spec.context
-            rows.append(ModelRow(f"{provider}/{spec.id}", provider, _CREATED, context, spec.max_output))
+            window = pin_window(snapshot.roster, learned, provider, spec.id)
+            output = min(window, pin_output(snapshot.roster, provider, spec.id))
+            rows.append(ModelRow(f"{provider}/{spec.id}", provider, _CREATED, window, output))
     return [*rows, *_embedding_rows(engine, providers)]
 
 

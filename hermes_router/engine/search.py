@@ -27,7 +27,7 @@ from hermes_router.engine.refusal import claims_hold, refusal
 from hermes_router.routing.demand import Constraint, Demand
 from hermes_router.routing.scheduler import RETRY_S, Candidate, Choice, Plan, Rejection, plan
 from hermes_router.routing.standing import BROKEN
-from hermes_router.routing.window import advertised_context, overflow
+from hermes_router.routing.window import advertised_context, overflow, pin_window
 
 _RESTS = frozenset({Blames.QUOTA, Blames.CREDENTIAL, Blames.MODEL})
 _NOBODY: frozenset[Target] = frozenset()
@@ -309,8 +309,7 @@ class Search:
         planned = self._planned
         assert planned is not None
         if planned.none_takes_it(self._too_small):
-            window, needed = planned.sizes
-            window, needed = overflow(self._advertised(window), needed)
+            window, needed = overflow(self._advertised(), planned.sizes[1])
             return ContextTooLarge(advertised=window, needed=needed)
         if refusal is not None and not (isinstance(refusal, Inexpressible) and self._another_returns(reports)):
             return refusal
@@ -350,11 +349,11 @@ class Search:
         found = NoTarget(limited=limited or self._held, retry_at=retry_at, attempts=latest, reasons=planned.reasons)
         return refusal(found, self._engine, self._demand, self.constraint, plan=self._plan, lease=self.lease)
 
-    def _advertised(self, window: int) -> int:
-        """The window to name: agents store it, so it is the advertised one where no model was pinned."""
-        if self.constraint.pin is not None:
-            return window
-        snapshot = self._engine.snapshot
+    def _advertised(self) -> int:
+        """The window to name: agents store it, so it is the one that the list of models shows under that name."""
+        snapshot, pin = self._engine.snapshot, self.constraint.pin
+        if pin is not None:
+            return pin_window(snapshot.roster, self._engine.state.learned, pin.provider, pin.model)
         return advertised_context(
             snapshot.roster, snapshot.settings, self._engine.state.learned, profile=self._demand.profile
         )

@@ -54,6 +54,7 @@ class Roster:
         former: Mapping[str, Former] = _NO_FORMER,
     ) -> None:
         self._pinned = pinned
+        self._made: dict[tuple[str, str], list[TargetFacts]] = {}
         self.facts: tuple[TargetFacts, ...] = tuple(facts)
         self.by_target: dict[Target, TargetFacts] = {f.target: f for f in self.facts}
         self.live_models = live_models
@@ -119,6 +120,18 @@ class Roster:
             for spec in specs.values()
             if spec.embeds is None
         ]
+
+    def of_model(self, provider: str | None, model: str) -> Sequence[TargetFacts]:
+        """Targets of one model: the pool's own, else what a pin makes. `provider` None = of every one in the pool."""
+        if provider is None:
+            return [one for one in self.facts if one.model.id == model]
+        ours = self._made.get((provider, model))
+        if ours is None:
+            ours = [one for one in self.by_provider.get(provider, ()) if one.model.id == model]
+            ours = ours or self.pinned(provider, model)
+            if self.knows(provider, model):  # any other name is a caller's own, and those have no end
+                self._made[provider, model] = ours
+        return ours
 
     def pinned(self, provider: str, model: str) -> list[TargetFacts]:
         """Targets of a model that is pinned but not in the pool: one for each credential of its provider."""

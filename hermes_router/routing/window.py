@@ -74,6 +74,28 @@ def output_limit(facts: TargetFacts) -> int:
     return min(known) if known else UNKNOWN_OUTPUT
 
 
+def pin_window(roster: "Roster", learned: "Learned", provider: str | None, model: str) -> int:
+    """The window of one model under its own name, in tokens, as lists and refusals tell it: the largest of its keys'.
+
+    It is all of the context, of which an answer takes its part, or what the owner lets through where that is less.
+    """
+    return max((_whole(facts, learned) for facts in roster.of_model(provider, model)), default=UNKNOWN_CONTEXT)
+
+
+def _whole(facts: TargetFacts, learned: "Learned") -> int:
+    context = learned.context(facts.target.provider, facts.target.model)
+    known = context if context is not None else facts.model.context
+    if known is None:
+        known = UNKNOWN_LOCAL_CONTEXT if is_local(facts) else UNKNOWN_CONTEXT
+    hard = capacity(facts, context).hard
+    return known if hard >= known - reserve(known) else hard
+
+
+def pin_output(roster: "Roster", provider: str, model: str) -> int:
+    """The output limit of one model under its own name, in tokens: the largest of its keys'."""
+    return max((output_limit(facts) for facts in roster.of_model(provider, model)), default=UNKNOWN_OUTPUT)
+
+
 def advertised_context(roster: "Roster", settings: Settings, learned: "Learned", *, profile: str = "main") -> int:
     """The window of the router's own names: what targets of two providers can take, or of one if there is but one."""
     if settings.advertised_context is not None:

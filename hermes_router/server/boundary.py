@@ -108,7 +108,7 @@ class Boundary:
         elif known is not error and not _caller_left(arrival):
             self._log.warning("server.fault", request_id=request_id, path=arrival.path[:200], exc_info=error)
         if reply is not None and reply.begun:
-            reply.write(dialect.error_event(known, now=self._clock.now()))
+            reply.write(dialect.error_event(known, now=self._clock.now(), request_id=request_id))
             await reply.end()
             return None
         return dialect.render_error(known, now=self._clock.now(), request_id=request_id)

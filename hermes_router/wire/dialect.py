@@ -121,8 +121,11 @@ class Encoder(Protocol):
         """The good end, after Finished was encoded."""
         ...
 
-    def fail(self, error: HermesError, *, now: float) -> bytes:
-        """The bad end: the dialect's error event, never anything that looks like a good one. `now`: epoch seconds."""
+    def fail(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:
+        """The bad end: the dialect's error event, never anything that looks like a good one. `now`: epoch seconds.
+
+        `request_id` is shown by the dialect that has it in the body.
+        """
         ...
 
 
@@ -163,8 +166,8 @@ class RenderError(Protocol):
 class ErrorEvent(Protocol):
     """One of our errors as an event of a stream that nothing else is known of."""
 
-    def __call__(self, error: HermesError, *, now: float) -> bytes:
-        """`now` in epoch seconds."""
+    def __call__(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:
+        """`now` in epoch seconds; `request_id` for the dialect that shows it in the body."""
         ...
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from hermes_router.core.catalog import DialectName
-from hermes_router.wire import openai_errors
 from hermes_router.wire.chat.dialect import CHAT
 from hermes_router.wire.dialect import Dialect
 from hermes_router.wire.messages import errors as messages_errors
@@ -51,7 +50,7 @@ _RESPONSES: Final = Dialect(
     pass_on=pass_responses,
     decoder=responses_decoder,
     plain=plain_response,
-    render_error=openai_errors.render_error,
+    render_error=responses_errors.render_error,
     error_event=responses_errors.error_event,
 )
 DIALECTS: Final[Mapping[DialectName, Dialect]] = {one.name: one for one in (CHAT, _MESSAGES, _RESPONSES)}

@@ -4,6 +4,7 @@ Owns what the dialects' requests have in common: a body that is no JSON object, 
 bytes of a text are escapes. It must never know a dialect.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -12,12 +13,16 @@ from msgspec import Raw
 
 from hermes_router.core.errors import BadRequest
 
-__all__ = ["boolean", "decode", "escaped_bytes", "given", "integer", "number", "read_body", "string", "typed"]
+__all__ = ["boolean", "decode", "escaped_bytes", "given", "integer", "misfit", "number", "read_body", "string", "typed"]
 
 _T = TypeVar("_T")
 _ANY: Final = msgspec.json.Decoder()
 _ESCAPE: Final = b"\\u"
 _SAMPLES, _SAMPLE = 9, 512  # bytes
+_EXPECTED: Final = re.compile(r"Expected `(\w+)")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_MISSES: Final = "Expected `str`"  # nothing else is required anywhere
+_IN_WORDS: Final = {"str": "a string", "bool": "true or false", "array": "a list", "object": "an object"}
 
 
 def read_body(body: bytes, decode: Callable[[bytes], _T]) -> _T:
@@ -46,6 +51,20 @@ def decode(raw: Raw, param: str) -> Any:
         raise BadRequest(f"{param} is nested too deeply", param=param) from None
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise BadRequest(f"{param} cannot be read: {error}", param=param) from None
+
+
+def misfit(error: msgspec.ValidationError, name: str) -> BadRequest:
+    """What is wrong within a field `name` that was decoded as what it must be: the path, and what belongs there.
+
+    msgspec does not name the keys of objects that it was not told of; the path ends before one.
+    """
+    said, _, place = str(error).partition(" - at `$")
+    path = name + place.rstrip("`").partition("[...]")[0]
+    if (missing := _MISSING.match(said)) is not None:
+        path, said = f"{path}.{missing[1]}", _MISSES
+    expected = _EXPECTED.match(said)
+    what = _IN_WORDS.get(expected[1], "of another type") if expected is not None else "of another type"
+    return BadRequest(f"{path} must be {what}", param=path)
 
 
 def given(fields: Mapping[str, Raw], name: str) -> Any:

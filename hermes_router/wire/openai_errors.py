@@ -107,7 +107,7 @@ def _envelope(
     return _JSON.encode({"error": error})
 
 
-def error_event(error: HermesError, *, now: float) -> bytes:
+def error_event(error: HermesError, *, now: float, request_id: str = "") -> bytes:  # noqa: ARG001 - in a header
     """A failure after the head went out: the SDKs raise on a frame with `error` (providers.md 12.10)."""
     if isinstance(error, UpstreamError) and not isinstance(error, RequestRejected):
         body = _envelope("The answer was cut: the provider failed in the middle of it.", "server_error", None, "cut")

@@ -204,11 +204,11 @@ class Splice:
             self.encoder.join(self.passed)
         return self.encoder.keep_alive()
 
-    def fail(self, error: HermesError, *, now: float) -> bytes:
+    def fail(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:
         """The bad end, behind whatever has been shown. `now` in epoch seconds."""
         if self._raw:
             self.encoder.join(self.passed)
-        return self.encoder.fail(error, now=now)
+        return self.encoder.fail(error, now=now, request_id=request_id)
 
     # -- events ----------------------------------------------------------------------------------------
 

@@ -129,6 +129,20 @@ def test_a_start_points_out_what_was_left_out(person: Person) -> None:
     assert done.stderr == "hr: ~/.config/hermes-router/.env:1: MIN_TIER must be from 1 to 5; it is skipped\n"
 
 
+def test_a_start_and_a_restart_point_out_a_stray_env(person: Person) -> None:
+    """One line on standard error for a .env with our names where the person stands, no value of it; it counts for nothing."""
+    (person.home / ".env").write_text("DATABASE_URL=x\nMIN_TIER=2\nGROQ_API_KEY=gsk_secret\n")
+    hint = (
+        "hr: ~/.env: holds MIN_TIER, GROQ_API_KEY, but is not read: settings lie in ~/.config/hermes-router/.env; "
+        "`hr start --env-file` names another\n"
+    )
+    assert person.hr("start").stderr == hint
+    assert person.hr("restart").stderr == hint
+    person.hr("stop", "--now")
+    for command in (("start", "--env-file", ".env"), ("restart",)):
+        assert "is not read" not in person.hr(*command).stderr  # it is the one in force
+
+
 def test_a_broken_file_is_not_restarted_into(person: Person) -> None:
     """A new process would start without what the file no longer says: exit 3, and the old one goes on with it."""
     config = person.home / ".config/hermes-router"

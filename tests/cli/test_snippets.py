@@ -10,6 +10,7 @@ def test_each_program_gets_its_address_and_the_key() -> None:
     found = {name: "\n".join(lines) for name, lines in snippets("http://localhost:8319/", "sk-hr-x")}
     assert 'base_url: "http://localhost:8319/v1"' in found["Hermes Agent, in ~/.hermes/config.yaml"]
     assert "ANTHROPIC_BASE_URL=http://localhost:8319\n" in found["Claude Code"]
+    assert "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1\n" in found["Claude Code"]
     assert 'base_url="http://localhost:8319/v1"' in found["OpenAI's SDK (Python)"]
     assert "http://localhost:8319/v1/chat/completions" in found["curl"]
     assert all("sk-hr-x" in text for text in found.values())

@@ -1,12 +1,15 @@
 """One exchange from question to answer: failover seen and unseen, what is passed back, what is settled."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
 
 from hermes_router.core.catalog import Quirk
 from hermes_router.core.errors import NetworkDown, Truncated, Unreachable
+from hermes_router.engine.report import model_rows
+from hermes_router.routing.names import Pin
 
 from ..fakes import (
     DONE,
@@ -453,6 +456,19 @@ async def test_ha6_too_long_for_all_after_the_fact_is_the_callers_to_shorten() -
     assert run.said["error"]["code"] == "context_length_exceeded"
     assert run.said["error"]["message"].startswith("This model's maximum context length is ")
     assert world.engine.state.learned.context("a", "m") == 8_192
+
+
+@pytest.mark.parametrize("words", [45_600, 90_000])
+async def test_a_pin_is_told_the_window_that_the_list_shows(words: int) -> None:
+    """Agents store the number: 64,000 in the list must not be 62,976 in the refusal, for every length that is refused."""
+    world = World(target("a/m", context=64_000), "b/m")
+    listed = {row.id: row.context_length for row in model_rows(world.engine)}["a/m"]
+    run = await world.ask("word " * words, stream=False, pin=Pin("a", "m"))
+    assert run.rendered.status == 400
+    told = re.findall(r"\d+", run.said["error"]["message"])
+    assert int(told[0]) == listed == 64_000
+    assert int(told[1]) > 64_000
+    assert world.transport.flights == []
 
 
 async def test_a_window_learned_is_that_of_the_model_that_said_so() -> None:

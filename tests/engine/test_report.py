@@ -113,6 +113,15 @@ def test_model_rows_begin_with_our_own_names_and_go_on_with_every_pin() -> None:
     assert [row.id for row in model_rows(world.engine, frozenset({"b"}))][3:] == ["b/x"]
 
 
+def test_a_pin_of_which_nothing_is_known_has_both_fields_too() -> None:
+    """An agent that finds no window takes its own guess: every row that chats says what it counts with."""
+    unknown = target("a/m", context=None)
+    world = World(replace(unknown, model=replace(unknown.model, max_output=None)))
+    assert [(row.context_length, row.max_output_tokens) for row in model_rows(world.engine)[3:]] == [(64_000, 4_096)]
+    world.engine.state.learn_context("a", "m", 2_000)
+    assert [(row.context_length, row.max_output_tokens) for row in model_rows(world.engine)[3:]] == [(2_000, 2_000)]
+
+
 def test_a_learned_window_is_shown_instead_of_the_rows() -> None:
     """Truth beats the table."""
     world = World("a/m")

@@ -136,9 +136,11 @@ async def test_a_stream_that_breaks_is_no_good_end(pool, caller: str, upstream: 
     """All attempts break after two words: what came ends as an error of the dialect, and its SDK raises."""
     h = await pool(upstream)
     h.sandbox.behave(NAMES[upstream], faults.cut(2), None)
-    status, _, body = await raw(h, caller, question(caller, stream=True))
+    status, headers, body = await raw(h, caller, question(caller, stream=True))
     assert (status, b"w2" in body, good(caller, body)) == (200, True, False)
     last = frames(body)[-1]
+    if caller == "messages":
+        assert json.loads(last.partition("data: ")[2])["request_id"] == headers["request-id"]
     assert last.startswith(
         {"chat": "data: ", "messages": "event: error", "responses": "event: response.failed"}[caller]
     )

@@ -53,6 +53,23 @@ def test_whoever_knows_the_settings_makes_the_pinned_targets(make) -> None:
     assert Roster([make("a/x")], pinned=lambda provider, model: [mine]).pinned("a", "other") == [mine]
 
 
+def test_the_targets_of_a_listed_model_are_made_once(make) -> None:
+    """The list of models asks for all of them, each time; of a name that a caller makes up nothing is kept."""
+    asked = []
+
+    def pinned(provider: str, model: str) -> list:
+        asked.append(model)
+        return [make(f"{provider}/{model}")]
+
+    roster = Roster([make("a/x"), make("b/x")], live_models={"a": {"new": ModelSpec(ModelId("new"))}}, pinned=pinned)
+    for _ in range(2):
+        assert [one.model.id for one in roster.of_model("a", "new")] == ["new"]
+        assert [one.model.id for one in roster.of_model("a", "any")] == ["any"]
+    assert asked == ["new", "any", "any"]
+    assert roster.of_model("a", "x") == [roster.facts[0]]
+    assert roster.of_model(None, "x") == list(roster.facts)
+
+
 def test_names_are_what_a_near_match_is_looked_for_in(make) -> None:
     """Both forms of a name are offered."""
     assert {"a/x", "x"} <= set(Roster([make("a/x")]).names())

@@ -7,7 +7,16 @@ from hermes_router.core.catalog import QuotaRule
 from hermes_router.core.observations import Unit, Window
 from hermes_router.routing.learned import Learned
 from hermes_router.routing.roster import Roster
-from hermes_router.routing.window import advertised_context, advertised_output, can_take, capacity, is_local, overflow
+from hermes_router.routing.window import (
+    advertised_context,
+    advertised_output,
+    can_take,
+    capacity,
+    is_local,
+    overflow,
+    pin_output,
+    pin_window,
+)
 
 TPM = QuotaRule(Unit.TOKENS, 8_000, Window.MINUTE)
 
@@ -103,3 +112,28 @@ def test_local_is_what_is_private_or_keyless(make) -> None:
     assert is_local(make("x/m", private=True))
     assert is_local(make("x/m", kind="none"))
     assert not is_local(make("x/m"))
+
+
+def test_a_pin_shows_its_whole_context_or_what_the_owner_lets_through(make) -> None:
+    """Nothing is taken off for the answer, as no provider's list does; a limit of the owner's binds, a prior does not."""
+    roster = Roster([
+        make("a/x", context=64_000), make("b/x", context=64_000, skip_tokens_over=9_000), make("c/x", quotas=[TPM]),
+        make("d/x", quotas=[TPM._replace(origin="owner")]),
+    ])  # fmt: skip
+    found = {name: pin_window(roster, Learned(), name, "x") for name in "abcd"}
+    assert found == {"a": 64_000, "b": 9_000, "c": 131_072, "d": 7_000}
+    assert pin_window(roster, Learned(), None, "x") == 131_072
+
+
+def test_a_pin_of_which_nothing_is_known_shows_what_is_counted_with(make) -> None:
+    """64,000, of a local one 8,192, until learned; of the output, what is assumed of it."""
+    learned = Learned()
+    roster = Roster([
+        make("a/x", context=None, max_output=None), make("local/x", context=None, max_output=None, kind="none"),
+        make("b/x", context=2_000, output_cap=3_000),
+    ])  # fmt: skip
+    limits = {name: (pin_window(roster, learned, name, "x"), pin_output(roster, name, "x"))
+              for name in ("a", "local", "b")}  # fmt: skip
+    assert limits == {"a": (64_000, 4_096), "local": (8_192, 4_096), "b": (2_000, 3_000)}
+    learned.of("a", "x").context = 200_000
+    assert pin_window(roster, learned, "a", "x") == 200_000

@@ -118,7 +118,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         {
             CHAT: Told(400, _BAD, "context_length_exceeded", "messages"),
             MESSAGES: Told(400, _BAD),
-            RESPONSES: Told(400, _BAD, "context_length_exceeded", "messages"),
+            RESPONSES: Told(400, _BAD, "context_length_exceeded", "input"),
         },
     ),
     "errors.limited": Refusal(

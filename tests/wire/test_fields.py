@@ -11,6 +11,13 @@ from msgspec import Raw
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire import fields
 
+
+class Named(msgspec.Struct):
+    """Something that has a name."""
+
+    name: str
+
+
 DECODE = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -72,3 +79,23 @@ def test_escapes_are_counted_about_right(text: str, times: int) -> None:
     assert 0 <= found <= len(raw) * 7 // 12 + 7
     if len(raw) <= 4_608:
         assert found == len(text) * times * 7 // 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "path", "what"),
+    [
+        (list[str], b"5", "x", "a list"),
+        (list[str], b'["a", 5]', "x[1]", "a string"),
+        (list[dict[str, bool]], b'[{"a": 5}]', "x[0]", "true or false"),
+        (list[Named], b'[{"name": "a"}, {}]', "x[1].name", "a string"),
+        (list[Named], b'[{"name": 5}]', "x[0].name", "a string"),
+        (list[Named | None], b'["a"]', "x[0]", "an object"),
+        (list[int], b'["a"]', "x[0]", "of another type"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_its_path(wanted: Any, text: bytes, path: str, what: str) -> None:
+    """The place within the field, and what belongs there, in our words; keys that msgspec hides end the path."""
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(text, type=wanted)
+    error = fields.misfit(caught.value, "x")
+    assert (error.param, error.message) == (path, f"{path} must be {what}")

@@ -46,11 +46,11 @@ def test_text_and_the_callers_own_tools_are_folded() -> None:
         {"plugins": [{"id": "web"}]},
         {"web_search_options": {}},
         {"tools": [{"type": "openrouter:web_search"}]},
-        {"tools": [FUNCTION, {"type": 3}]},
+        {"tools": [FUNCTION, {"type": "nobody_knows"}]},
     ],
 )
 def test_what_brings_images_or_sources_goes_through_as_it_comes(more: dict[str, Any]) -> None:
-    """Annotations and images lie beside the text, and a fold has no place for them; no more has what cannot be read."""
+    """Annotations and images lie beside the text, and a fold has no place for them; nor for what nobody knows."""
     assert not chat(**more)
 
 

@@ -9,19 +9,16 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from hermes_router.cli import render, words
 from hermes_router.cli.doctor.finding import Finding, advice, fault, ok, skipped, warning
 from hermes_router.cli.doctor.scene import Scene
 from hermes_router.cli.service.files import environment_file
+from hermes_router.cli.stray import assigned
 from hermes_router.control import health_types as h
 from hermes_router.core.variables import DERIVED, GLOBALS
 
 __all__ = ["permissions", "settings", "shadowed", "stray_env"]
-
-_NAME: Final = re.compile(rb"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
-_LARGEST: Final = 4 * 1024 * 1024
 
 
 def settings(scene: Scene) -> Finding | Sequence[Finding]:
@@ -83,11 +80,9 @@ def stray_env(scene: Scene) -> Finding:
     try:
         if not path.is_file() or _is_in_force(path, scene):
             return ok("no .env lies here that could be taken for ours")
-        with path.open("rb") as file:
-            data = file.read(_LARGEST)
+        names = assigned(path)
     except OSError as error:
         return skipped(f"{path} cannot be read: {error.strerror}")
-    names = [m.group(1).decode() for line in data.split(b"\n") if (m := _NAME.match(line))]
     ours = [name for name in names if _is_ours(name, scene)]
     if not ours:
         return ok("the .env here has none of our names")

@@ -168,7 +168,7 @@ class ChatEncoder:
     def resume(self, text: str) -> None:
         """A chunk goes on with the text before it whoever wrote that."""
 
-    def fail(self, error: HermesError, *, now: float) -> bytes:
+    def fail(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:  # noqa: ARG002 - in a header
         """A frame with `error`, on which the SDKs raise; no `[DONE]`."""
         return error_event(error, now=now)
 

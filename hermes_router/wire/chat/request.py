@@ -15,6 +15,7 @@ from msgspec import Raw
 from hermes_router.core.chat import ChatRequest, JsonFormat
 from hermes_router.core.errors import BadRequest
 from hermes_router.wire.chat.body_split import Fields, split_body
+from hermes_router.wire.chat.checks import check_fields, check_functions, check_tools, chosen, wanted_format
 from hermes_router.wire.chat.seen_tools import see_tools, seen_tools
 from hermes_router.wire.chat.traits import (
     NOTHING,
@@ -26,7 +27,7 @@ from hermes_router.wire.chat.traits import (
     heads_of,
     traits_of,
 )
-from hermes_router.wire.fields import boolean, decode, escaped_bytes, given, integer, number, read_body, string
+from hermes_router.wire.fields import boolean, decode, escaped_bytes, given, integer, misfit, read_body, string
 from hermes_router.wire.inbound import Inbound
 
 _LAST_USER_MAX = 8_000
@@ -39,13 +40,13 @@ _RAWS = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
 _NULL = Raw(b"null")
 _NOTHING = Raw(b"")
-_BRACE, _BRACKET, _QUOTE = b'{["'
+_BRACKET, _QUOTE = b'["'
 _ALL_TEXT = {(_QUOTE,)}
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _SYSTEM = ("system", "developer")
+_ATTACHED = ("input_audio", "file")
 _NULLABLE_CONTENT = frozenset({"assistant", "function"})
-_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
@@ -78,9 +79,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> Inbound:
         seen.conversation,
         _session(fields, headers),
     )
-    for name in _NUMBERS:
-        if name in fields:
-            number(fields, name)
+    check_fields(fields)
     return Inbound(request, fields, seen.traits)
 
 
@@ -136,11 +135,9 @@ def _effort(fields: Mapping[str, Raw]) -> str | None:
 
 
 def _json_format(fields: Mapping[str, Raw]) -> JsonFormat:
-    wanted = given(fields, "response_format")
+    wanted = wanted_format(fields)
     if wanted is None:
         return "text"
-    if not isinstance(wanted, dict):
-        raise BadRequest("response_format must be an object", param="response_format")
     match wanted.get("type"):
         case "json_schema":
             return "json_schema"
@@ -153,32 +150,28 @@ def _json_format(fields: Mapping[str, Raw]) -> JsonFormat:
 
 def _tools(fields: Mapping[str, Raw]) -> tuple[int, int]:
     """How many tools, and their size in bytes; wrong types are named. The older `functions` count the same."""
-    for name in ("tools", "functions"):
-        raw = fields.get(name)
+    raw = fields.get("tools")
+    count, size = (0, 0) if raw is None or raw == _NULL else _listed(raw)
+    older = fields.get("functions")
+    if older is not None and older != _NULL:
+        functions = check_functions(older)
         if raw is None or raw == _NULL:
-            continue
-        if (known := seen_tools(raw)) is not None:
-            return known.count, len(raw)
-        try:
-            tools = _RAWS.decode(raw)
-        except msgspec.ValidationError:
-            raise BadRequest(f"{name} must be a list", param=name) from None
-        except RecursionError:
-            raise BadRequest(f"{name} is nested too deeply", param=name) from None
-        for index, tool in enumerate(tools):
-            if memoryview(tool)[0] != _BRACE:
-                raise BadRequest(f"{name}[{index}] must be an object", param=f"{name}[{index}]")
-        if not tools:
-            return 0, 0
-        see_tools(raw, len(tools))
-        return len(tools), len(raw)
-    return 0, 0
+            return functions, len(older) if functions else 0
+    return count, size
+
+
+def _listed(raw: Raw) -> tuple[int, int]:
+    if (known := seen_tools(raw)) is not None:
+        return known.count, len(raw)
+    count = check_tools(raw)
+    if not count:
+        return 0, 0
+    see_tools(raw, count)
+    return count, len(raw)
 
 
 def _forced(fields: Mapping[str, Raw]) -> bool:
-    choice = given(fields, "tool_choice")
-    if choice is not None and not isinstance(choice, str | dict):
-        raise BadRequest("tool_choice must be a string or an object", param="tool_choice")
+    choice = chosen(fields)
     return isinstance(choice, dict) or choice == "required"
 
 
@@ -266,11 +259,7 @@ def _decode_messages(raw: Raw) -> Messages:
     try:
         messages = decode_messages(raw)
     except msgspec.ValidationError as error:
-        # "… - at `$[0].content`"; keys of objects show as `[...]`, and say nothing.
-        where = str(error).partition("`$")[2].rstrip("`").partition("[...]")[0]
-        wanted = {"": "a list of message objects", "content": "a string or a list of parts"}
-        what = wanted.get(where.rpartition(".")[2], "a message object")
-        raise BadRequest(f"messages{where} must be {what}", param=f"messages{where}") from None
+        raise misfit(error, "messages") from None
     except RecursionError:
         raise BadRequest("messages is nested too deeply", param="messages") from None
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -295,10 +284,11 @@ def _check_parts(content: Raw, index: int, seen: _Seen) -> None:
                 raise BadRequest(f"{path}.text must be a string", param=f"{path}.text")
         elif kind == "image_url":
             _count_image(part, path, seen)
-        elif kind == "input_audio":
-            seen.audio = True
-        elif kind == "file":
-            seen.files = True
+        elif kind in _ATTACHED:
+            if not isinstance(part.get(kind), dict):
+                raise BadRequest(f"{path}.{kind} must be an object", param=f"{path}.{kind}")
+            seen.audio = seen.audio or kind == "input_audio"
+            seen.files = seen.files or kind == "file"
 
 
 def _count_image(part: dict[str, Any], path: str, seen: _Seen) -> None:

@@ -65,14 +65,32 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     tool_call_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class _LooseFunction(msgspec.Struct, gc=False):
+    name: str | None = None
+
+
+class _LooseCustom(msgspec.Struct, gc=False):
+    name: str | None = None
+    input: str | None = None
+
+
+class _LooseCall(msgspec.Struct, gc=False):
+    id: str | None = None
+    type: str | None = None
+    function: _LooseFunction | None = None
+    custom: _LooseCustom | None = None
+
+
 class LooseMessage(msgspec.Struct, gc=False):
-    """Any message object."""
+    """Any message object whose known keys are of the types that they must have. Null is not said."""
 
     role: Any = None
     content: Raw = Raw(b"")
-    tool_calls: Any = None
-    tool_call_id: Any = None
-    function_call: Any = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_LooseCall] | None = None
+    tool_call_id: str | None = None
+    function_call: _LooseFunction | None = None
 
 
 Messages = list[Message] | list[LooseMessage]
@@ -90,7 +108,10 @@ _WITH_TOOLS = Trait.CALLS | Trait.BROKEN | Trait.PARALLEL | Trait.ODD_IDS | Trai
 
 
 def decode_messages(raw: Raw) -> Messages:
-    """The messages, strictly where they allow it. Raises msgspec's errors, UnicodeError and RecursionError."""
+    """The messages, strictly where they allow it. Raises msgspec's errors, UnicodeError and RecursionError.
+
+    A ValidationError names the place of a wrong type (`fields.misfit`).
+    """
     try:
         return _STRICT.decode(raw)
     except msgspec.ValidationError:

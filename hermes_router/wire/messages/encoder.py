@@ -293,9 +293,9 @@ class MessagesEncoder:
         frame = {"type": "message_delta", "delta": delta, "usage": usage_object(usage)}
         return b"".join((*out, _event("message_delta", frame), _STOP))
 
-    def fail(self, error: HermesError, *, now: float) -> bytes:
+    def fail(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:
         """`event: error`: the SDKs raise on it. Nothing comes behind it."""
-        return error_event(error, now=now)
+        return error_event(error, now=now, request_id=request_id)
 
 
 def make_encoder(inbound: Inbound, *, prompt_tokens: int, new_id: NewId, now: int) -> MessagesEncoder:  # noqa: ARG001 - one signature for all dialects

@@ -69,10 +69,10 @@ def _envelope(kind: str, message: str, attempts: list[dict[str, Any]] | None, re
     return _JSON.encode({"type": "error", "error": error, "request_id": request_id or None})
 
 
-def error_event(error: HermesError, *, now: float) -> bytes:
+def error_event(error: HermesError, *, now: float, request_id: str = "") -> bytes:
     """A failure after the head went out: `event: error`, on which the SDKs raise (providers.md 12.10)."""
     if isinstance(error, UpstreamError) and not isinstance(error, RequestRejected):
-        body = _envelope("api_error", "The answer was cut: the provider failed in the middle of it.", None, "")
+        body = _envelope("api_error", "The answer was cut: the provider failed in the middle of it.", None, request_id)
     else:
-        body = render_error(error, now=now).body
+        body = render_error(error, now=now, request_id=request_id).body
     return b"event: error\ndata: " + body + b"\n\n"

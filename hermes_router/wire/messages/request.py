@@ -186,7 +186,7 @@ def _tools(fields: Mapping[str, Raw]) -> int:
         kind = "custom" if is_null(tool.get("type")) else string(tool, "type", at)
         expect(tool, "name", _STRING, at, needed=kind == "custom")
         expect(tool, "description", _STRING, at, needed=False)
-        expect(tool, "input_schema", _OBJECT, at, needed=False)
+        expect(tool, "input_schema", _OBJECT, at, needed=kind == "custom")
     return len(tools)
 
 
@@ -212,10 +212,9 @@ def _thinking(fields: Mapping[str, Raw]) -> str | None:
         fault("thinking.type", "must be a string")
     if kind == "disabled":
         return "none"
-    budget = thinking.get("budget_tokens")
-    if kind != "enabled" or budget is None:
+    if kind != "enabled":
         return None
-    return effort_of_budget(_whole(budget, "thinking.budget_tokens", 1))
+    return effort_of_budget(_whole(thinking.get("budget_tokens"), "thinking.budget_tokens", 1))
 
 
 def _config(fields: Mapping[str, Raw]) -> tuple[str | None, bool]:

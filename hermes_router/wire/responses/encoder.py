@@ -154,7 +154,7 @@ class ResponsesEncoder:
         status = "completed" if incomplete is None else "incomplete"
         return self._lifecycle(f"response.{status}", status, usage=usage, incomplete=incomplete)
 
-    def fail(self, error: HermesError, *, now: float) -> bytes:
+    def fail(self, error: HermesError, *, now: float, request_id: str = "") -> bytes:  # noqa: ARG002 - in a header
         """`response.failed`. Of the output it shows what was whole."""
         if self._joined:
             self._output = self._follower.output

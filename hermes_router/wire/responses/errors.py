@@ -1,4 +1,4 @@
-"""How a failure is told in a Responses stream: what `response.failed` says, and the event where no response is known.
+"""How a failure is told in Responses: as an HTTP error, in `response.failed`, and where no response is known.
 
 Owns the codes, which agents act on (facts: clients.md 3, codex.md 8): what waiting helps against, what the caller must
 change, and everything else. Texts are those of every OpenAI dialect. It must never show a word of an upstream's own.
@@ -8,15 +8,22 @@ from typing import Any, Final
 
 import msgspec
 
-from hermes_router.core.errors import ContextTooLong, HermesError
+from hermes_router.core.errors import ContextTooLarge, ContextTooLong, HermesError
 from hermes_router.wire import openai_errors
 
-__all__ = ["error_event", "failure"]
+__all__ = ["error_event", "failure", "render_error"]
 
 _OVERFLOW: Final = "context_length_exceeded"
 _PATIENCE_S: Final = 60  # agents wait as long as they are told to
 _ANY: Final = msgspec.json.Decoder()
 _ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def render_error(error: HermesError, *, now: float, request_id: str = "") -> openai_errors.Rendered:
+    """The same as in every OpenAI dialect, but that a prompt is called `input` here. `now` in epoch seconds."""
+    if isinstance(error, ContextTooLarge):
+        error = ContextTooLarge(advertised=error.advertised, needed=error.needed, param="input")
+    return openai_errors.render_error(error, now=now, request_id=request_id)
 
 
 def failure(error: HermesError, *, now: float) -> tuple[str, str]:
@@ -36,7 +43,7 @@ def failure(error: HermesError, *, now: float) -> tuple[str, str]:
     return "invalid_prompt", message  # final: nothing that the caller sends again unchanged could help
 
 
-def error_event(error: HermesError, *, now: float) -> bytes:
+def error_event(error: HermesError, *, now: float, request_id: str = "") -> bytes:  # noqa: ARG001 - in a header
     """An `error` event where no response is known: in the dialect's shape, and in the one that SDKs raise on.
 
     `now` in epoch seconds.

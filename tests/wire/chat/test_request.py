@@ -13,6 +13,7 @@ from hermes_router.wire.chat.request import parse_request
 from hermes_router.wire.inbound import Inbound
 
 USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def parse(headers: dict[str, str] | None = None, **fields: Any) -> Inbound:
@@ -127,16 +128,18 @@ def test_an_explicit_session_is_read_from_body_and_headers() -> None:
     assert parse({"x-session-id": "h"}, prompt_cache_key="k").request.session == "k"
     assert parse({"x-session-id": "h"}).request.session == "h"
     assert parse({"x-session-affinity": "a", "session-id": "b"}).request.session == "a"
-    assert parse({"session-id": "s" * 500}, prompt_cache_key=5).request.session == "s" * 200
+    assert parse({"session-id": "s" * 500}, prompt_cache_key="").request.session == "s" * 200
     assert parse().request.session is None
 
 
 def test_older_functions_count_as_tools() -> None:
     """`functions` and `tool_choice` as an object; a choice without tools forces nothing."""
-    request = parse(functions=[{"name": "f"}], tool_choice={"type": "function"}).request
+    choice = {"type": "function", "function": {"name": "f"}}
+    request = parse(functions=[{"name": "f"}], tool_choice=choice).request
     assert (request.tools, request.tool_forced) == (1, True)
     assert not parse(tool_choice="required").request.tool_forced
-    assert not parse(tools=[{}], tool_choice="auto").request.tool_forced
+    assert not parse(tools=[TOOL], tool_choice="auto").request.tool_forced
+    assert parse(functions=[], tools=[TOOL]).request.tools == 1
 
 
 def test_effort_is_read_in_both_spellings() -> None:
@@ -156,6 +159,12 @@ def test_fields_stay_raw_and_the_last_of_two_equal_keys_counts() -> None:
 
 
 # --- what is wrong, by its path --------------------------------------------------------------------
+
+
+def said(**fields: Any) -> dict[str, Any]:
+    """A message of the model's."""
+    return {"role": "assistant", "content": "x", **fields}
+
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
@@ -194,7 +203,75 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"top_p": False}, "top_p"),
     ({"tools": {}}, "tools"),
     ({"tools": [None]}, "tools[0]"),
-    ({"tools": [{}, "x"]}, "tools[1]"),
+    ({"tools": [TOOL, "x"]}, "tools[1]"),
+    ({"tools": [{}]}, "tools[0].function"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function"),
+    ({"tools": [TOOL, {"type": "function", "function": None}]}, "tools[1].function"),
+    ({"tools": [{"type": "custom"}]}, "tools[0].custom"),
+    ({"tools": [{"type": 5}]}, "tools[0].type"),
+    ({"tools": [{"type": "function", "function": 5}]}, "tools[0].function"),
+    ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+    ({"tools": [{"type": "function", "function": {"name": 5}}]}, "tools[0].function.name"),
+    ({"tools": [{"function": {"name": "f", "description": 5}}]}, "tools[0].function.description"),
+    ({"tools": [TOOL, {"function": {"name": "f", "parameters": "x"}}]}, "tools[1].function.parameters"),
+    ({"tools": [{"function": {"name": "f", "strict": "x"}}]}, "tools[0].function.strict"),
+    ({"tools": [{"type": "custom", "custom": {"name": 5}}]}, "tools[0].custom.name"),
+    ({"tools": [{"name": "f", "parameters": []}]}, "tools[0].parameters"),
+    ({"functions": [{"name": 5}]}, "functions[0].name"),
+    ({"functions": [{}]}, "functions[0].name"),
+    ({"functions": [{"name": "f", "parameters": 5}]}, "functions[0].parameters"),
+    ({"tools": [TOOL], "functions": 5}, "functions"),
+    ({"function_call": 5}, "function_call"),
+    ({"function_call": {"name": 5}}, "function_call.name"),
+    ({"tool_choice": []}, "tool_choice"),
+    ({"tool_choice": {"type": 5}}, "tool_choice.type"),
+    ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
+    ({"tool_choice": {"type": "function", "function": 5}}, "tool_choice.function"),
+    ({"tool_choice": {"type": "function", "function": {"name": 5}}}, "tool_choice.function.name"),
+    ({"tool_choice": {"type": "custom", "custom": 5}}, "tool_choice.custom"),
+    ({"tool_choice": {"type": "allowed_tools", "allowed_tools": 5}}, "tool_choice.allowed_tools"),
+    ({"response_format": {"type": "json_schema", "json_schema": 5}}, "response_format.json_schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": 5}}}, "response_format.json_schema.name"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}}, "response_format.json_schema.schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"strict": 5}}}, "response_format.json_schema.strict"),
+    ({"stop": 5}, "stop"),
+    ({"stop": {}}, "stop"),
+    ({"stop": [5]}, "stop[0]"),
+    ({"stop": ["a", None]}, "stop[1]"),
+    ({"seed": "x"}, "seed"),
+    ({"seed": 1.5}, "seed"),
+    ({"metadata": 5}, "metadata"),
+    ({"user": 5}, "user"),
+    ({"store": "x"}, "store"),
+    ({"service_tier": 5}, "service_tier"),
+    ({"parallel_tool_calls": "x"}, "parallel_tool_calls"),
+    ({"logit_bias": "x"}, "logit_bias"),
+    ({"top_logprobs": "x"}, "top_logprobs"),
+    ({"modalities": "x"}, "modalities"),
+    ({"modalities": [5]}, "modalities[0]"),
+    ({"prediction": 5}, "prediction"),
+    ({"audio": "x"}, "audio"),
+    ({"web_search_options": 5}, "web_search_options"),
+    ({"verbosity": 5}, "verbosity"),
+    ({"prompt_cache_key": 5}, "prompt_cache_key"),
+    ({"safety_identifier": 5}, "safety_identifier"),
+    ({"frequency_penalty": "x"}, "frequency_penalty"),
+    ({"messages": [{**USER, "name": 5}]}, "messages[0].name"),
+    ({"messages": [USER, said(refusal=5)]}, "messages[1].refusal"),
+    ({"messages": [USER, said(tool_calls="x")]}, "messages[1].tool_calls"),
+    ({"messages": [USER, said(tool_calls=["x"])]}, "messages[1].tool_calls[0]"),
+    ({"messages": [USER, said(tool_calls=[{"id": 5}])]}, "messages[1].tool_calls[0].id"),
+    ({"messages": [USER, said(tool_calls=[{"type": 5}])]}, "messages[1].tool_calls[0].type"),
+    ({"messages": [USER, said(tool_calls=[{"function": 5}])]}, "messages[1].tool_calls[0].function"),
+    ({"messages": [USER, said(tool_calls=[{"function": {"name": 5}}])]}, "messages[1].tool_calls[0].function.name"),
+    ({"messages": [USER, said(tool_calls=[{"custom": {"input": 5}}])]}, "messages[1].tool_calls[0].custom.input"),
+    ({"messages": [USER, said(function_call=5)]}, "messages[1].function_call"),
+    ({"messages": [{"role": "tool", "tool_call_id": 5, "content": "r"}]}, "messages[0].tool_call_id"),
+    ({"messages": [{"role": "user", "content": [{"type": "file", "file": 5}]}]}, "messages[0].content[0].file"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": 5}]}]},
+        "messages[0].content[0].input_audio",
+    ),
     ({"functions": 5}, "functions"),
     ({"functions": [5]}, "functions[0]"),
     ({"tool_choice": 5}, "tool_choice"),
@@ -272,7 +349,8 @@ def test_depth_at_the_border_never_slips_through_as_another_error() -> None:
 
 _keys = st.sampled_from(
     ["messages", "role", "content", "type", "text", "image_url", "url", "tools", "model", "stream", "n", "max_tokens",
-     "stream_options", "include_usage", "response_format", "tool_choice", "functions", "reasoning", "effort"]
+     "stream_options", "include_usage", "response_format", "tool_choice", "functions", "reasoning", "effort",
+     "function", "name", "parameters", "custom", "tool_calls", "function_call", "id", "stop", "json_schema", "logit_bias"]
 )  # fmt: skip
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)

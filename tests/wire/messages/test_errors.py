@@ -125,6 +125,13 @@ def test_a_late_failure_is_an_error_event(error: errors.UpstreamError) -> None:
     assert body["error"]["type"] == ("invalid_request_error" if refused else "api_error")
 
 
+def test_a_late_failure_names_the_request() -> None:
+    """`request_id` in the event, as in the body of an error that comes before the head: the one to look for in the log."""
+    for error in (Truncated("secret"), NoTarget(limited=False, retry_at=NOW + 5, attempts=[])):
+        said = error_event(error, now=NOW, request_id="req_1")
+        assert json.loads(said.split(b"data: ")[1])["request_id"] == "req_1"
+
+
 def test_a_late_end_of_the_pool_keeps_its_type() -> None:
     """Nothing was cut: there was nobody to answer."""
     report = AttemptReport("groq/m", "limited", None)

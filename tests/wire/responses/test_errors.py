@@ -16,7 +16,8 @@ from hermes_router.core.errors import (
     ServerFailed,
     Truncated,
 )
-from hermes_router.wire.responses.errors import error_event, failure
+from hermes_router.wire import openai_errors
+from hermes_router.wire.responses.errors import error_event, failure, render_error
 
 from ..responses_streams import answered, frames_of
 from ..streams import NOW
@@ -42,6 +43,15 @@ def test_every_class_has_a_code_that_codex_knows(error: HermesError, code: str) 
     got, message = failure(error, now=NOW)
     assert got == code
     assert message
+
+
+def test_a_prompt_is_called_input() -> None:
+    """The field that the caller can shorten has its name in this dialect; all else is as in Chat."""
+    for error in (ContextTooLarge(advertised=8, needed=9), DeadlinePassed(), BadRequest("no", param="tools")):
+        ours, chats = render_error(error, now=NOW), openai_errors.render_error(error, now=NOW)
+        assert ours.body == chats.body.replace(b'"param":"messages"', b'"param":"input"')
+        assert ours[:2] == chats[:2]
+    assert b'"param":"input"' in render_error(ContextTooLarge(advertised=8, needed=9), now=NOW).body
 
 
 def test_a_short_wait_is_told_in_the_words_that_codex_reads() -> None:
