@@ -65,7 +65,7 @@ def test_what_a_target_cannot_be_told_is_no_fault_of_the_callers() -> None:
 
 async def test_what_we_cannot_read_is_passed_to_who_may() -> None:
     """A tool of a shape that is no function's: a target of the caller's own dialect gets it as it is."""
-    body = {"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}], "tools": [{"function": "f"}]}
+    body = {"model": "hermes-router", "messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "grammar"}]}
     world = World(speaks("a/m", "anthropic_messages"), "b/m")
     world.transport.on("b", answers("done"))
     parsed = chat_request(json.dumps(body).encode(), {})
