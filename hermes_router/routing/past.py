@@ -19,10 +19,10 @@ __all__ = ["Past", "Served"]
 
 ROW_KIND: Final = "served"
 MOST_PROVIDERS: Final = 200  # those that had a key last; the catalogue has a fraction of them
-MOST_CHARS: Final = 48_000  # of one provider's ids: a row of the ledger may have 64 KB
+MOST_CHARS: Final = 48_000  # of one provider's ids, in bytes of JSON: a row of the ledger may have 64 KB
 MOST_ID: Final = 200
 _AGAIN_S: Final = 86_400.0  # a memory that says the same is dated anew once a day
-_AROUND: Final = 3  # quotes and a comma
+_COMMA: Final = 1
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +137,11 @@ class Past:
                 self._served[name] = found
                 self.news = True
             elif found.listed and not mine.listed:
-                self._served[name] = replace(mine, listed=found.listed)
+                self._served[name] = replace(
+                    _bounded(mine.pool, mine.known, found.listed, mine.embeds),
+                    open_catalogue=mine.open_catalogue,
+                    at=mine.at,
+                )
                 self.news = True
         self._forget_oldest()
 
@@ -155,8 +159,10 @@ def _bounded(pool: Iterable[str], known: Iterable[str], listed: Iterable[str], e
         nonlocal left
         kept: list[str] = []
         for one in map(str, ids):
-            size = len(one) + _AROUND
-            if one and one not in seen and len(one) <= MOST_ID and size <= left:
+            if not one or one in seen or len(one) > MOST_ID or not one.isprintable():
+                continue
+            size = len(msgspec.json.encode(one)) + _COMMA
+            if size <= left:
                 seen.add(one)
                 kept.append(one)
                 left -= size

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from hermes_router.core.errors import ControlError, VaultError
 from hermes_router.core.ids import RouterKeyId, Secret
 from hermes_router.core.router_keys import RouterKey, digest_of, id_of
+from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.store.files import read_private, set_aside, write_private
 
 __all__ = ["RouterKeyStore", "key_of_row", "row_of_key"]
@@ -26,6 +27,7 @@ _VERSION: Final = 1
 _MOST_NAME: Final = 64
 _MOST_TAIL: Final = 8
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_EVERYBODYS: Final = digest_of(DEFAULT_KEY)
 # `rpm` is kept as one instant a request, so it has a bound; nobody's caller comes near it.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rpm": (1, 100_000),
@@ -124,10 +126,11 @@ class RouterKeyStore:
         self._write(file, (*file.keys, made))
         return made, text
 
-    def remove(self, which: str) -> RouterKey:
+    def remove(self, which: str, *, keep_one: bool = False) -> RouterKey:
         """Forget a key by its id, its name, or its last four characters.
 
-        Raises ControlError: exit 2 where that is none of them or several, 1 where the file cannot be written.
+        `keep_one`: no other key is good but those of the file. Raises ControlError: exit 2 where that is none of them
+        or several, 3 where none would be left that has to be, 1 where the file cannot be written.
         """
         file = self._read()
         which = which.strip()
@@ -151,7 +154,16 @@ class RouterKeyStore:
                 next_step="give the id of the one to remove",
                 exit_code=2,
             )
-        self._write(file, tuple(key for key in file.keys if key is not found[0]))
+        left = tuple(key for key in file.keys if key is not found[0])
+        if keep_one and not left:
+            raise ControlError(
+                "this is the last router key, and PROXY_API_KEYS is empty: nobody could be let in without it",
+                code="refused",
+                next_step="`hr key add NAME` makes another one first; `hr config unset PROXY_API_KEYS` lets the "
+                "default key in again",
+                exit_code=3,
+            )
+        self._write(file, left)
         return found[0]
 
     def bring_in(self, keys: Collection[RouterKey], *, replace: bool = False) -> list[tuple[RouterKey, bool]]:
@@ -266,6 +278,8 @@ def _check(key: RouterKey) -> None:
     fault = _name_fault(key.name) or _providers_fault(key.providers) or _limits_fault(_limits(key))
     if not _is_mark(key.digest, key.tail) or key.id != id_of(key.digest):
         fault = "a router key is taken over by its SHA-256 in hexadecimal digits, and a few characters of its end"
+    elif key.digest == _EVERYBODYS:
+        fault = "this is the default key, which everybody knows: no stored key can be that"
     if fault is not None:
         raise ControlError(fault, code="usage", next_step="see `hr key add --help`", exit_code=2)
 
@@ -324,6 +338,7 @@ def key_of_row(row: Any) -> RouterKey | None:
         all(isinstance(text, str) for text in texts)
         and _is_mark(row["digest"], row["tail"])
         and row["id"] == id_of(row["digest"])
+        and row["digest"] != _EVERYBODYS  # only PROXY_API_KEYS lets that in, and never from the network
         and _name_fault(row["name"]) is None
         and (providers is None or isinstance(providers, list))
         and _providers_fault(providers) is None

@@ -117,3 +117,29 @@ def test_it_is_bounded(make) -> None:
     assert "p0" in memory.served
     assert f"p{past.MOST_PROVIDERS + 49}" not in memory.served
     assert any(row.value is None for row in memory.rows(NOW, whole=True))
+
+
+@pytest.mark.parametrize("odd", ['"', "\\", "é", "語", "\x01", "\x7f", "\u2028", "\ud800"])
+def test_a_row_fits_however_its_ids_are_written(make, odd: str) -> None:
+    """An id that JSON escapes counts as long as it is written; one that cannot be printed is none. Sound ones stay."""
+    memory = Past()
+    ids = ["sound", *(f"{odd * 190}{n}" for n in range(400))]
+    memory.note(Roster([make("groq/m")], live_models={"groq": {one: ModelSpec(ModelId(one)) for one in ids}}), [], NOW)
+    (value,) = row_of(memory).values()
+    assert len(msgspec.json.encode(value)) < MOST_BYTES
+    assert value["listed"][0] == "sound"
+    assert (len(value["listed"]) > 50) is odd.isprintable()
+    other = Past()
+    other.load({"groq": {"listed": ids}})
+    assert other.served["groq"].listed == tuple(value["listed"])
+
+
+def test_a_list_that_is_taken_over_leaves_the_row_within_its_bounds(make) -> None:
+    """A long row of today and a long list of yesterday are more than one row holds: what serves now is kept first."""
+    memory = Past()
+    memory.note(Roster([make("groq/m", models=[ModelSpec(ModelId(f"own-{n:05}")) for n in range(10_000)])]), [], NOW)
+    own = memory.served["groq"].known
+    memory.load({"groq": {"listed": [f"list-{n:05}" for n in range(10_000)]}})
+    (value,) = row_of(memory).values()
+    assert len(msgspec.json.encode(value)) < MOST_BYTES
+    assert (memory.served["groq"].known, value["pool"]) == (own, ("m",))

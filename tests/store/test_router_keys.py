@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_router.core.errors import ControlError
+from hermes_router.core.errors import ControlError, Unauthorized
 from hermes_router.core.router_keys import RouterKey, digest_of, id_of
-from hermes_router.core.settings import Settings
+from hermes_router.core.settings import DEFAULT_KEY, Settings
 from hermes_router.engine.admission import Admission
 from hermes_router.store import router_keys
 from hermes_router.store.router_keys import RouterKeyStore
@@ -142,6 +142,24 @@ def test_a_key_is_removed_by_name_id_or_last_characters(path: Path) -> None:
         assert keys.remove(f" {getattr(made, by)} ") == made
         assert keys.keys == store(path).keys == (other,)
         keys.remove("other")
+
+
+def test_the_last_one_stays_where_no_other_is_good(path: Path) -> None:
+    """What counts is the file as it is now, not what it was when it was read: exit 3, and it is as it was."""
+    keys = store(path)
+    keys.add("first")
+    keys.add("second")
+    held = json.loads(path.read_text())
+    held["keys"][0]["rpm"] = "many"
+    path.write_text(damaged := json.dumps(held))
+    with pytest.raises(ControlError, match="last router key") as caught:
+        keys.remove("second", keep_one=True)
+    assert (caught.value.exit_code, path.read_text()) == (3, damaged)
+    keys.add("third")
+    keys.remove("second", keep_one=True)
+    assert names(path) == ["third"]
+    keys.remove("third")
+    assert names(path) == []
 
 
 def test_an_ambiguous_end_lists_those_it_could_be(path: Path) -> None:
@@ -356,3 +374,26 @@ def test_keys_of_another_installation_come_in_as_they_are(tmp_path: Path, path: 
     assert names(path) == ["other", "agent"]
     odd = {"rpm": "many"}, {"digest": f"{made.id}{'Z' * 52}"}, {"tail": text}, {"tail": "\x1b[2J"}
     assert [router_keys.key_of_row({**row, **wrong}) for wrong in odd] == [None] * 4
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_default_key_is_never_a_stored_one(path: Path, kept: Any, *, replace: bool) -> None:
+    """Stored, it would open a router that PROXY_API_KEYS has closed to it, to the network, too: exit 2, no change."""
+    before = path.read_bytes()
+    with pytest.raises(ControlError, match="everybody knows") as caught:
+        store(path).bring_in([of_another("team", DEFAULT_KEY)], replace=replace)
+    assert (caught.value.exit_code, path.read_bytes()) == (2, before)
+
+
+def test_a_row_that_holds_the_default_key_lets_nobody_in(path: Path, kept: Any) -> None:
+    """A file that another hand or an earlier version wrote: the row is damaged, the sound ones go on working."""
+    row = router_keys.row_of_key(of_another("team", DEFAULT_KEY, created_at=NOW))
+    assert router_keys.key_of_row(row) is None
+    held = json.loads(path.read_text())
+    held["keys"].insert(0, row)
+    path.write_text(json.dumps(held))
+    keys = store(path)
+    assert keys.keys == (kept[0],)
+    assert "entry 1" in keys.problems[0]
+    with pytest.raises(Unauthorized):
+        Admission(Settings(proxy_api_keys=()), keys.keys).admit({"x-api-key": DEFAULT_KEY})

@@ -123,11 +123,14 @@ def take_over_variables(*, dry_run: bool) -> None:
 
 
 def _of_root_alone(path: Path) -> bytes | None:
-    """What stands in a file of root's that nobody else can change; None for another one. Raises OSError."""
+    """What stands in a file that only root can change; None for another one, or one too long. Raises OSError."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         found = os.fstat(file.fileno())
         is_sound = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not found.st_mode & _OTHERS_WRITE
-        return file.read(_MOST_BYTES) if is_sound and found.st_uid == 0 else None
+        if not is_sound or found.st_uid != 0:
+            return None
+        data = file.read(_MOST_BYTES + 1)
+        return data if len(data) <= _MOST_BYTES else None
 
 
 def _take_over(folder: int, name: str, owner: pwd.struct_passwd) -> bool:

@@ -110,8 +110,8 @@ class KeyDesk:
                 exit_code=3,
             )
         async with self._generations.lock:
-            self._keep_the_last(which)
-            gone = await asyncio.to_thread(self._store.remove, which)
+            keep_one = not self._generations.loaded.settings.proxy_api_keys
+            gone = await asyncio.to_thread(self._store.remove, which, keep_one=keep_one)
             self._generations.put(self._generations.loaded)
         left = self._in_flight(gone.id)
         said = [f"The key {gone.name!r} is good no longer."]
@@ -119,20 +119,6 @@ class KeyDesk:
             said.append(f"{left} of its requests are under way and run to their end.")
         said += await self._forget(gone.id)
         return t.Done(said=said)
-
-    def _keep_the_last(self, which: str) -> None:
-        """Raises ControlError (3) where nobody could be let in without this key."""
-        stored = self._store.keys
-        if self._generations.loaded.settings.proxy_api_keys or len(stored) > 1:
-            return
-        if any(which.strip() in {key.id, key.name, key.tail} for key in stored):
-            raise ControlError(
-                "this is the last router key, and PROXY_API_KEYS is empty: nobody could be let in without it",
-                code="refused",
-                next_step="`hr key add NAME` makes another one first; `hr config unset PROXY_API_KEYS` lets the "
-                "default key in again",
-                exit_code=3,
-            )
 
     def _row(self, key: RouterKey) -> t.KeyRow:
         return t.KeyRow(

@@ -118,6 +118,22 @@ def test_variables_of_an_earlier_unit_move_to_where_ours_reads_them(
     assert f"{old} is read no longer: move what is meant for the service to {new}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("over", "moved"), [(0, True), (1, False)])
+def test_variables_move_whole_or_not_at_all(
+    place: Path, capsys: pytest.CaptureFixture[str], over: int, *, moved: bool
+) -> None:
+    """A file longer than we read is left as it is, and named: no end of it is lost."""
+    place.mkdir()
+    old, new = place / "service.env", place.parent / "default/hermes-router"
+    text = "#" * (install_system._MOST_BYTES + over - 6) + "\nA=end"
+    old.write_text(text)
+    old.chmod(0o600)
+    install_system.take_over_variables(dry_run=False)
+    assert (old.exists(), new.exists()) == (not moved, moved)
+    assert (new if moved else old).read_text() == text
+    assert (f"{old} is read no longer" in capsys.readouterr().err) is not moved
+
+
 @pytest.mark.parametrize("kind", ["link", "second name", "another's", "open to others", "directory"])
 def test_variables_that_somebody_else_could_have_put_there_are_only_named(
     place: Path, capsys: pytest.CaptureFixture[str], kind: str

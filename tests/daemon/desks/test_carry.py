@@ -13,6 +13,8 @@ from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
 from hermes_router.core.ids import RouterKeyId
 from hermes_router.core.records import EmbedBinding
+from hermes_router.core.router_keys import digest_of, id_of
+from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.sandbox.providers import FakeProvider
 
 from ...store.test_carried import ACCOUNT
@@ -127,6 +129,17 @@ async def test_an_ended_default_key_ends_there_too(two: Two) -> None:
     assert (await two.into(bundle))["setting PROXY_API_KEYS"] == "new"
     assert not two.new.daemon.loaded.settings.default_key
     assert [(await two.new.ask(key=key))[0] for key in ("sk-router-1", two.made.key)] == [401, 503]
+
+
+async def test_a_bundle_does_not_bring_the_default_key_in(two: Two) -> None:
+    """A hand that writes it into one, as a stored key, opens nothing: it is left out, and the rest comes in."""
+    bundle = await two.out()
+    digest = digest_of(DEFAULT_KEY)
+    (row,) = bundle.router_keys
+    bundle.router_keys.append({**row, "id": id_of(digest), "name": "team", "digest": digest, "tail": ""})
+    said = await two.into(bundle)
+    assert (said["router key ci"], said["router key team"]) == ("new", "left out")
+    assert "team" not in [row.name for row in (await two.new.backend.keys()).rows]
 
 
 async def test_a_look_changes_nothing(two: Two) -> None:

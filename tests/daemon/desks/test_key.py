@@ -1,9 +1,14 @@
 """hermes_router/daemon/desks/key.py: router keys are good, limited and gone at once."""
 
+import json
+
 import pytest
 
+from hermes_router.control import setup_types as of_setup
 from hermes_router.control import types as t
 from hermes_router.core.errors import ControlError
+from hermes_router.core.router_keys import digest_of
+from hermes_router.core.settings import DEFAULT_KEY
 from hermes_router.sandbox.providers import FakeProvider
 
 ENV = {"GROQ_API_KEY": "k-groq-0123456789", "MISTRAL_API_KEY": "k-mistral-0123456789"}
@@ -83,6 +88,30 @@ async def test_the_default_key_ends_with_one_command(office) -> None:
     await here.backend.change_config(t.ChangeConfig(changes={"PROXY_API_KEYS": None}))
     assert (await here.ask(key="sk-router-1"))[0] == 200
     await here.backend.remove_key("other")
+
+
+async def test_the_last_key_that_can_be_read_stays(office) -> None:
+    """A row was damaged on the disk since it was read: without the sound one nobody could be let in after a start."""
+    here = await office(*pool(), **ENV)
+    for name in ("one", "two"):
+        await here.backend.add_key(t.AddKey(name=name))
+    here.env["PROXY_API_KEYS"] = ""
+    await here.backend.reload()
+    held = json.loads(here.places.router_keys.read_text())
+    held["keys"][0]["rpm"] = "many"
+    here.places.router_keys.write_text(damaged := json.dumps(held))
+    with pytest.raises(ControlError, match="last router key") as caught:
+        await here.backend.remove_key("two")
+    assert (caught.value.exit_code, here.places.router_keys.read_text()) == (3, damaged)
+
+
+async def test_the_default_key_cannot_be_adopted(office) -> None:
+    """By no client of the control socket: it would be good where PROXY_API_KEYS does not let it in."""
+    here = await office(*pool(), **ENV)
+    with pytest.raises(ControlError, match="everybody knows") as caught:
+        await here.backend.adopt_key(of_setup.AdoptKey(name="team", digest=digest_of(DEFAULT_KEY), tail="er-1"))
+    assert caught.value.exit_code == 2
+    assert (await here.ask(key=DEFAULT_KEY))[0] == 401
 
 
 async def test_limits_and_scope_of_a_key_bind(office) -> None:
