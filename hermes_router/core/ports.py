@@ -169,6 +169,10 @@ class ImageFetcher(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of what it has running, and wait for nothing: no more fetches are wanted."""
+        ...
+
 
 class ReplyStream(Protocol):
     """The caller's side of a streamed answer."""

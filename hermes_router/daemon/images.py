@@ -36,6 +36,11 @@ class LateImages:
             self._fetcher = self._made()
         return self._fetcher.fetch(wanted, caller, done, max_bytes=max_bytes)
 
+    def close(self) -> None:
+        """End what the fetcher has running, where there is one."""
+        if self._fetcher is not None:
+            self._fetcher.close()
+
     def _made(self) -> ImageFetcher:
         from hermes_router.upstream.images import StrangersImages  # noqa: PLC0415 - what this module is about
         from hermes_router.upstream.public import is_strange  # noqa: PLC0415 - as above

@@ -527,6 +527,8 @@ class Life:
             await self._daemon.accounts.close()
         await self._own.stop()
         await self._daemon.transport.close()
+        if self._daemon.engine.images is not None:
+            self._daemon.engine.images.close()
         responses = self._daemon.responses
         if responses is not None and not await asyncio.to_thread(responses.close, _WRITE_S):
             self._log.warning("responses.lost", next="make room on the disk")

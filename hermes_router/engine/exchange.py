@@ -340,9 +340,10 @@ class Exchange:
 
     async def _fetch_images(self) -> None:
         """Have the images that the request names by their addresses, for who does not fetch them. Raises Unfetched."""
-        from hermes_router.engine.pictures import Wait, put_in  # noqa: PLC0415 - nobody pays for what is switched off
+        from hermes_router.engine.pictures import LIMIT_S, Wait, put_in  # noqa: PLC0415 - nobody pays for what is off
 
-        self._look_mono = until_mono = _NEVER if self._committed else self._deadline_mono
+        deadline_mono, limit_mono = self._deadline_mono, self._engine.clock.mono() + LIMIT_S
+        self._look_mono = until_mono = limit_mono if self._committed else min(deadline_mono, limit_mono)
         try:
             await put_in(self._asking, self._engine, self._q, Wait(self._wait, self.wake, until_mono), self._notices)
         finally:

@@ -6,16 +6,18 @@ fetched, or who is asked then.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hermes_router.core.errors import Unfetched
 from hermes_router.core.images import Fault, Picture, Unfit
 from hermes_router.engine.asking import Asking
 from hermes_router.engine.context import Engine
 from hermes_router.engine.exchange import Question
-from hermes_router.wire.inlining import EARLIER, Link, inlined, links
+from hermes_router.wire.inlining import EARLIER, Link, inlined, links, own_bytes
 
-__all__ = ["Wait", "put_in"]
+__all__ = ["LIMIT_S", "Wait", "put_in"]
+
+LIMIT_S: Final = 30.0  # all images of a request: the target that waits for them could answer somebody else
 
 
 class Wait(NamedTuple):
@@ -59,11 +61,11 @@ async def _fetched(places: list[Link], engine: Engine, question: Question, wait:
         heard.append(found)
         wait.wake()
 
-    left = engine.snapshot.settings.max_request_bytes - sum(map(len, question.inbound.fields.values()))
+    left = engine.snapshot.settings.max_request_bytes - own_bytes(question.inbound)
     fetching = fetcher.fetch(Counter(link.url for link in places), question.caller.key, done, max_bytes=left)
     try:
         while not heard and engine.clock.mono() < wait.until_mono:
             await wait.on(None)
     finally:
         fetching.abort()
-    return heard[0] if heard else Unfit(places[0].url, Fault.LATE, "the deadline")
+    return heard[0] if heard else Unfit(places[0].url, Fault.LATE, "the wait is over")

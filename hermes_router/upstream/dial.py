@@ -8,8 +8,8 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from hermes_router.core.errors import NetworkDown, TimedOut, Unreachable, UpstreamError
 from hermes_router.upstream.connection import Connection
@@ -23,6 +23,9 @@ _OURS: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE}
 )
 
+LookUp: TypeAlias = Callable[[str, int], Awaitable[Sequence[tuple[Any, ...]]]]
+"""Told a host and a port; answers the rows of `socket.getaddrinfo`, and raises as that does."""
+
 _Address: TypeAlias = tuple[int, tuple[str, int]]
 
 
@@ -34,11 +37,13 @@ async def dial(
     tls: ssl.SSLContext | None,
     timeout_s: float,
     allows: Callable[[str], bool] | None = None,
+    look_up: LookUp | None = None,
 ) -> Connection:
     """Open a connection to `origin`, within `timeout_s` for all of it: DNS, TCP, CONNECT and TLS.
 
     With `allows` the name is resolved here, once, also where a proxy is used; every address that comes of it must be
-    allowed, and the connection goes to one of these and to no other: a proxy is told the address, not the name.
+    allowed, and the connection goes to one of these and to no other: a proxy is told the address, not the name. Such a
+    name is a stranger's: `look_up` is who is asked for it, None = the loop's own resolver.
 
     Raises Unreachable, NetworkDown or TimedOut("connect").
     """
@@ -47,7 +52,7 @@ async def dial(
     try:
         async with asyncio.timeout(timeout_s):
             if allows is not None:
-                known = await _resolve(loop, origin.host, origin.port)
+                known = await _resolve(loop, origin.host, origin.port, look_up)
                 if not all(allows(str(address[1][0])) for address in known):
                     raise Unreachable(NOT_ALLOWED)
                 if origin.proxy is not None:
@@ -87,21 +92,26 @@ def blame(error: Exception, host: str, port: int) -> UpstreamError:
     return NetworkDown(said) if ours and not is_loopback(host) else Unreachable(said)
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[_Address]:
+async def _resolve(
+    loop: asyncio.AbstractEventLoop, host: str, port: int, look_up: LookUp | None = None
+) -> list[_Address]:
     """The addresses of a host, the families alternating; literals and localhost take no resolver."""
     if host == "localhost" or host.endswith(".localhost"):
         return [(socket.AF_INET6, ("::1", port)), (socket.AF_INET, ("127.0.0.1", port))]
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if look_up is None:
+            found: Sequence[tuple[Any, ...]] = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        else:
+            found = await look_up(host, port)
     else:
         return [(family, (host, port))]
     addresses = [(row[0], row[4]) for row in found]
     firsts = [row for row in addresses if row[0] == addresses[0][0]]
     others = [row for row in addresses if row[0] != addresses[0][0]]
     mixed = [row for pair in zip(firsts, others, strict=False) for row in pair]
-    return mixed + firsts[len(others) :] + others[len(firsts) :]  # type: ignore[return-value]
+    return mixed + firsts[len(others) :] + others[len(firsts) :]
 
 
 def _numbered(addresses: list[_Address]) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from hermes_router.core.errors import NetworkDown, Unreachable, UpstreamError
 from hermes_router.core.ports import Flight, Outbound, Sink
 from hermes_router.upstream.connection import Connection, HttpFlight
-from hermes_router.upstream.dial import dial
+from hermes_router.upstream.dial import LookUp, dial
 from hermes_router.upstream.lasting import LastingHeaders
 from hermes_router.upstream.pool import Origin, Pool, Sweep
 from hermes_router.upstream.proxy import is_direct, parse_proxy
@@ -65,7 +65,7 @@ class HttpTransport:
 
     `https_proxy` and `http_proxy` are `http://[user:pass@]host[:port]` (ConfigError otherwise); `no_proxy` as
     in `proxy.is_direct`. Without `ssl_context`: the system's CAs, loaded with the first https request. `allows` as in
-    `dial`: which addresses may be reached at all, None = all.
+    `dial`: which addresses may be reached at all, None = all; and `look_up`, who is asked for the names of these.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class HttpTransport:
         max_idle_per_host: int = 64,
         max_head_bytes: int = 65536,
         allows: Callable[[str], bool] | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         self._loop = loop
         self._ssl_context = ssl_context
@@ -91,6 +92,7 @@ class HttpTransport:
         self._max_idle = max_idle_per_host
         self._max_head = max_head_bytes
         self._allows = allows
+        self._look_up = look_up
         self._sweep = Sweep(loop, keepalive_s)
         self._pools: dict[Origin, Pool] = {}
         self._forms: dict[tuple[str, ...], _Form] = {}
@@ -234,7 +236,15 @@ class HttpTransport:
         make = partial(Connection, pool, self._max_head)
         tls = self._ssl_context if pool.origin.tls else None
         return self._loop.create_task(
-            dial(self._loop, pool.origin, make, tls=tls, timeout_s=timeout_s, allows=self._allows),
+            dial(
+                self._loop,
+                pool.origin,
+                make,
+                tls=tls,
+                timeout_s=timeout_s,
+                allows=self._allows,
+                look_up=self._look_up,
+            ),
             name=f"dial {pool.origin.host}",
         )
 

@@ -13,8 +13,9 @@ from hermes_router.core.images import Picture
 
 __all__ = ["KEPT_BYTES", "KEPT_S", "ImageMemory"]
 
-KEPT_BYTES: Final = 32_000_000  # of base64
+KEPT_BYTES: Final = 32_000_000  # of base64 and URLs, and what each entry takes
 KEPT_S: Final = 300.0
+_ENTRY_BYTES: Final = 300  # the objects of one entry, so that very small images are not for nothing
 
 
 class ImageMemory:
@@ -46,11 +47,12 @@ class ImageMemory:
 
     def put(self, caller: RouterKeyId, url: str, picture: Picture) -> None:
         """Remember it for a while, unless it is larger than all that may be."""
-        if len(picture.data) > self._most:
+        size = _size(url, picture)
+        if size > self._most:
             return
         self._drop((caller, url))
         self._kept[caller, url] = picture, self._mono() + self._kept_s
-        self.bytes += len(picture.data)
+        self.bytes += size
         while self.bytes > self._most:
             self._drop(next(iter(self._kept)))
         self._arm()
@@ -58,7 +60,7 @@ class ImageMemory:
     def _drop(self, key: tuple[RouterKeyId, str]) -> None:
         found = self._kept.pop(key, None)
         if found is not None:
-            self.bytes -= len(found[0].data)
+            self.bytes -= _size(key[1], found[0])
 
     def _arm(self) -> None:
         if self._kept and not self._armed:
@@ -72,3 +74,7 @@ class ImageMemory:
         for key in [key for key, (_, until) in self._kept.items() if now >= until]:
             self._drop(key)
         self._arm()
+
+
+def _size(url: str, picture: Picture) -> int:
+    return len(picture.data) + len(url) + _ENTRY_BYTES

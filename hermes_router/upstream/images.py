@@ -24,6 +24,7 @@ from hermes_router.upstream.auth import OUR_AGENT
 from hermes_router.upstream.dial import NOT_ALLOWED
 from hermes_router.upstream.http import HttpTransport, usual_tls
 from hermes_router.upstream.image_memory import ImageMemory
+from hermes_router.upstream.names import StrangersNames
 
 __all__ = ["AT_ONCE", "LIMIT_S", "MOST_REDIRECTS", "StrangersImages"]
 
@@ -34,6 +35,8 @@ MOST_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = {"accept": "image/png, image/jpeg, image/gif, image/webp", "user-agent": OUR_AGENT}
 _SAFE: Final = "%/:=&?~+!$,;'@()*[]|"
+_LONGEST_URL: Final = 8_192  # characters
+_LONGEST_HOST: Final = 253  # characters: no name is longer
 _SMALL: Final = 262_144  # bytes: encoding more of them would hold up the loop
 
 Done = Callable[[Mapping[str, Picture] | Unfit], None]
@@ -148,6 +151,7 @@ class StrangersImages:
         memory: ImageMemory | None = None,
     ) -> None:
         self._loop = loop
+        self._names = StrangersNames()
         self._open = partial(
             HttpTransport,
             loop,
@@ -156,6 +160,7 @@ class StrangersImages:
             no_proxy=no_proxy,
             max_idle_per_host=AT_ONCE,
             allows=allows,
+            look_up=self._names.look_up,
         )
         self._tls = tls
         self._limit_s = limit_s
@@ -167,6 +172,10 @@ class StrangersImages:
         """Have the image of each URL, or the first that cannot be had."""
         return _Batch(self._loop, self._all(wanted, caller, max_bytes), done)
 
+    def close(self) -> None:
+        """Look up no more names; what is under way ends with its requests."""
+        self._names.close()
+
     async def _all(
         self, wanted: Mapping[str, int], caller: RouterKeyId, max_bytes: int
     ) -> Mapping[str, Picture] | Unfit:
@@ -175,8 +184,8 @@ class StrangersImages:
         found = {url: picture for url in wanted if (picture := self.memory.get(caller, url)) is not None}
         missing = [url for url in wanted if url not in found]
         used = sum(len(picture.data) * wanted[url] for url, picture in found.items())
-        if used > max_bytes:
-            return Unfit(next(iter(found)), Fault.TOGETHER, f"{used} bytes")
+        if found and used > max_bytes:
+            return Unfit(next(iter(wanted)), Fault.TOGETHER, f"{used} bytes")
         if missing:
             try:
                 await self._fetch(missing, wanted, caller, found, max_bytes - used)
@@ -282,10 +291,16 @@ class _Batch:
 
 
 def _address(url: str) -> str | None:
-    """A URL as it can be asked for: without its fragment, and with what must be escaped escaped; None for no such."""
+    """A URL as it can be asked for: without its fragment, and with what must be escaped escaped; None for no such.
+
+    A very long one is none: reading it, and its host above all, would hold up the loop.
+    """
+    if len(url) > _LONGEST_URL:
+        return None
     try:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        host = parts.hostname
+        if parts.scheme not in {"http", "https"} or not host or len(host) > _LONGEST_HOST or "@" in parts.netloc:
             return None
         asked = parts._replace(path=quote(parts.path, _SAFE), query=quote(parts.query, _SAFE), fragment="")
         return asked.geturl()

@@ -43,20 +43,31 @@ def is_public(address: str) -> bool:
 def is_own(address: str) -> bool:
     """Whether it is one of this machine's own: what listens here may be hidden from the internet, not from us.
 
-    The system is asked which address it would speak from; nothing is sent.
+    However it is spelled, and also where IPv6 carries one of IPv4. The system is asked which address it would speak
+    from; nothing is sent.
     """
     try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))
-            return bool(probe.getsockname()[0] == address)
-    except OSError:  # no way there: then nothing is sent either
+        found = ipaddress.ip_address(address)
+    except ValueError:
         return False
+    if isinstance(found, ipaddress.IPv6Address) and (carried := _carried(found)) is not None:
+        return _speaks_from(carried) or (found.ipv4_mapped is None and _speaks_from(found))
+    return _speaks_from(found)
 
 
 def is_strange(address: str) -> bool:
     """Whether it may be asked on a caller's word: public, and not our own."""
     return is_public(address) and not is_own(address)
+
+
+def _speaks_from(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return ipaddress.ip_address(probe.getsockname()[0]) == address
+    except OSError:  # no way there: then nothing is sent either
+        return False
 
 
 def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -14,7 +14,7 @@ from hermes_router.core.errors import BadRequest
 from hermes_router.core.images import Picture
 from hermes_router.wire.inbound import Inbound
 
-__all__ = ["EARLIER", "Link", "inlined", "links"]
+__all__ = ["EARLIER", "Link", "inlined", "links", "own_bytes"]
 
 EARLIER: Final = "previous_response_id"
 """The path of an image in an earlier turn: the caller has not sent it now."""
@@ -54,6 +54,13 @@ def inlined(inbound: Inbound, pictures: Mapping[str, Picture]) -> Inbound:
     """The same request with the picture of each URL instead of it. Raises BadRequest as `links` does."""
     fields = _walk(inbound, lambda url, _path: pictures.get(url))
     return inbound._replace(fields=fields, request=inbound.request._replace(image_urls=0))
+
+
+def own_bytes(inbound: Inbound) -> int:
+    """How long the fields are that the caller has sent now: the earlier turns before its own are not counted."""
+    fields, before = inbound.fields, inbound.turn.before if inbound.turn is not None else 0
+    whole = sum(map(len, fields.values()))
+    return whole - sum(map(len, _RAWS.decode(fields["input"])[:before])) if before else whole
 
 
 def _walk(inbound: Inbound, see: See) -> Mapping[str, Raw]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from hermes_router.core.ids import RouterKeyId
 from hermes_router.core.images import Fault, Unfit
@@ -39,6 +39,18 @@ async def test_the_real_judge_is_in_force(monkeypatch: pytest.MonkeyPatch) -> No
     assert (given["https_proxy"], given["http_proxy"], given["no_proxy"]) == ("http://127.0.0.1:1", None, ("x.test",))
 
 
+async def test_the_end_closes_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And makes nothing for that."""
+    closed: list[bool] = []
+    monkeypatch.setattr(module.StrangersImages, "close", lambda _: closed.append(True))
+    late = LateImages(asyncio.get_running_loop(), Clock(), Settings())
+    late.close()
+    assert closed == []
+    late.fetch({}, RouterKeyId("k"), lambda _: None, max_bytes=100).abort()
+    late.close()
+    assert closed == [True]
+
+
 async def test_every_daemon_has_one_and_imports_it_when_it_is_switched_on(
     office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +68,7 @@ async def test_every_daemon_has_one_and_imports_it_when_it_is_switched_on(
     daemon.swap(daemon.loaded)
     await asyncio.sleep(0)
     assert brought == []
-    on = replace(daemon.loaded, settings=replace(daemon.loaded.settings, fetch_images=True))
+    on = structs.replace(daemon.loaded, settings=structs.replace(daemon.loaded.settings, fetch_images=True))
     daemon.swap(on)
     await asyncio.sleep(0)
     assert brought == ["images"]

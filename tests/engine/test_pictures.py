@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from hermes_router.core.catalog import Capability, Claim, Known
@@ -16,6 +17,8 @@ from hermes_router.engine.exchange import Question
 from hermes_router.engine.question import make_question
 from hermes_router.routing.roster import Roster
 from hermes_router.wire.chat.request import parse_request
+from hermes_router.wire.responses.request import parse_fields
+from hermes_router.wire.responses.turn import Past
 
 from ..fakes import Run, World, answers, refuses, target, turns
 
@@ -159,6 +162,37 @@ async def test_the_deadline_ends_the_fetch() -> None:
     assert (await begun.over()).status == 504
     assert fetcher.fetches[0].aborted
     assert w.transport.flights == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_all_images_of_a_request_have_half_a_minute(stream: bool) -> None:
+    """Also where the stream is open and no deadline of the request counts any more: a target is held all the while."""
+    w, fetcher = world("in/m", "own/m")
+    w.transport.on("own", answers())
+    begun = await run(w, URL, stream=stream)
+    await w.later(29.0)
+    assert (fetcher.fetches[0].aborted, w.transport.flights, w.inflight) == (False, [], 1)
+    if stream:
+        assert begun.out.head is not None  # committed
+    await w.later(1.5)
+    assert fetcher.fetches[0].aborted
+    assert [flight.provider for flight in w.transport.flights] == ["own"]
+    assert w.log.fields("image.unfetched")["fault"] == "late"
+    await begun.leave()
+
+
+async def test_earlier_turns_leave_the_images_their_room() -> None:
+    """What is remembered here was not sent now: with it the request may be larger than one may be."""
+    w, fetcher = world("in/m", settings=Settings(patience_s=0.0, fetch_images=True, max_request_bytes=10_000))
+    past = Past("resp_1", [b'{"role":"user","content":"%b"}' % (b"x" * 9_900)], "digest")
+    item = {"role": "user", "content": [{"type": "input_image", "image_url": URL}]}
+    body = msgspec.json.encode({"model": "hermes-router", "input": [item]})
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    inbound = parse_fields(fields, {}, past)
+    begun = Run(w, make_question(w.engine, inbound, Caller(RouterKeyId("rk")), {}, "req_1"))
+    await turns()
+    assert 0 < 10_000 - fetcher.fetches[0].max_bytes < 1_000
+    await begun.leave()
 
 
 async def test_a_caller_who_leaves_ends_the_fetch() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import gzip
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -244,7 +245,7 @@ def test_one_bad_address_of_a_name_is_one_too_many(run, upstream, monkeypatch) -
             judged.append(address)
             return address != "127.0.0.9"
 
-        async def resolve(_loop, _host, port):
+        async def resolve(_loop, _host, port, _look_up):
             return [(2, ("127.0.0.1", port)), (2, ("127.0.0.9", port))]
 
         monkeypatch.setattr("hermes_router.upstream.dial._resolve", resolve)
@@ -262,7 +263,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_where_it_was_checked(ru
         server = await upstream(answer(PNG)).start()
         asked: list[str] = []
 
-        async def resolve(_loop, host, port):
+        async def resolve(_loop, host, port, _look_up):
             asked.append(host)
             return [(2, ("127.0.0.1" if len(asked) == 1 else "127.0.0.9", port))]
 
@@ -288,6 +289,50 @@ def test_what_is_no_plain_address_is_not_asked_for(run, url: str) -> None:
 
     async def scenario() -> None:
         assert await fault(images(), url) is Fault.ADDRESS
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://" + "é" * 1_000_000 + ".test/", "http://" + "é" * 254 + "/", "http://x.test/" + "a" * 8_192,
+     "http://" + "a." * 130 + "test/"],
+)  # fmt: skip
+def test_an_address_that_is_far_too_long_is_none(run, upstream, url: str) -> None:
+    """Neither as it is sent nor behind a redirect; the loop is not held up by reading it, nobody by looking it up."""
+
+    async def scenario() -> None:
+        begun = time.monotonic()
+        assert await fault(images(), url) is Fault.ADDRESS
+        assert time.monotonic() - begun < 1.0
+        if url.isascii():
+            server = await upstream(moved(url)).start()
+            found = await ask(images(), server.url())
+            assert found == Unfit(server.url(), Fault.REFUSED, "redirected to an address that is none")
+
+    run(scenario)
+
+
+def test_an_address_as_long_as_may_be_is_asked_for(run, upstream) -> None:
+    """8,192 characters: longer than what a signed URL has."""
+
+    async def scenario() -> None:
+        server = await upstream(answer(PNG)).start()
+        url = server.url("/").ljust(8_192, "a")
+        assert await ask(images(), url) == {url: picture()}
+
+    run(scenario)
+
+
+def test_no_room_at_all_is_told_of_an_image_that_is_in_the_request(run, upstream) -> None:
+    """Whether it is fetched or remembered: nothing breaks."""
+
+    async def scenario() -> None:
+        server = await upstream(answer(PNG), answer(PNG)).start()
+        there = images()
+        assert await fault(there, server.url(), room=-1) is Fault.TOGETHER
+        await ask(there, server.url())
+        assert await fault(there, server.url(), room=-1) is Fault.TOGETHER
 
     run(scenario)
 
@@ -373,6 +418,44 @@ def test_a_redirect_to_what_is_no_plain_address_is_a_refusal(run, upstream, to: 
 
 
 # --- servers that mean harm -------------------------------------------------------------------------
+
+
+def test_a_silent_name_server_holds_up_no_other_name(run, monkeypatch) -> None:
+    """Not the loop's own resolver, by which providers are found, however many strangers' names wait for an answer."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        answered = threading.Event()
+        usual = socket.getaddrinfo
+
+        def look_up(host, *args, **given):
+            if str(host).endswith("silent.test"):
+                answered.wait(15)
+                raise socket.gaierror(socket.EAI_NONAME, "unknown")
+            return usual(host, *args, **given)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        there = images(limit_s=5.0)
+        heard: asyncio.Queue[Found] = asyncio.Queue()
+        try:
+            for number in range(3):
+                wanted = {f"http://{number}{letter}.silent.test/": 1 for letter in "abcd"}
+                there.fetch(wanted, KEY, heard.put_nowait, max_bytes=ROOM)
+            first = await asyncio.wait_for(heard.get(), 2)  # the ninth name is one too many
+            assert isinstance(first, Unfit)
+            assert (first.fault, first.said) == (Fault.UNREACHABLE, "Unreachable")
+            assert await asyncio.wait_for(loop.getaddrinfo("localhost", 80), 2)
+            assert await asyncio.wait_for(asyncio.to_thread(usual, "localhost", 80), 2)
+            assert {thread.name[:15] for thread in threading.enumerate() if "strangers" in thread.name} == {
+                "strangers-names"
+            }
+        finally:
+            answered.set()
+            there.close()
+        for _ in range(2):
+            await asyncio.wait_for(heard.get(), 5)
+
+    run(scenario)
 
 
 async def endless(_reader, writer) -> None:

@@ -46,6 +46,24 @@ def test_our_own_addresses_are_told_by_where_we_would_speak_from() -> None:
     assert not is_own("127.0.0.2")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:ffff:7f00:0001", "0:0:0:0:0:0:0:1", "::0001", "64:ff9b::7f00:1",
+     "2002:7f00:1::"],
+)  # fmt: skip
+def test_our_own_addresses_are_told_however_they_are_spelled(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Values are compared, not texts; an IPv4 address of ours within an IPv6 one is ours."""
+    assert is_own(address)
+    monkeypatch.setattr("hermes_router.upstream.public.is_public", lambda _: True)
+    assert not is_strange(address)
+
+
+@pytest.mark.parametrize("address", ["::ffff:127.0.0.2", "::ffff:7f00:2", "", "localhost", "[::1]"])
+def test_what_we_do_not_speak_from_is_not_ours(address: str) -> None:
+    """Neither in another spelling, nor what is no address."""
+    assert not is_own(address)
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_public_address_of_this_machine_is_none_to_ask(monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
     """What listens on it may be hidden from the internet by a packet filter, which does not stand between us and us."""

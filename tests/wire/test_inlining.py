@@ -8,7 +8,7 @@ import pytest
 from hermes_router.core.images import Picture
 from hermes_router.wire.chat.request import parse_request as chat
 from hermes_router.wire.inbound import Inbound
-from hermes_router.wire.inlining import Link, inlined, links
+from hermes_router.wire.inlining import Link, inlined, links, own_bytes
 from hermes_router.wire.messages.request import parse_request as messages
 from hermes_router.wire.responses.request import parse_fields as responses_behind
 from hermes_router.wire.responses.request import parse_request as responses
@@ -117,6 +117,17 @@ def test_what_was_sent_earlier_is_not_counted() -> None:
     assert links(inbound) == [Link(A, "previous_response_id"), Link(B, "input[0].content[0].image_url")]
     found = value(inlined(inbound, PICTURES), "input")
     assert (found[0], found[2]) == (item(A_DATA), item(B_DATA))
+
+
+def test_earlier_turns_take_no_room_of_what_is_sent_now() -> None:
+    """However long they are; the caller's own fields count whole."""
+    link = b'{"role":"user","content":[{"type":"input_image","image_url":"%b"}]}' % A.encode()
+    alone = responses(b'{"model":"m","input":[%b]}' % link, {})
+    assert own_bytes(alone) == sum(map(len, alone.fields.values())) == 3 + 2 + len(link)
+    past = Past("resp_1", [b'{"role":"user","content":"%b"}' % (b"x" * 100_000)] * 3, "digest")
+    behind = responses_behind({**alone.fields, "previous_response_id": alone.fields["model"]}, {}, past)
+    assert len(behind.fields["input"]) > 300_000
+    assert own_bytes(alone) <= own_bytes(behind) <= own_bytes(alone) + 3  # the commas
 
 
 def test_whatever_holds_no_image_stays_as_it_came() -> None:
