@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,25 +20,28 @@ KEY = "gsk_0123456789abcdef2f9a"
 def server() -> Iterator[Callable[..., str]]:
     """Start one that answers /v1/models so; its base URL."""
     running: list[http.server.ThreadingHTTPServer] = []
+    over = threading.Event()
 
     def start(body: bytes, status: int = 200, wait_s: float = 0.0) -> str:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                time.sleep(wait_s)
-                self.send_response(status if self.path == "/v1/models" else 404)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                over.wait(wait_s)
+                with suppress(ConnectionError):  # whoever asked has left
+                    self.send_response(status if self.path == "/v1/models" else 404)
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_args: Any) -> None:
                 """Say nothing."""
 
         running.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        running[-1].daemon_threads = True
+        running[-1].daemon_threads = False  # each ends with its server, and says nothing in another test
         threading.Thread(target=running[-1].serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{running[-1].server_port}/v1"
 
     yield start
+    over.set()
     for one in running:
         one.shutdown()
         one.server_close()
