@@ -20,6 +20,7 @@ from hermes_router.control import types as t
 from hermes_router.control.listener import bind_control
 from hermes_router.core.errors import ControlError
 from hermes_router.core.records import ExchangeRecord
+from hermes_router.daemon import allocator
 from hermes_router.daemon.doors import Door
 from hermes_router.daemon.doors_control import ControlDoor
 from hermes_router.daemon.generations import Changes, moved
@@ -538,3 +539,4 @@ def _settle_memory() -> None:
     gc.freeze()  # what lives for ever is not looked at again: it is most of what there is, and next to none is garbage
     gc.set_threshold(_GC_THRESHOLD)
     gc.enable()  # off while the program was imported (haste.py)
+    allocator.trim()

@@ -45,3 +45,18 @@ def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without glibc's call there is nothing to set, and nothing fails."""
     monkeypatch.setattr(sys, "platform", "darwin")
     assert allocator.settle() is False
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_what_a_start_leaves_behind_is_given_back() -> None:
+    """Free memory below what is in use goes back to the system, where the thresholds would keep it."""
+    held = "import allocator; allocator.settle(); kept = [bytes(2_000) for _ in range(20_000)]; del kept[::2]"
+    probe = f"from hermes_router.daemon {held}; print(allocator.trim(), allocator.trim())"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split()[0] == "True"
+
+
+def test_without_glibc_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it does nothing, and says so."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert allocator.trim() is False
